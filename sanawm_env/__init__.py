@@ -1,0 +1,1 @@
+"""Act inside a video world model: SANA-WM as a Gymnasium environment."""

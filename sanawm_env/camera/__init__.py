@@ -1,0 +1,1 @@
+"""Camera poses, intrinsics, actions and ray encodings."""

@@ -1,0 +1,1 @@
+"""The SANA-WM diffusion transformer, its state and its VAEs."""

@@ -1,0 +1,1 @@
+"""Procedural 3-D scenes: first frames, training clips, ground truth."""

@@ -1,0 +1,1 @@
+"""Training of the VAE and of the world model."""
