@@ -1,0 +1,185 @@
+"""The SANA-WM diffusion transformer: one class, three modes (spec sections 1.4, 2.4, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..camera.rays import invert_ray_matrices, ray_matrices
+from .attention import Layout, RMSNorm
+from .blocks import Block, CaptionEmbed, FinalLayer, PatchEmbed, TimestepEmbed
+from .cache import ModelCache, still_visible, window_order
+from .config import SanaWMConfig
+from .rotary import rotations
+from .ucpe import RayFrames
+
+MASKED = -10000.0
+"""Additive logit of a hidden text token, as upstream's."""
+
+
+class SanaWMTransformer(nn.Module):
+    """Predicts the flow velocity `v = noise - data` of latent video, given text and camera.
+
+    `forward` covers the three modes of the model family:
+
+    * `streaming`: one chunk after a `ModelCache`; with `commit=True` it also returns the next cache.
+    * `chunk_causal`: several chunks in one call, the carried state crossing their borders (`chunks=`).
+    * `bidirectional`: one call, one chunk, no cache.
+
+    Source: spec section 1.4; upstream `SanaMSVideoCamCtrlStreaming`.
+    """
+
+    def __init__(self, config: SanaWMConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config.hidden_size
+        self.x_embedder = PatchEmbed(config.in_channels, c, config.patch_size)
+        self.t_embedder = TimestepEmbed(c)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(c, 6 * c))
+        if config.caption_channels:
+            self.y_embedder = CaptionEmbed(config)
+            self.attention_y_norm = RMSNorm(c, 1e-5)
+        self.plucker_embedder = PatchEmbed(config.plucker_channels, c, (1, 1))
+        if config.release_buffers:
+            self.raymap_embedder = PatchEmbed(3, c, (1, 1))
+        if config.pos_embed_tokens:
+            self.register_buffer("pos_embed", torch.zeros(1, config.pos_embed_tokens, c))
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
+        self.final_layer = FinalLayer(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        *,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        raymap: Tensor | None = None,
+        plucker: Tensor | None = None,
+        cache: ModelCache | None = None,
+        commit: bool = False,
+        chunks: Sequence[int] | None = None,
+        frames: Tensor | None = None,
+    ) -> tuple[Tensor, ModelCache | None]:
+        """Predict velocities.
+
+        Args:
+            x: `(B, C, T, H, W)` noisy latents.
+            timesteps: `(B, T)` per frame, 0 (clean) to 1000 (noise).
+            text: `(B, L, caption_channels)` text embeddings; required when the model has text conditioning.
+            text_mask: `(B, L)`, non-zero where a token counts; None counts all.
+            raymap: `(B, T, 20)` poses relative to frame 0 and intrinsics on the token grid; None runs without
+                the camera branch.
+            plucker: `(B, 6*stride, T, h, w)` on the token grid, or None.
+            cache: Past of the rollout (streaming mode).
+            commit: Also return the cache after this chunk.
+            chunks: Chunk index of every frame (chunk-causal mode); None makes the call one chunk.
+            frames: `(B, T)` absolute latent-frame indices; None continues `cache`, or starts at 0.
+
+        Returns:
+            Velocities `(B, C, T, H, W)`, and the next cache if `commit`, else None.
+
+        Raises:
+            ValueError: Shapes or arguments that do not fit together.
+        """
+        batch, channels, time, rows, columns = x.shape
+        config = self.config
+        height, width = rows // config.patch_size[0], columns // config.patch_size[1]
+        if channels != config.in_channels or timesteps.shape != (batch, time):
+            raise ValueError(
+                f"Expected x (B, {config.in_channels}, T, H, W) with timesteps (B, T); "
+                f"got {tuple(x.shape)} and {tuple(timesteps.shape)}."
+            )
+        if cache is not None and chunks is not None:
+            raise ValueError("Pass either cache (streaming) or chunks (chunk-causal), not both.")
+        if commit and cache is None:
+            raise ValueError("commit=True needs a cache to continue; start from empty_cache().")
+        chunks = [0] * time if chunks is None else list(chunks)
+        if frames is None:
+            start = x.new_zeros(batch, dtype=torch.int64) if cache is None else cache.frames
+            frames = start[:, None] + torch.arange(time, device=x.device)
+
+        layout, labels = self._layout(batch, time, height, width, raymap, frames, chunks, cache, commit)
+        tokens = self.x_embedder(x)
+        t_emb = self.t_embedder(timesteps.long() if config.truncate_timesteps else timesteps)
+        modulation = self.t_block(t_emb)
+        plucker_tokens = None if plucker is None else self.plucker_embedder(plucker.to(tokens.dtype))
+        text_tokens = self._embed_text(text, text_mask)
+        updates = []
+        for index, block in enumerate(self.blocks):
+            past = None if cache is None else cache.blocks[index]
+            tokens, update = block(tokens, modulation, plucker_tokens, text_tokens, layout, past)
+            updates.append(update)
+        velocity = self.final_layer(tokens, t_emb, height, width)
+        if not commit or cache is None:
+            return velocity, None
+        cast = tuple(
+            {name: value.to(old[name].dtype) for name, value in new.items()}
+            for new, old in zip(updates, cache.blocks, strict=True)
+        )
+        return velocity, ModelCache(cast, labels, cache.frames + time, cache.chunks + 1)
+
+    def _embed_text(self, text: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        if not self.config.caption_channels:
+            return None
+        if text is None:
+            raise ValueError("This model has text conditioning: pass text (B, L, caption_channels).")
+        embedded = self.attention_y_norm(self.y_embedder(text))
+        if mask is None:
+            mask = torch.ones(text.shape[:2], device=text.device)
+        bias = torch.where(mask != 0, 0.0, MASKED)[:, None, None, :]
+        return embedded, bias
+
+    def _layout(
+        self,
+        batch: int,
+        time: int,
+        height: int,
+        width: int,
+        raymap: Tensor | None,
+        frames: Tensor,
+        chunks: list[int],
+        cache: ModelCache | None,
+        commit: bool,
+    ) -> tuple[Layout, Tensor]:
+        """Geometry and visibility shared by all blocks, and the window labels after a commit."""
+        config = self.config
+        main, camera = rotations(frames, height, width, config.head_dim)
+        rays = None
+        if raymap is not None:
+            matrices = ray_matrices(raymap.float(), height, width).reshape(batch, time, height * width, 4, 4)
+            rays = RayFrames(matrices, invert_ray_matrices(matrices), camera)
+        order, labels, bias = None, torch.empty(0), None
+        if cache is not None:
+            if commit:
+                order, labels = window_order(config, cache, time)
+            bias = self._window_bias(cache, time, height * width)
+        elif chunks[0] != chunks[-1] and config.chunk_causal_softmax == "window":
+            bias = self._chunk_bias(frames, chunks, height * width)
+        return Layout(chunks, height, width, main, rays, bias, order), labels
+
+    def _window_bias(self, cache: ModelCache, time: int, tokens: int) -> Tensor:
+        """Hide the empty places of the window: `(B, 1, 1, (capacity + T) * S)`."""
+        seen = cache.window_chunk >= 0
+        seen = torch.cat((seen, seen.new_ones(seen.shape[0], time)), dim=1)
+        seen = seen.repeat_interleave(tokens, dim=1)
+        return torch.where(seen, 0.0, float("-inf"))[:, None, None, :]
+
+    def _chunk_bias(self, frames: Tensor, chunks: list[int], tokens: int) -> Tensor:
+        """Let every chunk of a long call see what streaming would show it: `(1, 1, N, N)`."""
+        config = self.config
+        index = torch.tensor(chunks, device=frames.device)
+        own = index[:, None] == index[None, :]
+        if config.window_frames:
+            # Window labels are frame indices within the rollout, which starts with this call.
+            label = torch.arange(len(chunks), device=frames.device)
+            first = torch.tensor([chunks.index(c) for c in chunks], device=frames.device)
+            newest = first[:, None] - 1
+        else:
+            label, newest = index, index[:, None] - 1
+        rows = label[None, :].expand(len(chunks), -1)
+        past = still_visible(config, rows, newest) & (index[None, :] < index[:, None])
+        seen = (own | past).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+        return torch.where(seen, 0.0, float("-inf"))[None, None]
