@@ -1,0 +1,100 @@
+"""`render`: RGB and depth of batched scenes along camera paths, eager or compiled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from sanawm_env.scenes.scene import Scene
+from sanawm_env.scenes.shade import light_table, material_table, shade
+from sanawm_env.scenes.trace import coefficients, trace
+
+Planes = tuple[Tensor, Tensor, Tensor, Tensor]
+
+EAGER_RAYS = 1 << 15
+"""Rays per eager pass on CPU: few enough that the intermediate planes stay in the processor's cache."""
+
+
+def _draw(
+    coef: Tensor, table: Tensor, light: Tensor, pose: Tensor, x: Tensor, y: Tensor, focal: Tensor
+) -> Planes:
+    depth, row = trace(coef, x, y)
+    return shade(table, light, pose, x, y, focal, depth, row)
+
+
+@cache
+def _compiled() -> Callable[..., Planes]:
+    return torch.compile(_draw, dynamic=False, fullgraph=True)
+
+
+def render(
+    scene: Scene, c2w: Tensor, intrinsics: Tensor, height: int, width: int, *, compile: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Renders every scene along its own camera path.
+
+    Camera axes are OpenCV's (+x right, +y down, +z forward). Pixel (row i, column j) is sampled at its
+    centre, image coordinates (j + 0.5, i + 0.5). Each scene is drawn on its own, so that its frames do not
+    depend on its neighbours in the batch, not even in the last bit.
+
+    Args:
+        scene: `B` scenes.
+        c2w: (B, F, 4, 4) camera-to-world poses in the scene's world, m.
+        intrinsics: (B, 4) fx, fy, cx, cy in pixels.
+        height: Rows of the image.
+        width: Columns of the image.
+        compile: Uses torch.compile (one compilation for each frame count and size, then much faster); warns
+            and draws eagerly where no compiler is found.
+
+    Returns:
+        rgb (B, F, H, W, 3) float32 in [0, 1], and z-depth (B, F, H, W) in metres, infinite for the sky.
+    """
+    _check(scene, c2w, intrinsics, height, width)
+    device = scene.device
+    c2w, intrinsics = c2w.to(device, torch.float32), intrinsics.to(device, torch.float32)
+    coef, table, light = coefficients(scene, c2w), material_table(scene), light_table(scene)
+    columns = torch.arange(width, device=device, dtype=torch.float32) + 0.5
+    rows = torch.arange(height, device=device, dtype=torch.float32) + 0.5
+    batch, frames = c2w.shape[:2]
+    rgb = torch.empty(batch, frames, height, width, 3, device=device)
+    depth = torch.empty(batch, frames, height, width, device=device)
+    step = frames if compile or device.type != "cpu" else max(1, EAGER_RAYS // (height * width))
+    for b in range(batch):
+        fx, fy, cx, cy = intrinsics[b].unbind()
+        x, y = ((columns - cx) / fx)[None, None, :], ((rows - cy) / fy)[None, :, None]
+        for f in range(0, frames, step):
+            part = slice(f, f + step)
+            planes = _run(
+                (coef[b, part], table[b], light[b], c2w[b, part], x, y, fx.reshape(1, 1, 1)), compile
+            )
+            torch.stack(planes[:3], -1, out=rgb[b, part])
+            depth[b, part] = planes[3]
+    return rgb, depth
+
+
+_broken = False
+
+
+def _run(args: tuple[Tensor, ...], compile: bool) -> Planes:
+    global _broken
+    if compile and not _broken:
+        try:
+            return _compiled()(*args)
+        except Exception as error:
+            _broken = True
+            warnings.warn(f"torch.compile failed ({type(error).__name__}); the scenes render eagerly, slower")
+    return _draw(*args)
+
+
+def _check(scene: Scene, c2w: Tensor, intrinsics: Tensor, height: int, width: int) -> None:
+    if c2w.ndim != 4 or c2w.shape[0] != scene.batch or tuple(c2w.shape[2:]) != (4, 4) or c2w.shape[1] < 1:
+        raise ValueError(f"c2w must have shape ({scene.batch}, F, 4, 4) with F >= 1, got {tuple(c2w.shape)}")
+    if tuple(intrinsics.shape) != (scene.batch, 4):
+        raise ValueError(f"intrinsics must have shape ({scene.batch}, 4), got {tuple(intrinsics.shape)}")
+    if not bool((intrinsics[:, :2] > 0).all()):
+        raise ValueError("focal lengths must be positive")
+    if height < 1 or width < 1:
+        raise ValueError(f"the image needs at least one pixel, got {height} x {width}")
