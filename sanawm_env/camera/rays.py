@@ -73,7 +73,7 @@ def latent_windows(
 ) -> Tensor:
     """Index the pixel frames that belong to each latent frame (spec 5.3).
 
-    Latent ``j`` holds the ``stride`` frames that end at pixel frame ``stride * j``. Latent 0 is the exception:
+    Latent ``j`` holds the ``stride`` frames that end at pixel frame ``stride * j``. Latent 0 is an exception:
     the release gives it frames ``0 .. stride-1``, all but one of them still in the future. An interactive
     caller does not know those and holds frame 0 instead.
 

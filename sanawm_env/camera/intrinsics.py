@@ -1,0 +1,220 @@
+"""Pinhole intrinsics that know the image they belong to, and the resize-and-crop of the release.
+
+Pixel coordinates have their origin at the top left *corner* of the image, so that resizing scales focal
+lengths and principal point alike and the centre of a ``w x h`` image is ``(w / 2, h / 2)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from sanawm_env.camera.pose import load_npy
+
+__all__ = ["Intrinsics", "fit_geometry", "fit_image", "load_intrinsics"]
+
+
+@dataclass(frozen=True, eq=False)
+class Intrinsics:
+    """Focal lengths and principal point of a pinhole camera, constant or per frame."""
+
+    values: NDArray[np.float64]
+    """``(..., 4)``: fx, fy, cx, cy in pixels."""
+    width: int
+    """Width in pixels of the image that ``values`` refer to."""
+    height: int
+    """Height in pixels of that image."""
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float64)
+        if values.ndim == 0 or values.shape[-1] != 4:
+            raise ValueError(
+                f"intrinsics must be fx, fy, cx, cy, shape (..., 4); got {values.shape}. "
+                "Use Intrinsics.from_any for 3x3 matrices."
+            )
+        if not np.isfinite(values).all():
+            raise ValueError("intrinsics have NaN or infinite entries; drop or interpolate those frames.")
+        if (values[..., :2] <= 0).any():
+            raise ValueError(
+                f"focal lengths must be positive pixels; got {values[..., :2].min()}. "
+                "Check the order fx, fy, cx, cy, or use Intrinsics.from_fov."
+            )
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"image size must be at least 1x1 pixels; got {self.width}x{self.height}.")
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+
+    @classmethod
+    def from_fov(cls, horizontal_fov_deg: float, width: int, height: int) -> Intrinsics:
+        """Square pixels and a central principal point, from the horizontal field of view in degrees."""
+        if not 0 < horizontal_fov_deg < 180:
+            raise ValueError(
+                f"horizontal_fov_deg must lie between 0 and 180 degrees; got {horizontal_fov_deg}."
+            )
+        focal = width / 2 / np.tan(np.deg2rad(horizontal_fov_deg) / 2)
+        return cls(np.array([focal, focal, width / 2, height / 2]), width, height)
+
+    @classmethod
+    def from_any(cls, array: ArrayLike, width: int, height: int) -> Intrinsics:
+        """Accept the four layouts in use.
+
+        Args:
+            array: ``(4,)`` or ``(F, 4)`` of fx, fy, cx, cy, or ``(3, 3)`` or ``(F, 3, 3)`` matrices; pixels.
+            width: Width in pixels of the image they refer to.
+            height: Height in pixels of that image.
+
+        Returns:
+            Intrinsics with ``values`` of shape ``(4,)`` or ``(F, 4)``.
+
+        Raises:
+            ValueError: on another shape, skew, or values that no camera has.
+        """
+        given = np.asarray(array, dtype=np.float64)
+        if given.ndim in (2, 3) and given.shape[-2:] == (3, 3):
+            rest = given - _matrix(_vector(given))
+            if not np.allclose(np.nan_to_num(rest), 0, atol=1e-6):
+                raise ValueError(
+                    "intrinsic matrices must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; "
+                    "rectify images that have skew, and transpose matrices stored column-major."
+                )
+            return cls(_vector(given), width, height)
+        if given.ndim in (1, 2) and given.shape[-1] == 4 and given.size:
+            return cls(given, width, height)
+        raise ValueError(
+            f"intrinsics must have shape (4,), (F, 4), (3, 3) or (F, 3, 3); got {given.shape}. "
+            "Reorder them to fx, fy, cx, cy in pixels."
+        )
+
+    @property
+    def horizontal_fov_deg(self) -> NDArray[np.float64]:
+        """Angle in degrees between the left and the right image border, shape ``(...)``."""
+        focal, centre = self.values[..., 0], self.values[..., 2]
+        return np.rad2deg(np.arctan2(centre, focal) + np.arctan2(self.width - centre, focal))
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """Intrinsics of the image resized to ``width x height``; also of a latent grid laid over it."""
+        across, down = width / self.width, height / self.height
+        return Intrinsics(self.values * np.array([across, down, across, down]), width, height)
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Intrinsics:
+        """Intrinsics of the ``width x height`` crop whose top left corner is ``(left, top)``, pixels."""
+        return Intrinsics(self.values - np.array([0, 0, left, top]), width, height)
+
+    def per_frame(self, num_frames: int) -> NDArray[np.float64]:
+        """Values ``(num_frames, 4)``: constant ones repeated, per-frame ones checked for their number."""
+        if self.values.ndim == 1:
+            return np.tile(self.values, (num_frames, 1))
+        if self.values.shape != (num_frames, 4):
+            raise ValueError(
+                f"need intrinsics for {num_frames} frames; got shape {self.values.shape}. "
+                "Pass one (4,) vector, or one row per pose."
+            )
+        return self.values.copy()
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Matrices ``(..., 3, 3)`` that take camera coordinates to homogeneous pixels."""
+        return _matrix(self.values)
+
+
+def _vector(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    rows, columns = [0, 1, 0, 1], [0, 1, 2, 2]
+    return matrix[..., rows, columns]
+
+
+def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    matrix = np.zeros((*values.shape[:-1], 3, 3))
+    matrix[..., [0, 1, 0, 1], [0, 1, 2, 2]] = values
+    matrix[..., 2, 2] = 1.0
+    return matrix
+
+
+def fit_geometry(
+    source_width: int, source_height: int, width: int, height: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Smallest aspect-preserving resize that covers ``width x height``, then the centre crop (spec 5.1).
+
+    Args:
+        source_width: Source image width in pixels.
+        source_height: Source image height in pixels.
+        width: Target width in pixels.
+        height: Target height in pixels.
+
+    Returns:
+        ``(resized_width, resized_height)`` and the crop's ``(left, top)``.
+    """
+    scale = max(width / source_width, height / source_height)
+    resized_width = max(width, round(source_width * scale))
+    resized_height = max(height, round(source_height * scale))
+    crop = ((resized_width - width) // 2, (resized_height - height) // 2)
+    return (resized_width, resized_height), crop
+
+
+@overload
+def fit_image(
+    image: NDArray[np.uint8], intrinsics: Intrinsics, width: int, height: int
+) -> tuple[NDArray[np.uint8], Intrinsics]: ...
+@overload
+def fit_image(
+    image: NDArray[np.uint8], intrinsics: None, width: int, height: int
+) -> tuple[NDArray[np.uint8], None]: ...
+def fit_image(
+    image: NDArray[np.uint8], intrinsics: Intrinsics | None, width: int, height: int
+) -> tuple[NDArray[np.uint8], Intrinsics | None]:
+    """Resize (LANCZOS) and centre-crop a first frame to the model's size, as the release does (spec 5.1).
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        intrinsics: Intrinsics of that image; None stays None.
+        width: Target width in pixels.
+        height: Target height in pixels.
+
+    Returns:
+        The ``(height, width, 3)`` uint8 image and the intrinsics that belong to it.
+
+    Raises:
+        ValueError: if the image is not uint8 HWC RGB, or the intrinsics refer to another image size.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(
+            f"image must be uint8 of shape (H, W, 3); got {image.dtype} {image.shape}. "
+            "Convert with PIL's Image.convert('RGB') and numpy.asarray."
+        )
+    source_height, source_width = image.shape[:2]
+    if intrinsics is not None and (intrinsics.width, intrinsics.height) != (source_width, source_height):
+        raise ValueError(
+            f"intrinsics refer to a {intrinsics.width}x{intrinsics.height} image, the image is "
+            f"{source_width}x{source_height}; call intrinsics.resized({source_width}, {source_height}) first."
+        )
+    size, (left, top) = fit_geometry(source_width, source_height, width, height)
+    resized = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    fitted = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8).copy()
+    if intrinsics is None:
+        return fitted, None
+    return fitted, intrinsics.resized(*size).cropped(left, top, width, height)
+
+
+def load_intrinsics(path: str | Path, width: int, height: int) -> Intrinsics:
+    """Read intrinsics from a ``.npy`` file in any layout of `Intrinsics.from_any`.
+
+    Args:
+        path: The file; values in pixels.
+        width: Width in pixels of the image they refer to.
+        height: Height in pixels of that image.
+
+    Returns:
+        The intrinsics.
+
+    Raises:
+        ValueError: if the file or its values are not usable.
+        FileNotFoundError: if there is no such file.
+    """
+    array = load_npy(path)
+    try:
+        return Intrinsics.from_any(array, width, height)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
