@@ -183,12 +183,17 @@ def geodesic(start: ArrayLike, delta: RigidTransform, n: int) -> Array:
     """
     if n < 1:
         raise ValueError(f"a step has at least one frame; got n = {n}.")
-    begin = RigidTransform.from_matrix(np.asarray(start, dtype=np.float64))
-    twist = delta.as_exp_coords()
-    frames = [(begin * RigidTransform.from_exp_coords(twist * (k / n))).as_matrix() for k in range(1, n)] + [
-        (begin * delta).as_matrix()
-    ]
-    return np.stack(frames, axis=-3)
+    last = delta.as_matrix()[..., None, :, :]
+    begin = np.broadcast_to(np.asarray(start, dtype=np.float64)[..., None, :, :], last.shape)
+    shares = np.arange(1, n)[:, None] / n
+    twists = delta.as_exp_coords()[..., None, :] * shares
+    # scipy computes transforms on one axis and on several by different code, whose last bits differ. One
+    # axis always, so that a slot gets the same poses alone and in a batch.
+    between = RigidTransform.from_exp_coords(twists.reshape(-1, 6)).as_matrix()
+    path = np.concatenate([between.reshape(*twists.shape[:-1], 4, 4), last], axis=-3)
+    starts = RigidTransform.from_matrix(np.repeat(begin, n, axis=-3).reshape(-1, 4, 4))
+    frames = starts * RigidTransform.from_matrix(path.reshape(-1, 4, 4))
+    return frames.as_matrix().reshape(path.shape)
 
 
 def rollout_actions(

@@ -88,6 +88,7 @@ def test_batches_have_the_same_bits_as_single_slots() -> None:
     starts = np.stack([random_pose(seed) for seed in range(5)])
     together = geodesic(starts, action_to_delta(batch, **LIMITS), 3)
     assert together.shape == (5, 3, 4, 4)
+    np.testing.assert_array_equal(geodesic(starts[:2], action_to_delta(batch[:2], **LIMITS), 3), together[:2])
     for slot in range(5):
         alone = geodesic(starts[slot], action_to_delta(batch[slot], **LIMITS), 3)
         np.testing.assert_array_equal(together[slot], alone)
