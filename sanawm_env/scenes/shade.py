@@ -49,12 +49,14 @@ def shade(
         y: (1, H, 1) ray slopes.
         focal: (1, 1, 1) focal length in pixels, for the size of a pixel on the surface.
         depth: (F, H, W) z-depth, m.
-        row: (F, H, W) material row, float.
+        row: (F, H, W) material row, integer.
 
     Returns:
         red, green, blue (F, H, W) in [0, 1], and the depth (F, H, W) with infinity for the sky.
     """
-    params = table[row.long()].unbind(-1)
+    # One look-up per parameter: a stacked one would be written to memory before use.
+    index = row.long()
+    params = [column[index] for column in table.unbind(-1)]
     cx, cy, cz, hx, hy, hz, cos, sin = params[:8]
     color_a, color_b = params[8:11], params[11:14]
     freq_u, freq_v, phase_u, phase_v, weight, border, band, fade = params[14:]
