@@ -15,19 +15,32 @@ RELEASE_SIGMAS = (1.0, 0.960, 0.889, 0.727, 0.0)
 """Noise levels of the distilled release; four model calls."""
 
 
-def velocity(model: SanaWMTransformer, x: Tensor, sigma: Tensor, **conditions: Any) -> tuple[Tensor, ModelCache | None]:
+def velocity(
+    model: SanaWMTransformer, x: Tensor, sigma: Tensor, *, preconditioned: bool = False, **conditions: Any
+) -> tuple[Tensor, ModelCache | None]:
     """Velocity `noise - data` at per-frame noise levels.
+
+    The release's network outputs the velocity itself. With `preconditioned`, the part of the velocity that is
+    a linear function of `x` is added outside the network (Karras et al. 2022, section 5, for the flow
+    `x = (1-s) data + s noise` and unit-variance data): at s = 1 the network then outputs minus the data
+    instead of copying 1000-dimensional noise through a narrow residual stream.
 
     Args:
         model: The transformer.
         x: `(B, C, T, H, W)` latents at noise level `sigma`.
         sigma: `(B, T)` in [0, 1].
+        preconditioned: How the network was trained.
         **conditions: Passed to `SanaWMTransformer.forward`.
 
     Returns:
         Velocity like `x`, and the next cache if the call commits.
     """
-    return model(x, sigma * 1000.0, **conditions)
+    out, cache = model(x, sigma * 1000.0, **conditions)
+    if preconditioned:
+        s = sigma[:, None, :, None, None]
+        power = s**2 + (1 - s) ** 2
+        out = x * ((2 * s - 1) / power) + out * power**-0.5
+    return out, cache
 
 
 def denoise_chunk(
@@ -37,6 +50,7 @@ def denoise_chunk(
     sigmas: Sequence[float],
     *,
     clean: Tensor | None = None,
+    preconditioned: bool = False,
     **conditions: Any,
 ) -> tuple[Tensor, ModelCache]:
     """Denoise one chunk and commit it to the cache.
@@ -49,6 +63,7 @@ def denoise_chunk(
         cache: State of the rollout.
         sigmas: Descending noise levels, ending at 0.
         clean: `(B, T)` bool, frames that are given (the first frame of a rollout); None means no frame is.
+        preconditioned: See `velocity`.
         **conditions: Text, raymap and Plücker of the chunk.
 
     Returns:
@@ -59,8 +74,14 @@ def denoise_chunk(
     levels = torch.tensor(list(sigmas), dtype=torch.float32, device=x.device)
     moving = torch.ones(batch, time, device=x.device) if clean is None else (~clean).float()
     for now, following in zip(levels[:-1], levels[1:], strict=True):
-        v, _ = velocity(model, x, now * moving, cache=cache, **conditions)
+        v, _ = velocity(model, x, now * moving, preconditioned=preconditioned, cache=cache, **conditions)
         x = x - ((now - following) * moving)[:, None, :, None, None] * v
-    _, cache_after = velocity(model, x, torch.zeros_like(moving), cache=cache, commit=True, **conditions)
-    assert cache_after is not None
-    return x, cache_after
+    return x, commit_chunk(model, x, cache, **conditions)
+
+
+def commit_chunk(model: SanaWMTransformer, latents: Tensor, cache: ModelCache, **conditions: Any) -> ModelCache:
+    """Write finished latents `(B, C, T, H, W)` into the cache: one call at noise level 0 (spec section 3.3)."""
+    clean = latents.new_zeros(latents.shape[0], latents.shape[2])
+    _, after = model(latents, clean, cache=cache, commit=True, **conditions)
+    assert after is not None
+    return after

@@ -210,8 +210,7 @@ class CameraAttention(nn.Module):
         if self.config.attention_dtype == "bfloat16":
             q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
         bias = None if layout.key_bias is None else layout.key_bias.to(q.dtype)
-        scale = softmax_scale(rule, self.config.head_dim)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale).to(dtype)
+        out = _sdpa(q, k, v, bias, softmax_scale(rule, self.config.head_dim)).to(dtype)
         return out.transpose(1, 2).unflatten(1, (frames, tokens))
 
 
@@ -234,6 +233,18 @@ class CrossAttention(nn.Module):
         q, k, v = (a.unflatten(-1, (self.heads, -1)).transpose(1, 2) for a in (q, self.k_norm(k), v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.proj(out.transpose(1, 2).flatten(-2).unflatten(1, x.shape[1:3]))
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """Softmax attention over `(B, heads, tokens, D)`.
+
+    For the few hundred keys of the built-in world, written-out products are two to three times faster on CPU
+    than torch's fused kernel with a mask; everything larger goes to the fused kernel.
+    """
+    if q.device.type == "cpu" and k.shape[2] <= 512:
+        logits = q @ (k * scale).transpose(-1, -2)
+        return (logits if bias is None else logits + bias).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 def _outer(left: Tensor, right: Tensor, beta: Tensor) -> Tensor:

@@ -70,9 +70,7 @@ def rotations(frames: Tensor, height: int, width: int, head_dim: int) -> tuple[R
 
 
 def rotate(x: Tensor, rotation: Rotation, *, inverse: bool = False) -> Tensor:
-    """Turn adjacent channel pairs of `x` `(B, T, S, heads, 2*pairs)`."""
-    cos, sin = rotation
-    if inverse:
-        sin = -sin
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    """Turn adjacent channel pairs of fp32 `x` `(B, T, S, heads, 2*pairs)` as complex numbers."""
+    turn = torch.complex(rotation.cos, -rotation.sin if inverse else rotation.sin)
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turn).flatten(-2)

@@ -28,10 +28,11 @@ class RayFrames(NamedTuple):
 def _transform(x: Tensor, matrix: Tensor, rotation: Rotation, *, inverse_rotation: bool = False) -> Tensor:
     """Apply `matrix` to 4-groups of the first half of `x` `(B, T, S, heads, D)` and rotate the second."""
     half = x.shape[-1] // 2
-    groups = x[..., :half].unflatten(-1, (-1, 4))
-    # A sum of four products, not a batch of 4x4 GEMMs: one fused loop under torch.compile.
-    moved = (groups.unsqueeze(-2) * matrix[:, :, :, None, None]).sum(-1).flatten(-2)
-    return torch.cat((moved, rotate(x[..., half:], rotation, inverse=inverse_rotation)), dim=-1)
+    # One small GEMM per token: the groups of all heads share the token's matrix.
+    groups = x[..., :half].reshape(*x.shape[:3], -1, 4)
+    moved = (groups @ matrix.transpose(-1, -2)).reshape(*x.shape[:4], half)
+    turned = rotate(x[..., half:], rotation, inverse=inverse_rotation)
+    return torch.cat((moved, turned), dim=-1)
 
 
 def to_world_query(query: Tensor, rays: RayFrames) -> Tensor:
