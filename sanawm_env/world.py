@@ -1,0 +1,426 @@
+"""`WorldModel`: start a world from an image and step it by camera poses, as two pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .camera.pose import validate_c2w
+from .conditions import camera_chunk, camera_conditions, first_frame_chunk
+from .config import WorldConfig, check_sigmas
+from .model.cache import empty_cache
+from .model.checkpoint import build_modules, load_checkpoint, resolve, weights_hash
+from .model.config import SanaWMConfig
+from .model.transformer import SanaWMTransformer
+from .model.vae import build_vae
+from .noise import check_seeds, frame_noise
+from .sampler import commit_chunk, denoise_chunk
+from .state import WorldState
+
+__all__ = ["WorldConfig", "WorldModel", "WorldState"]
+
+Frames = NDArray[np.uint8]
+
+
+class WorldModel:
+    """A video world model as a simulator: `start(...)` makes a `WorldState`, `step(state, poses)` the next one.
+
+    Both are pure. They never modify a state, they draw no hidden random numbers, and on the CPU the same
+    arguments give the same bits.
+
+    **Slots.** A state holds B independent rollouts. On the CPU they are computed one after another with batch
+    size 1 (`batched=False`): a matrix product of another shape may sum in another order, so a batched call
+    would make a slot's last bits depend on how many neighbours it has. Thus slot i of a batch equals a batch
+    of one bit for bit. With `batched=True`, the default elsewhere, slots that are in the same phase share one
+    forward; they then agree with a batch of one up to rounding.
+
+    **First frame.** The model's config decides between two rules (`config.model.first_chunk`):
+
+    * `alone`: `start` commits frame 0 to the memory by itself. All steps are alike.
+    * `plus_one` (release): `start` commits nothing; the first step runs frame 0, clean, together with the
+      new latent frames, and its Plücker window looks at the first poses of that step.
+    """
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        transformer: SanaWMTransformer,
+        vae: Any,
+        checkpoint: str,
+        *,
+        batched: bool | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            config: The world.
+            transformer: Built from `config.model`, on its device and in its type.
+            vae: A `sanawm_env.model.vae.VideoVAE`, on the same device and in the same type.
+            checkpoint: Hash of the weights; states carry it.
+            batched: Run slots in one forward; None decides by device.
+
+        Raises:
+            ValueError: The parts do not fit together.
+        """
+        self.config = config
+        self.transformer = transformer.eval().requires_grad_(False)
+        self.vae = vae.eval().requires_grad_(False)
+        self.checkpoint = checkpoint
+        weight = transformer.x_embedder.proj.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.batched = self.device.type != "cpu" if batched is None else batched
+
+        model, stride = config.model, vae.spatial_stride
+        self.latent_size = (config.height // stride, config.width // stride)
+        """Rows and columns of the latent grid."""
+        self.token_grid = (self.latent_size[0] // model.patch_size[0], self.latent_size[1] // model.patch_size[1])
+        """Rows and columns of tokens."""
+        cell = (stride * model.patch_size[0], stride * model.patch_size[1])
+        if config.height % cell[0] or config.width % cell[1]:
+            raise ValueError(
+                f"frames of {config.height}x{config.width} px do not divide into tokens of {cell[0]}x{cell[1]} px."
+            )
+        ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
+        if ours != theirs:
+            raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
+        self._signature = _signature(self._empty(1, "meta"))
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path = "tiny",
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        *,
+        batched: bool | None = None,
+    ) -> WorldModel:
+        """Load a checkpoint.
+
+        Args:
+            checkpoint: Built-in name (`tiny`) or path of a checkpoint folder.
+            device: Where to compute.
+            dtype: Type of weights and activations; None is float32. The hash does not depend on it.
+            batched: See the class.
+
+        Raises:
+            FileNotFoundError, ValueError: See `sanawm_env.model.checkpoint`.
+        """
+        config, model_state, vae_state, key = load_checkpoint(resolve(checkpoint), dtype or torch.float32)
+        transformer, vae = build_modules(config, "meta")
+        transformer.load_state_dict(model_state, assign=True)
+        vae.load_state_dict(vae_state, assign=True)
+        return cls(config, transformer.to(device), vae.to(device), key, batched=batched)
+
+    @classmethod
+    def untrained(
+        cls, config: WorldConfig | None = None, seed: int = 0, *, device: torch.device | str = "cpu"
+    ) -> WorldModel:
+        """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
+        config = config or small_config()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            transformer, vae = build_modules(config)
+            for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
+                # Zero initialisations would switch off parts that a test should see working.
+                if value.is_floating_point() and not value.any():
+                    torch.nn.init.normal_(value, std=0.05)
+        key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
+        return cls(config, transformer.to(device), vae.to(device), key)
+
+    # -- the two functions ----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def start(
+        self,
+        images: Frames,
+        intrinsics: ArrayLike,
+        seeds: Sequence[int],
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> tuple[WorldState, Frames]:
+        """Begin one rollout per image.
+
+        Args:
+            images: `(B, H, W, 3)` uint8 RGB at the world's resolution.
+            intrinsics: `(B, 4)` fx, fy, cx, cy in pixels at that resolution.
+            seeds: B noise seeds, 0 to 2**63 - 1.
+            text: `(B, L, caption_channels)` embeddings; exactly for models with text conditioning.
+            text_mask: `(B, L)`, non-zero where a token counts; None counts all.
+
+        Returns:
+            The state at frame 0, and the given images as `(B, 1, H, W, 3)`.
+
+        Raises:
+            ValueError: An input that the world cannot take; names the mend.
+        """
+        images = self._check_images(images)
+        slots = len(images)
+        cameras = _check_intrinsics(intrinsics, slots)
+        noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
+        text, text_mask = self._check_text(text, text_mask, slots)
+        begun = []
+        for part in self._parts([True] * slots):
+            state = self._empty(len(part), self.device, text.shape[1])
+            values = {
+                "noise_seed": noise_seed[part],
+                "intrinsics": cameras[part],
+                "text": text[part],
+                "text_mask": text_mask[part],
+                "last_frame": torch.from_numpy(images)[part],
+            }
+            begun.append(self._begin(_with(state, **{k: v.to(self.device) for k, v in values.items()})))
+        state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
+        return state, images[:, None].copy()
+
+    @torch.no_grad()
+    def step(
+        self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
+    ) -> tuple[WorldState, Frames]:
+        """Produce the next frames of every slot.
+
+        Args:
+            state: Of `start` or the step before; not modified.
+            c2w: `(B, F, 4, 4)` camera-to-world poses of the next F frames, metres, relative to frame 0. F is a
+                multiple of the VAE's temporal stride, at most `config.max_chunk_frames` times it.
+            sigmas: Noise levels of the sampler; None is the checkpoint's.
+
+        Returns:
+            The next state, and `(B, F, H, W, 3)` uint8 RGB frames.
+
+        Raises:
+            ValueError: Poses, noise levels or a state that do not belong here; names the mend.
+        """
+        self._check_state(state)
+        poses = torch.from_numpy(self._check_poses(c2w, state.slots)).to(self.device)
+        levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
+        parts = self._parts((state.cache.frames == 0).tolist())
+        if parts == [list(range(state.slots))]:
+            after, frames = self._advance(state, poses, levels)
+        else:
+            done = [self._advance(state.select(part), poses[part], levels) for part in parts]
+            order = np.argsort(np.concatenate(parts), kind="stable").tolist()
+            after = WorldState.cat([new for new, _ in done])
+            frames = torch.cat([new for _, new in done])
+            if order != list(range(state.slots)):
+                after, frames = after.select(order), frames[order]
+        return after, frames.cpu().numpy()
+
+    # -- one group of slots in the same phase -----------------------------------------------------------------
+
+    def _begin(self, state: WorldState) -> WorldState:
+        """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
+        pixels = state.last_frame.to(self.dtype).div(127.5).sub(1).permute(0, 3, 1, 2)[:, :, None]
+        latent = self.vae.encode(pixels).to(self.dtype)
+        state = _with(state, first_latent=latent)
+        if self.config.model.first_chunk == "alone":
+            chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
+            cache = commit_chunk(self.transformer, latent, state.cache, **self._conditions(state, chunk))
+            _, tails = self.vae.decode(latent, state.vae_tails)
+            state = _with(state, cache=cache, vae_tails=tails)
+        return state.contiguous()
+
+    def _advance(self, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> tuple[WorldState, Tensor]:
+        """Step slots that are all at their first chunk, or all past it; frames `(B, F, H, W, 3)` uint8."""
+        stride = self.vae.temporal_stride
+        opening = int(state.cache.frames[0]) == 0
+        chunk = camera_chunk(c2w, stride, "future" if opening else "absent")
+        latents = self._noise(state, c2w.shape[1] // stride, opening)
+        clean = None
+        if opening:
+            latents = torch.cat((state.first_latent, latents), dim=2)
+            clean = torch.zeros(latents.shape[0], latents.shape[2], dtype=torch.bool, device=self.device)
+            clean[:, 0] = True
+        latents, cache = denoise_chunk(
+            self.transformer,
+            latents,
+            state.cache,
+            sigmas,
+            clean=clean,
+            preconditioned=self.config.preconditioned,
+            **self._conditions(state, chunk),
+        )
+        pixels, tails = self.vae.decode(latents.to(self.dtype), state.vae_tails)
+        if opening:
+            pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
+        frames = pixels.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1)
+        frames = frames.contiguous()
+        after = _with(
+            state,
+            cache=cache,
+            vae_tails=tails,
+            c2w=c2w[:, -1],
+            frame_index=state.frame_index + c2w.shape[1],
+            last_frame=frames[:, -1],
+        )
+        return after.contiguous(), frames
+
+    def _conditions(self, state: WorldState, chunk: tuple[Tensor, Tensor]) -> dict[str, Any]:
+        """Keyword arguments of the transformer: camera and text."""
+        size = (self.config.height, self.config.width)
+        conditions: dict[str, Any] = camera_conditions(chunk, state.intrinsics, size, self.token_grid)
+        if self.config.model.caption_channels:
+            conditions |= {"text": state.text, "text_mask": state.text_mask}
+        return conditions
+
+    def _noise(self, state: WorldState, frames: int, opening: bool) -> Tensor:
+        """Starting noise `(B, C, frames, h, w)` of the next latent frames; frame 0 is never noise."""
+        shape = (self.vae.latent_channels, *self.latent_size)
+        pairs = zip(state.noise_seed.tolist(), state.cache.frames.tolist(), strict=True)
+        draws = [frame_noise(seed, start + int(opening), frames, shape) for seed, start in pairs]
+        return torch.stack(draws).to(self.device, self.dtype)
+
+    def _parts(self, opening: Sequence[bool]) -> list[list[int]]:
+        """Slots that are computed together: one each, or all of one phase."""
+        if not self.batched:
+            return [[slot] for slot in range(len(opening))]
+        groups = [[i for i, first in enumerate(opening) if first == phase] for phase in (False, True)]
+        return [group for group in groups if group]
+
+    def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
+        """A state of nothing: zeros of the shapes and types that every state of this world has."""
+        config = self.config
+
+        def zeros(*shape: int, dtype: torch.dtype = self.dtype) -> Tensor:
+            return torch.zeros(slots, *shape, device=device, dtype=dtype)
+
+        rows, columns = self.latent_size
+        tokens = self.token_grid[0] * self.token_grid[1]
+        return WorldState(
+            cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
+            vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
+            c2w=torch.eye(4, dtype=torch.float64, device=device).repeat(slots, 1, 1),
+            frame_index=zeros(dtype=torch.int64),
+            noise_seed=zeros(dtype=torch.int64),
+            intrinsics=zeros(4, dtype=torch.float32),
+            first_latent=zeros(config.model.in_channels, 1, rows, columns),
+            text=zeros(text_length, config.model.caption_channels),
+            text_mask=zeros(text_length, dtype=torch.bool),
+            last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
+            checkpoint=self.checkpoint,
+        )
+
+    # -- checks -----------------------------------------------------------------------------------------------
+
+    def _check_images(self, images: Frames) -> Frames:
+        size = (self.config.height, self.config.width, 3)
+        given = np.asarray(images)
+        if given.dtype != np.uint8 or given.ndim != 4 or given.shape[1:] != size or not len(given):
+            raise ValueError(
+                f"images must be (B, {size[0]}, {size[1]}, 3) uint8 RGB; got {given.shape} {given.dtype}. "
+                "Resize and crop with sanawm_env.camera.fit_image; drop an alpha channel."
+            )
+        return np.array(given)
+
+    def _check_text(self, text: Tensor | None, mask: Tensor | None, slots: int) -> tuple[Tensor, Tensor]:
+        channels = self.config.model.caption_channels
+        if not channels:
+            if text is not None or mask is not None:
+                raise ValueError(f"checkpoint '{self.config.name}' has no text conditioning; leave text out.")
+            return torch.zeros(slots, 0, 0, dtype=self.dtype), torch.zeros(slots, 0, dtype=torch.bool)
+        if text is None or text.ndim != 3 or text.shape[0] != slots or not text.shape[1] or text.shape[2] != channels:
+            got = "none" if text is None else str(tuple(text.shape))
+            raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {got}.")
+        if mask is None:
+            mask = torch.ones(text.shape[:2])
+        if mask.shape != text.shape[:2]:
+            raise ValueError(f"text_mask must be {tuple(text.shape[:2])} like text; got {tuple(mask.shape)}.")
+        if not bool(torch.isfinite(text).all()):
+            raise ValueError("text embeddings have NaN or infinite entries; encode the prompt again.")
+        return text.to(self.dtype), mask != 0
+
+    def _check_poses(self, c2w: ArrayLike, slots: int) -> NDArray[np.float64]:
+        poses = np.array(c2w, dtype=np.float64)
+        stride, most = self.vae.temporal_stride, self.config.max_chunk_frames
+        if poses.ndim != 4 or poses.shape[0] != slots or poses.shape[2:] != (4, 4):
+            raise ValueError(f"c2w must be ({slots}, F, 4, 4), poses per slot and frame; got {poses.shape}.")
+        count = poses.shape[1]
+        if count % stride or not 1 <= count // stride <= most:
+            raise ValueError(
+                f"a step takes {stride} to {stride * most} frames in multiples of {stride}; got poses of {count}."
+            )
+        rotations = poses[..., :3, :3]
+        gap = np.abs(rotations.swapaxes(-1, -2) @ rotations - np.eye(3)).max()
+        # The fast test of all poses at once is stricter; the slow one names the frame and the mend.
+        if not (np.isfinite(poses).all() and gap < 5e-4 and (np.linalg.det(rotations) > 0).all()):
+            for slot in poses:
+                validate_c2w(slot)
+        elif np.abs(poses[..., 3, :] - [0, 0, 0, 1]).max() > 0:
+            for slot in poses:
+                validate_c2w(slot)
+        return poses
+
+    def _check_state(self, state: WorldState) -> None:
+        if state.checkpoint != self.checkpoint:
+            raise ValueError(
+                f"the state belongs to checkpoint {state.checkpoint!r}, this world is {self.checkpoint!r}; "
+                "load that checkpoint, or start a new rollout."
+            )
+        if state.device.type != self.device.type:
+            raise ValueError(f"the state is on {state.device}, the world on {self.device}; use state.to(...).")
+        found = _signature(state)
+        if found != self._signature:
+            names = found.keys() | self._signature.keys()
+            name = min(n for n in names if found.get(n) != self._signature.get(n))
+            raise ValueError(
+                f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has "
+                f"{self._signature.get(name, 'none')}; load the world in the dtype the state was made in, "
+                "or start a new rollout."
+            )
+
+
+def small_config(**changes: Any) -> WorldConfig:
+    """A world small enough for unit tests: 64x112 px, four blocks of width 64.
+
+    Args:
+        **changes: Fields of `WorldConfig` to set.
+    """
+    vae = changes.setdefault("vae", {"kind": "tiny", "channels": 8, "width": 16})
+    probe = build_vae(vae)
+    defaults: dict[str, Any] = {"height": 64, "width": 112}
+    if "model" not in changes:
+        defaults["model"] = SanaWMConfig(
+            depth=4,
+            hidden_size=64,
+            head_dim=16,
+            in_channels=probe.latent_channels,
+            temporal_stride=probe.temporal_stride,
+            caption_channels=0,
+            pos_embed_tokens=0,
+            release_buffers=False,
+            first_chunk="alone",
+            window_frames=6,
+            camera_conv_tail=True,
+            softmax_scale="head",
+            camera_softmax_scale="head",
+            chunk_causal_softmax="window",
+        )
+    return WorldConfig(**(defaults | changes))
+
+
+def _with(state: WorldState, **changes: Any) -> WorldState:
+    fields = {name: getattr(state, name) for name in WorldState.__dataclass_fields__}
+    return WorldState(**(fields | changes))
+
+
+def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape without slots, and type, of every tensor; the free length of the text left out."""
+    text = ("text", "text_mask")
+    return {n: ((tuple(v.shape[1:]) if n not in text else ()), v.dtype) for n, v in state.flat().items()}
+
+
+def _check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
+    values = np.array(intrinsics, dtype=np.float64)
+    if values.shape != (slots, 4):
+        raise ValueError(
+            f"intrinsics must be ({slots}, 4): fx, fy, cx, cy in pixels, per slot; got {values.shape}. "
+            "Use sanawm_env.camera.Intrinsics for other layouts."
+        )
+    if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
+        raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
+    return torch.tensor(values, dtype=torch.float32)
