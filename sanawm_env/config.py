@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .model.config import SanaWMConfig
+from .model.vae import build_vae
 
-__all__ = ["WorldConfig", "check_sigmas"]
+__all__ = ["WorldConfig", "check_sigmas", "small_config"]
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,39 @@ def check_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
         ValueError: Fewer than two levels, not strictly descending, above 1, or not ending in 0.
     """
     levels = tuple(float(level) for level in sigmas)
-    descending = all(a > b for a, b in zip(levels[:-1], levels[1:], strict=True))
+    descending = all(a > b for a, b in itertools.pairwise(levels))
     if len(levels) < 2 or not descending or levels[0] > 1 or levels[-1] != 0:
         raise ValueError(
             f"sigmas must descend strictly from at most 1 to exactly 0, for instance (1.0, 0.9, 0.6, 0.0); "
             f"got {levels}."
         )
     return levels
+
+
+def small_config(**changes: Any) -> WorldConfig:
+    """A world small enough for unit tests: 64x112 px, four blocks of width 64.
+
+    Args:
+        **changes: Fields of `WorldConfig` to set.
+    """
+    vae = changes.setdefault("vae", {"kind": "tiny", "channels": 8, "width": 16})
+    probe: Any = build_vae(vae)
+    defaults: dict[str, Any] = {"height": 64, "width": 112}
+    if "model" not in changes:
+        defaults["model"] = SanaWMConfig(
+            depth=4,
+            hidden_size=64,
+            head_dim=16,
+            in_channels=probe.latent_channels,
+            temporal_stride=probe.temporal_stride,
+            caption_channels=0,
+            pos_embed_tokens=0,
+            release_buffers=False,
+            first_chunk="alone",
+            window_frames=6,
+            camera_conv_tail=True,
+            softmax_scale="head",
+            camera_softmax_scale="head",
+            chunk_causal_softmax="window",
+        )
+    return WorldConfig(**(defaults | changes))

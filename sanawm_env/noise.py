@@ -32,11 +32,13 @@ def frame_noise(seed: int, start: int, frames: int, shape: tuple[int, int, int])
         `(C, T, h, w)` float32 on the CPU.
     """
     # The frame index is the counter's highest word: 2**192 draws lie between two frames.
-    draws = [
-        np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, j])).standard_normal(shape, np.float32)
-        for j in range(start, start + frames)
-    ]
+    generators = [np.random.Generator(_philox(seed, j)) for j in range(start, start + frames)]
+    draws = [generator.standard_normal(shape, np.float32) for generator in generators]
     return torch.tensor(np.stack(draws, axis=1))
+
+
+def _philox(seed: int, frame: int) -> np.random.Philox:
+    return np.random.Philox(key=seed, counter=[0, 0, 0, frame])
 
 
 def check_seeds(seeds: Sequence[int], slots: int) -> list[int]:

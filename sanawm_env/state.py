@@ -59,9 +59,9 @@ class WorldState:
         slots = self.c2w.shape[0]
         for name, value in self.flat().items():
             if value.ndim == 0 or value.shape[0] != slots:
-                raise ValueError(f"state tensor '{name}' {tuple(value.shape)} lacks the slot axis of {slots}.")
+                raise ValueError(f"state tensor '{name}' {tuple(value.shape)} has no axis of {slots} slots.")
 
-    # -- looking ------------------------------------------------------------------------------------------
+    # -- looking ----------------------------------------------------------------------------------------
 
     @property
     def slots(self) -> int:
@@ -94,7 +94,7 @@ class WorldState:
             return False
         return all(_same_bits(value, theirs[name]) for name, value in mine.items())
 
-    # -- new states from old ones ---------------------------------------------------------------------------
+    # -- new states from old ones -----------------------------------------------------------------------
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> WorldState:
         """Apply `fn` to every tensor."""
@@ -141,13 +141,11 @@ class WorldState:
         """
         index = self._index(indices)
         if len(set(index.tolist())) != other.slots or len(index) != other.slots:
-            raise ValueError(f"replace_slots needs {other.slots} different indices, one per new slot; got {indices}.")
+            raise ValueError(f"{other.slots} new slots need as many different indices; got {index.tolist()}.")
         theirs = self._matching(other)
 
-        def put(value: Tensor, new: Tensor) -> Tensor:
-            return value.index_copy(0, index, new)
-
-        return _build({name: put(value, theirs[name]) for name, value in self.flat().items()}, self.checkpoint)
+        mixed = {name: value.index_copy(0, index, theirs[name]) for name, value in self.flat().items()}
+        return _build(mixed, self.checkpoint)
 
     @classmethod
     def cat(cls, states: Sequence[WorldState]) -> WorldState:
@@ -174,7 +172,7 @@ class WorldState:
         """
         return self.map(_own)
 
-    # -- files ----------------------------------------------------------------------------------------------
+    # -- files ------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
@@ -211,7 +209,7 @@ class WorldState:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
-                    raise ValueError(f"{path} holds tensors but no world state; give a file of WorldState.save.")
+                    raise ValueError(f"{path} holds no world state; give a file written by WorldState.save.")
                 if metadata.get("version") != VERSION:
                     raise ValueError(
                         f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
@@ -224,7 +222,7 @@ class WorldState:
                         "load that checkpoint, or start a new rollout."
                     )
                 # The reader maps the file: clones are aligned in memory like computed tensors.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
         except (safetensors.SafetensorError, IsADirectoryError) as error:
             raise ValueError(
                 f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
@@ -235,12 +233,12 @@ class WorldState:
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(f"{path} is not a usable world state ({error}); save it again.") from None
 
-    # -- helpers ----------------------------------------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------------------------------
 
     def _index(self, indices: Sequence[int]) -> Tensor:
         values = [int(index) for index in indices]
         if not values or min(values) < 0 or max(values) >= self.slots:
-            raise IndexError(f"slot indices must lie in 0..{self.slots - 1} and be at least one; got {values}.")
+            raise IndexError(f"give at least one slot index in 0..{self.slots - 1}; got {values}.")
         return torch.tensor(values, device=self.device)
 
     def _matching(self, other: WorldState) -> dict[str, Tensor]:
@@ -253,7 +251,7 @@ class WorldState:
         mine, theirs = self.flat(), other.flat()
         for name in mine.keys() | theirs.keys():
             a, b = mine.get(name), theirs.get(name)
-            if a is None or b is None or a.shape[1:] != b.shape[1:] or a.dtype != b.dtype or a.device != b.device:
+            if _describe(a) != _describe(b):
                 raise ValueError(
                     f"the states' '{name}' differ: {_describe(a)} against {_describe(b)}. Use the same text "
                     "length, dtype and device (`to`) for all slots."

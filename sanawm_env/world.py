@@ -11,14 +11,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .camera.pose import validate_c2w
-from .conditions import camera_chunk, camera_conditions, first_frame_chunk
-from .config import WorldConfig, check_sigmas
+from .conditions import (
+    camera_chunk,
+    camera_conditions,
+    check_images,
+    check_intrinsics,
+    check_poses,
+    check_text,
+    first_frame_chunk,
+)
+from .config import WorldConfig, check_sigmas, small_config
 from .model.cache import empty_cache
 from .model.checkpoint import build_modules, load_checkpoint, resolve, weights_hash
-from .model.config import SanaWMConfig
 from .model.transformer import SanaWMTransformer
-from .model.vae import build_vae
 from .noise import check_seeds, frame_noise
 from .sampler import commit_chunk, denoise_chunk
 from .state import WorldState
@@ -29,10 +34,10 @@ Frames = NDArray[np.uint8]
 
 
 class WorldModel:
-    """A video world model as a simulator: `start(...)` makes a `WorldState`, `step(state, poses)` the next one.
+    """A video world model as a simulator: `start` makes a `WorldState`, `step` makes the next one.
 
     Both are pure. They never modify a state, they draw no hidden random numbers, and on the CPU the same
-    arguments give the same bits.
+    arguments give the same bits. They run in inference mode: states carry no gradients.
 
     **Slots.** A state holds B independent rollouts. On the CPU they are computed one after another with batch
     size 1 (`batched=False`): a matrix product of another shape may sum in another order, so a batched call
@@ -79,12 +84,13 @@ class WorldModel:
         model, stride = config.model, vae.spatial_stride
         self.latent_size = (config.height // stride, config.width // stride)
         """Rows and columns of the latent grid."""
-        self.token_grid = (self.latent_size[0] // model.patch_size[0], self.latent_size[1] // model.patch_size[1])
-        """Rows and columns of tokens."""
         cell = (stride * model.patch_size[0], stride * model.patch_size[1])
+        self.token_grid = (config.height // cell[0], config.width // cell[1])
+        """Rows and columns of tokens."""
         if config.height % cell[0] or config.width % cell[1]:
             raise ValueError(
-                f"frames of {config.height}x{config.width} px do not divide into tokens of {cell[0]}x{cell[1]} px."
+                f"frames of {config.height}x{config.width} px cannot be cut into tokens of "
+                f"{cell[0]}x{cell[1]} px; change height and width to multiples of those."
             )
         ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
         if ours != theirs:
@@ -133,9 +139,9 @@ class WorldModel:
         key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
         return cls(config, transformer.to(device), vae.to(device), key)
 
-    # -- the two functions ----------------------------------------------------------------------------------
+    # -- the two functions ------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def start(
         self,
         images: Frames,
@@ -159,18 +165,18 @@ class WorldModel:
         Raises:
             ValueError: An input that the world cannot take; names the mend.
         """
-        images = self._check_images(images)
+        images = check_images(images, self.config.height, self.config.width)
         slots = len(images)
-        cameras = _check_intrinsics(intrinsics, slots)
+        cameras = check_intrinsics(intrinsics, slots)
         noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
-        text, text_mask = self._check_text(text, text_mask, slots)
+        text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
         begun = []
         for part in self._parts([True] * slots):
             state = self._empty(len(part), self.device, text.shape[1])
             values = {
                 "noise_seed": noise_seed[part],
                 "intrinsics": cameras[part],
-                "text": text[part],
+                "text": text[part].to(self.dtype),
                 "text_mask": text_mask[part],
                 "last_frame": torch.from_numpy(images)[part],
             }
@@ -178,7 +184,7 @@ class WorldModel:
         state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
         return state, images[:, None].copy()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(
         self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
     ) -> tuple[WorldState, Frames]:
@@ -186,8 +192,8 @@ class WorldModel:
 
         Args:
             state: Of `start` or the step before; not modified.
-            c2w: `(B, F, 4, 4)` camera-to-world poses of the next F frames, metres, relative to frame 0. F is a
-                multiple of the VAE's temporal stride, at most `config.max_chunk_frames` times it.
+            c2w: `(B, F, 4, 4)` camera-to-world poses of the next F frames, metres, relative to frame 0. F is
+                a multiple of the VAE's temporal stride, at most `config.max_chunk_frames` times it.
             sigmas: Noise levels of the sampler; None is the checkpoint's.
 
         Returns:
@@ -197,7 +203,8 @@ class WorldModel:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
         self._check_state(state)
-        poses = torch.from_numpy(self._check_poses(c2w, state.slots)).to(self.device)
+        most, stride = self.config.max_chunk_frames, self.vae.temporal_stride
+        poses = torch.from_numpy(check_poses(c2w, state.slots, stride, most)).to(self.device)
         levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
         parts = self._parts((state.cache.frames == 0).tolist())
         if parts == [list(range(state.slots))]:
@@ -211,7 +218,7 @@ class WorldModel:
                 after, frames = after.select(order), frames[order]
         return after, frames.cpu().numpy()
 
-    # -- one group of slots in the same phase -----------------------------------------------------------------
+    # -- one group of slots in the same phase -----------------------------------------------------------
 
     def _begin(self, state: WorldState) -> WorldState:
         """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
@@ -305,55 +312,7 @@ class WorldModel:
             checkpoint=self.checkpoint,
         )
 
-    # -- checks -----------------------------------------------------------------------------------------------
-
-    def _check_images(self, images: Frames) -> Frames:
-        size = (self.config.height, self.config.width, 3)
-        given = np.asarray(images)
-        if given.dtype != np.uint8 or given.ndim != 4 or given.shape[1:] != size or not len(given):
-            raise ValueError(
-                f"images must be (B, {size[0]}, {size[1]}, 3) uint8 RGB; got {given.shape} {given.dtype}. "
-                "Resize and crop with sanawm_env.camera.fit_image; drop an alpha channel."
-            )
-        return np.array(given)
-
-    def _check_text(self, text: Tensor | None, mask: Tensor | None, slots: int) -> tuple[Tensor, Tensor]:
-        channels = self.config.model.caption_channels
-        if not channels:
-            if text is not None or mask is not None:
-                raise ValueError(f"checkpoint '{self.config.name}' has no text conditioning; leave text out.")
-            return torch.zeros(slots, 0, 0, dtype=self.dtype), torch.zeros(slots, 0, dtype=torch.bool)
-        if text is None or text.ndim != 3 or text.shape[0] != slots or not text.shape[1] or text.shape[2] != channels:
-            got = "none" if text is None else str(tuple(text.shape))
-            raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {got}.")
-        if mask is None:
-            mask = torch.ones(text.shape[:2])
-        if mask.shape != text.shape[:2]:
-            raise ValueError(f"text_mask must be {tuple(text.shape[:2])} like text; got {tuple(mask.shape)}.")
-        if not bool(torch.isfinite(text).all()):
-            raise ValueError("text embeddings have NaN or infinite entries; encode the prompt again.")
-        return text.to(self.dtype), mask != 0
-
-    def _check_poses(self, c2w: ArrayLike, slots: int) -> NDArray[np.float64]:
-        poses = np.array(c2w, dtype=np.float64)
-        stride, most = self.vae.temporal_stride, self.config.max_chunk_frames
-        if poses.ndim != 4 or poses.shape[0] != slots or poses.shape[2:] != (4, 4):
-            raise ValueError(f"c2w must be ({slots}, F, 4, 4), poses per slot and frame; got {poses.shape}.")
-        count = poses.shape[1]
-        if count % stride or not 1 <= count // stride <= most:
-            raise ValueError(
-                f"a step takes {stride} to {stride * most} frames in multiples of {stride}; got poses of {count}."
-            )
-        rotations = poses[..., :3, :3]
-        gap = np.abs(rotations.swapaxes(-1, -2) @ rotations - np.eye(3)).max()
-        # The fast test of all poses at once is stricter; the slow one names the frame and the mend.
-        if not (np.isfinite(poses).all() and gap < 5e-4 and (np.linalg.det(rotations) > 0).all()):
-            for slot in poses:
-                validate_c2w(slot)
-        elif np.abs(poses[..., 3, :] - [0, 0, 0, 1]).max() > 0:
-            for slot in poses:
-                validate_c2w(slot)
-        return poses
+    # -- checks -----------------------------------------------------------------------------------------
 
     def _check_state(self, state: WorldState) -> None:
         if state.checkpoint != self.checkpoint:
@@ -362,7 +321,7 @@ class WorldModel:
                 "load that checkpoint, or start a new rollout."
             )
         if state.device.type != self.device.type:
-            raise ValueError(f"the state is on {state.device}, the world on {self.device}; use state.to(...).")
+            raise ValueError(f"the state is on {state.device}, the world on {self.device}; use state.to().")
         found = _signature(state)
         if found != self._signature:
             names = found.keys() | self._signature.keys()
@@ -374,35 +333,6 @@ class WorldModel:
             )
 
 
-def small_config(**changes: Any) -> WorldConfig:
-    """A world small enough for unit tests: 64x112 px, four blocks of width 64.
-
-    Args:
-        **changes: Fields of `WorldConfig` to set.
-    """
-    vae = changes.setdefault("vae", {"kind": "tiny", "channels": 8, "width": 16})
-    probe = build_vae(vae)
-    defaults: dict[str, Any] = {"height": 64, "width": 112}
-    if "model" not in changes:
-        defaults["model"] = SanaWMConfig(
-            depth=4,
-            hidden_size=64,
-            head_dim=16,
-            in_channels=probe.latent_channels,
-            temporal_stride=probe.temporal_stride,
-            caption_channels=0,
-            pos_embed_tokens=0,
-            release_buffers=False,
-            first_chunk="alone",
-            window_frames=6,
-            camera_conv_tail=True,
-            softmax_scale="head",
-            camera_softmax_scale="head",
-            chunk_causal_softmax="window",
-        )
-    return WorldConfig(**(defaults | changes))
-
-
 def _with(state: WorldState, **changes: Any) -> WorldState:
     fields = {name: getattr(state, name) for name in WorldState.__dataclass_fields__}
     return WorldState(**(fields | changes))
@@ -412,15 +342,3 @@ def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtyp
     """Shape without slots, and type, of every tensor; the free length of the text left out."""
     text = ("text", "text_mask")
     return {n: ((tuple(v.shape[1:]) if n not in text else ()), v.dtype) for n, v in state.flat().items()}
-
-
-def _check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
-    values = np.array(intrinsics, dtype=np.float64)
-    if values.shape != (slots, 4):
-        raise ValueError(
-            f"intrinsics must be ({slots}, 4): fx, fy, cx, cy in pixels, per slot; got {values.shape}. "
-            "Use sanawm_env.camera.Intrinsics for other layouts."
-        )
-    if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
-        raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
-    return torch.tensor(values, dtype=torch.float32)

@@ -75,7 +75,7 @@ def resolve(name_or_path: str | Path) -> Path:
         return path
     problem = f"the folder has no {CONFIG}" if path.is_dir() else "there is no such folder or name"
     raise FileNotFoundError(
-        f"checkpoint {str(name_or_path)!r}: {problem}. Built-in names: {', '.join(names) or 'none installed'}; "
+        f"checkpoint {str(name_or_path)!r}: {problem}. Built-in names: {', '.join(names) or 'none'}; "
         f"or give a folder with {CONFIG}, {MODEL} and {VAE}."
     )
 
@@ -142,7 +142,8 @@ def save_checkpoint(
     ):
         audit(module, state, name)
         # Clones, because safetensors refuses tensors that share memory.
-        states[name] = {key: value.detach().cpu().contiguous().clone() for key, value in _cast(state, dtype).items()}
+        cast = _cast(state, dtype)
+        states[name] = {key: value.detach().cpu().contiguous().clone() for key, value in cast.items()}
         bad = sorted(key for key, value in states[name].items() if not _finite(value))
         if bad:
             raise ValueError(
@@ -162,7 +163,9 @@ def save_checkpoint(
     return weights_hash(values, states[MODEL], states[VAE])
 
 
-def build_modules(config: WorldConfig, device: torch.device | str = "cpu") -> tuple[SanaWMTransformer, nn.Module]:
+def build_modules(
+    config: WorldConfig, device: torch.device | str = "cpu"
+) -> tuple[SanaWMTransformer, nn.Module]:
     """Build the transformer and the autoencoder of a config, freshly initialised, in eval mode.
 
     Args:
@@ -173,7 +176,9 @@ def build_modules(config: WorldConfig, device: torch.device | str = "cpu") -> tu
         return SanaWMTransformer(config.model).eval(), build_vae(config.vae).eval()
 
 
-def weights_hash(config: Mapping[str, Any], model_state: Mapping[str, Tensor], vae_state: Mapping[str, Tensor]) -> str:
+def weights_hash(
+    config: Mapping[str, Any], model_state: Mapping[str, Tensor], vae_state: Mapping[str, Tensor]
+) -> str:
     """Sixteen hex digits that name a config together with its weights.
 
     Args:
@@ -186,7 +191,7 @@ def weights_hash(config: Mapping[str, Any], model_state: Mapping[str, Tensor], v
         for name in sorted(state):
             value = state[name].detach().cpu().contiguous()
             digest.update(f"{part}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -214,7 +219,8 @@ def audit(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
     if found:
         raise ValueError(
-            f"{what} does not fit its config; {'; '.join(found)}. Use the {CONFIG} that was saved with the weights."
+            f"{what} does not fit its config; {'; '.join(found)}. "
+            f"Use the {CONFIG} that was saved with the weights."
         )
 
 
@@ -222,22 +228,22 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; a checkpoint folder holds {CONFIG}, {MODEL} and {VAE}.") from None
+        raise _missing(path) from None
     except ValueError as error:  # broken JSON or not UTF-8
         raise ValueError(f"{path} is not JSON ({error}); download or save the checkpoint again.") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT or not isinstance(values.get("world"), dict):
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise ValueError(f"{path} is no sanawm_env checkpoint config; give a folder made by save_checkpoint.")
-    if values.get("version") != VERSION:
+    if values.get("version") != VERSION or not isinstance(values.get("world"), dict):
         raise ValueError(
-            f"{path} has checkpoint format version {values.get('version')!r}, this sanawm_env reads {VERSION}; "
-            "update sanawm_env."
+            f"{path} has checkpoint format version {values.get('version')!r}, this sanawm_env reads "
+            f"{VERSION}; update sanawm_env."
         )
     return values["world"]
 
 
 def _read_weights(path: Path) -> State:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a checkpoint folder holds {CONFIG}, {MODEL} and {VAE}.")
+        raise _missing(path)
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -252,6 +258,10 @@ def _read_weights(path: Path) -> State:
             f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
             "Download or save the checkpoint again."
         ) from None
+
+
+def _missing(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(f"{path} is missing; a checkpoint folder holds {CONFIG}, {MODEL} and {VAE}.")
 
 
 def _cast(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> State:
