@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def denoise_chunk(
     batch, _, time = x.shape[:3]
     levels = torch.tensor(list(sigmas), dtype=torch.float32, device=x.device)
     moving = torch.ones(batch, time, device=x.device) if clean is None else (~clean).float()
-    for now, following in zip(levels[:-1], levels[1:], strict=True):
+    for now, following in pairwise(levels):
         v, _ = velocity(model, x, now * moving, preconditioned=preconditioned, cache=cache, **conditions)
         x = x - ((now - following) * moving)[:, None, :, None, None] * v
     return x, commit_chunk(model, x, cache, **conditions)

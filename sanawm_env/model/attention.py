@@ -115,7 +115,7 @@ class CameraAttention(nn.Module):
     def _gdn_mix(self, x: Tensor, layout: Layout, cache: BlockCache | None) -> tuple[Tensor, BlockCache]:
         config = self.config
         taps = config.conv_kernel_size - 1
-        batch, _, tokens, _ = x.shape
+        tokens = x.shape[2]
         past = cache if cache is not None else _empty_gdn_cache(config, x)
         key_scale = config.head_dim**-0.5 * tokens**-0.5
 
@@ -136,7 +136,11 @@ class CameraAttention(nn.Module):
         z_reads, normalizer = frame_scan(decay, _outer(k, k, beta), mass, past["normalizer"], layout.chunks)
         mixed = _read(q_turned, reads) / (_read(q, z_reads) + DENOMINATOR_EPS)
         out = mixed.flatten(-2)
-        update = {"state": state, "normalizer": normalizer, "conv_tail": last_frames(k_raw, past["conv_tail"], taps)}
+        update = {
+            "state": state,
+            "normalizer": normalizer,
+            "conv_tail": last_frames(k_raw, past["conv_tail"], taps),
+        }
 
         update["cam_state"] = past["cam_state"]
         if config.camera_conv_tail:

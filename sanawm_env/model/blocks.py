@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ class GatedConvFFN(nn.Module):
         future = torch.cat((y[:, 1:], torch.zeros_like(y[:, :1])), dim=1)
         chunks = layout.chunks
         if chunks[0] != chunks[-1]:
-            same = [a == b for a, b in zip(chunks[:-1], chunks[1:], strict=True)] + [False]
+            same = [*(a == b for a, b in pairwise(chunks)), False]
             future = future * torch.tensor(same, dtype=y.dtype, device=y.device)[None, :, None, None]
         weight = self.t_conv.weight[..., 0].permute(0, 2, 1).flatten(1)  # (C, 3*C), tap-major
         return F.linear(torch.cat((past, y, future), dim=-1), weight)

@@ -34,7 +34,7 @@ class ModelCache:
     chunks: Tensor
     """`(B,)` int64, chunks committed so far."""
 
-    def map(self, fn) -> ModelCache:  # noqa: ANN001
+    def map(self, fn) -> ModelCache:
         """Apply `fn` to every tensor."""
         return ModelCache(
             tuple({name: fn(value) for name, value in block.items()} for block in self.blocks),

@@ -54,9 +54,7 @@ def rotations(frames: Tensor, height: int, width: int, head_dim: int) -> tuple[R
         torch.arange(width, dtype=torch.float64, device=frames.device)[None, None, None, :],
     )
     main, camera = [], []
-    for position, pairs, pairs_camera in zip(
-        positions, axis_pairs(head_dim), axis_pairs(head_dim // 2), strict=True
-    ):
+    for position, pairs, pairs_camera in zip(positions, axis_pairs(head_dim), axis_pairs(head_dim // 2), strict=True):
         angles = position[..., None] * _frequencies(pairs, frames.device)
         angles = angles.expand(batch, time, height, width, pairs)
         main.append(angles)

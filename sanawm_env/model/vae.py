@@ -73,6 +73,10 @@ class TinyVAE(nn.Module):
     this latent and the one before, which is the decoder's only memory.
     """
 
+    mean: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+
     def __init__(self, config: TinyVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -176,7 +180,11 @@ class TinyVAE(nn.Module):
             both = torch.cat((latents, before), dim=1).transpose(1, 2).flatten(0, 1)
             image = self.refine(both, linear)
         else:
-            image = F.interpolate(linear, scale_factor=self.config.pool, mode="bilinear") if self.config.pool > 1 else linear
+            image = (
+                F.interpolate(linear, scale_factor=self.config.pool, mode="bilinear")
+                if self.config.pool > 1
+                else linear
+            )
         return image.unflatten(0, (batch, count)).unflatten(2, (3, -1)).transpose(1, 2).flatten(2, 3)
 
 

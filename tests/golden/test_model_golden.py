@@ -5,6 +5,7 @@ Every size, grid, chunk bound and step list comes from the files.
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -82,12 +83,16 @@ def timesteps(value, batch, time):
 def chunk_inputs(data, c, kind, *, camera=True):
     x = data[f"c{c}.x_{kind}"]
     batch, _, time = x.shape[:3]
-    return x, timesteps(data[f"c{c}.timestep_{kind}"], batch, time), {
-        "text": data["text_embeds"][:, 0],
-        "text_mask": data["mask"],
-        "raymap": data[f"c{c}.camera_conditions"] if camera else None,
-        "plucker": data[f"c{c}.chunk_plucker"],
-    }
+    return (
+        x,
+        timesteps(data[f"c{c}.timestep_{kind}"], batch, time),
+        {
+            "text": data["text_embeds"][:, 0],
+            "text_mask": data["mask"],
+            "raymap": data[f"c{c}.camera_conditions"] if camera else None,
+            "plucker": data[f"c{c}.chunk_plucker"],
+        },
+    )
 
 
 def num_chunks(data):
@@ -216,7 +221,7 @@ def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
     sigmas = [s / 1000 for s in meta["sampler"]["denoising_step_list"]]
     assert torch.allclose(data["scheduler.sigmas"], torch.tensor(sigmas))
     bounds = meta["autoregressive_segments"][str(total)]
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         cond = {
             "text": data["text_embeds"][:, 0],
             "text_mask": data["mask"],
@@ -225,9 +230,7 @@ def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
         }
         clean = torch.zeros(batch, end - start, dtype=torch.bool)
         clean[:, 0] = start == 0
-        latents, cache = denoise_chunk(
-            model, data["latents_init"][:, :, start:end], cache, sigmas, clean=clean, **cond
-        )
+        latents, cache = denoise_chunk(model, data["latents_init"][:, :, start:end], cache, sigmas, clean=clean, **cond)
         close(latents, data[key][:, :, start:end], f"{key} [{start}, {end})", *tolerance)
 
 

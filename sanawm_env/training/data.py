@@ -1,0 +1,205 @@
+"""A pool of coded clips, rendered on the fly from seeds and reused a few times.
+
+Rendering is the dearer half on a GPU-less machine, so each rendered clip enters the pool four times: as it
+is, mirrored, played backwards, and both; and every entry is cropped afresh each time it is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..camera.rays import camera_rows, plucker_windows
+from ..model.vae import TinyVAE
+from ..scenes import make_clips
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the training clips are."""
+
+    height: int = 128
+    width: int = 224
+    """Pixels."""
+    clip_latents: int = 10
+    """Latent frames rendered per clip, after the first image."""
+    first_seed: int = 0
+    """Scene seeds count up from here; training stays below 10,000,000."""
+    pool: int = 4096
+    """Entries kept (each rendered clip makes four)."""
+    reuse: float = 2.0
+    """How often an entry is drawn on average before it is replaced."""
+    origin_jitter: float = 0.0
+    """Share of crops whose world origin is moved away from frame 0, as it is late in a long rollout."""
+    time_jitter: float = 0.3
+    """Share of crops whose absolute time is shifted, likewise."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cropped, coded clips, ready for the model."""
+
+    latents: Tensor
+    """(B, C, T, h, w); frame 0 is a coded still."""
+    raymap: Tensor
+    """(B, T, 20)."""
+    plucker: Tensor
+    """(B, 6*stride, T, rows, columns) on the token grid."""
+    frames: Tensor
+    """(B, T) absolute latent-frame index."""
+    c2w: Tensor
+    """(B, F, 4, 4) pixel-frame poses."""
+    intrinsics: Tensor
+    """(B, 4) px."""
+    rgb: Tensor | None = None
+    """(B, F, H, W, 3) uint8 where asked for."""
+
+
+class LatentPool:
+    """Endless random crops of procedural clips."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        vae: TinyVAE,
+        patch: tuple[int, int],
+        *,
+        seed: int = 0,
+        compile: bool = False,
+    ) -> None:
+        self.config, self.vae, self.patch, self.compile = config, vae, patch, compile
+        self.device = vae.mean.device
+        self.next_seed = config.first_seed
+        self.generator = torch.Generator().manual_seed(seed)
+        self.drawn = 0
+        self.written = 0
+        stride, space = vae.temporal_stride, vae.spatial_stride
+        grid = (vae.latent_channels, config.clip_latents, config.height // space, config.width // space)
+        frames = 1 + config.clip_latents * stride
+        self.motion = torch.empty(config.pool, *grid, dtype=torch.float16, device=self.device)
+        self.stills = torch.empty_like(self.motion)
+        self.c2w = torch.empty(config.pool, frames, 4, 4, device=self.device)
+        self.intrinsics = torch.empty(config.pool, 4, device=self.device)
+
+    @torch.no_grad()
+    def render(self, clips: int) -> None:
+        """Render `clips` new clips and overwrite the oldest entries with their four variants."""
+        c, stride = self.config, self.vae.temporal_stride
+        seeds = range(self.next_seed, self.next_seed + clips)
+        self.next_seed += clips
+        out = make_clips(
+            seeds, 1 + c.clip_latents * stride, c.height, c.width, device=self.device, compile=self.compile
+        )
+        for mirrored in (False, True):
+            rgb, c2w, intrinsics = (
+                (out.rgb, out.c2w, out.intrinsics) if not mirrored else mirror(out.rgb, out.c2w, out.intrinsics)
+            )
+            for backwards in (False, True):
+                if backwards:
+                    rgb, c2w = rgb.flip(1), c2w.flip(1)
+                self._store(rgb, c2w, intrinsics)
+
+    def _store(self, rgb: Tensor, c2w: Tensor, intrinsics: Tensor) -> None:
+        stride = self.vae.temporal_stride
+        frames = rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        motion = self.vae.encode_blocks(frames[:, :, 1:])
+        stills = self.vae.encode_blocks(frames[:, :, :-1:stride].repeat_interleave(stride, dim=2))
+        for i in range(len(rgb)):
+            slot = self.written % self.config.pool
+            self.motion[slot], self.stills[slot] = motion[i].half(), stills[i].half()
+            self.c2w[slot], self.intrinsics[slot] = c2w[i], intrinsics[i]
+            self.written += 1
+
+    def fill(self, entries: int, batch: int = 16) -> None:
+        """Render until at least `entries` entries are there."""
+        while self.written < min(entries, self.config.pool):
+            self.render(batch)
+
+    def sample(self, batch: int, latents: int) -> Batch:
+        """Draw `batch` random crops of `latents` latent frames (the still included), rendering as needed."""
+        c = self.config
+        while self.written * c.reuse < self.drawn + batch:
+            self.render(8)
+        self.drawn += batch
+        g = self.generator
+        size = min(self.written, c.pool)
+        pick = torch.randint(size, (batch,), generator=g)
+        start = torch.randint(c.clip_latents - (latents - 1) + 1, (batch,), generator=g)
+        stride = self.vae.temporal_stride
+        z = torch.stack(
+            [
+                torch.cat((self.stills[p][:, s : s + 1], self.motion[p][:, s : s + latents - 1]), 1)
+                for p, s in zip(pick.tolist(), start.tolist(), strict=True)
+            ]
+        ).float()
+        frames = 1 + (latents - 1) * stride
+        c2w = torch.stack(
+            [self.c2w[p, s * stride : s * stride + frames] for p, s in zip(pick.tolist(), start.tolist(), strict=True)]
+        )
+        return assemble(z, c2w, self.intrinsics[pick.to(self.device)], self, g)
+
+
+def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, generator: torch.Generator) -> Batch:
+    """Camera inputs and positions of cropped clips, with the jitters of long rollouts."""
+    c, stride = pool.config, pool.vae.temporal_stride
+    batch, latents = z.shape[0], z.shape[2]
+    relative = torch.linalg.solve(c2w[:, :1].double(), c2w.double())
+    moved = torch.rand(batch, generator=generator) < c.origin_jitter
+    if bool(moved.any()):
+        origin = random_origins(batch, generator).to(relative.device)
+        relative = torch.where(moved.to(relative.device)[:, None, None, None], origin[:, None] @ relative, relative)
+    relative = relative.float()
+    shift = torch.randint(1, 1000, (batch, 1), generator=generator) * (
+        torch.rand(batch, 1, generator=generator) < c.time_jitter
+    )
+    index = torch.arange(latents)[None].expand(batch, -1).clone()
+    index[:, 1:] += shift
+    return Batch(
+        z, *camera_inputs(relative, intrinsics, c.height, c.width, stride, (z.shape[3] // pool.patch[0], z.shape[4] // pool.patch[1])),
+        index.to(z.device), relative, intrinsics,
+    )  # fmt: skip
+
+
+def camera_inputs(
+    c2w: Tensor, intrinsics: Tensor, height: int, width: int, stride: int, grid: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Raymap `(B, T, 20)` and Plücker windows of whole clips whose first latent is a held still.
+
+    Args:
+        c2w: `(B, 1 + stride*(T-1), 4, 4)` poses in the rollout's world.
+        intrinsics: `(B, 4)` px.
+        height: Image rows.
+        width: Image columns.
+        stride: Pixel frames per latent.
+        grid: Token rows and columns.
+    """
+    rows, columns = grid
+    scale = torch.tensor([columns / width, rows / height] * 2, device=intrinsics.device)
+    latent = intrinsics * scale
+    windows = torch.cat((c2w[:, :1].expand(-1, stride, -1, -1), c2w[:, 1:]), dim=1).unflatten(1, (-1, stride))
+    k = latent[:, None, None].expand(*windows.shape[:3], 4)
+    return camera_rows(windows[:, :, -1], k[:, :, -1]), plucker_windows(windows, k, rows, columns)
+
+
+def mirror(rgb: Tensor, c2w: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The clip as a mirror shows it: columns reversed, x axes negated on both sides of the pose."""
+    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], device=c2w.device))
+    turned = intrinsics.clone()
+    turned[:, 2] = rgb.shape[3] - intrinsics[:, 2]
+    return rgb.flip(3), flip @ c2w @ flip, turned
+
+
+def random_origins(batch: int, generator: torch.Generator) -> Tensor:
+    """Random poses `(batch, 4, 4)` of frame 0 in a far-off world frame: any heading, up to 4 m away, little tilt."""
+    u = torch.rand(batch, 5, generator=generator, dtype=torch.float64)
+    yaw, pitch = (u[:, 0] - 0.5) * 2 * math.pi, (u[:, 1] - 0.5) * 0.6
+    zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
+    about_y = torch.stack((yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos()), -1)
+    about_x = torch.stack((one, zero, zero, zero, pitch.cos(), -pitch.sin(), zero, pitch.sin(), pitch.cos()), -1)
+    pose = torch.eye(4, dtype=torch.float64).repeat(batch, 1, 1)
+    pose[:, :3, :3] = about_y.view(-1, 3, 3) @ about_x.view(-1, 3, 3)
+    pose[:, :3, 3] = (u[:, 2:] - 0.5) * torch.tensor([8.0, 1.0, 8.0])
+    return pose

@@ -1,0 +1,68 @@
+"""`sanawm train vae|world`: dataclass configs, JSON files and command-line overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from .vae import VAETrainConfig, train_vae
+from .world import WorldTrainConfig, train_world
+
+ConfigT = TypeVar("ConfigT")
+
+
+def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """Build a (nested) config dataclass from plain values, defaults filling the rest.
+
+    Raises:
+        ValueError: An unknown key, named with the place where it stands.
+    """
+    default = kind()
+    fields = {f.name: getattr(default, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(fields)):
+        raise ValueError(f"Unknown keys {unknown} for {kind.__name__}; known: {sorted(fields)}.")
+    for name, value in values.items():
+        current = fields[name]
+        if dataclasses.is_dataclass(current) and isinstance(value, dict):
+            value = from_dict(type(current), value)
+        elif isinstance(current, Path):
+            value = Path(value)
+        elif isinstance(current, tuple):
+            value = tuple(value)
+        fields[name] = value
+    return kind(**fields)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run `sanawm train`; the first word is `vae` or `world`, `--config FILE.json` sets the defaults."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    kinds: dict[str, tuple[type, Any]] = {
+        "vae": (VAETrainConfig, train_vae),
+        "world": (WorldTrainConfig, train_world),
+    }
+    if not argv or argv[0] not in kinds:
+        raise SystemExit(
+            "usage: sanawm train {vae,world} [--config FILE.json] [options]; --help after the word lists them"
+        )
+    kind, run = kinds[argv.pop(0)]
+    default = kind()
+    if "--config" in argv:
+        at = argv.index("--config")
+        if at + 1 >= len(argv):
+            raise SystemExit("--config needs a JSON file")
+        path = Path(argv[at + 1])
+        del argv[at : at + 2]
+        try:
+            default = from_dict(kind, json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"{path}: {error}") from error
+    run(tyro.cli(kind, default=default, args=argv))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Training state on disk: safetensors and JSON, never a pickle, always whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .optim import EMA, MuonAdamW
+
+
+def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, progress: dict[str, Any]) -> None:
+    """Write `state.safetensors` and `progress.json`, each replaced in one move."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        tensors[f"model.{name}"] = value
+    for name, value in ema.values.items():
+        tensors[f"ema.{name}"] = value
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    temporary = folder / "state.safetensors.part"
+    save_file(contiguous, temporary)
+    os.replace(temporary, folder / "state.safetensors")
+    temporary = folder / "progress.json.part"
+    temporary.write_text(json.dumps(progress, indent=1))
+    os.replace(temporary, folder / "progress.json")
+
+
+def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -> dict[str, Any] | None:
+    """Restore what `save_state` wrote; None if the folder holds no run.
+
+    Raises:
+        ValueError: The run belongs to a model of another shape.
+    """
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return None
+    tensors = load_file(path)
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds a model of another shape; choose another --out or config.") from error
+    device = next(model.parameters()).device
+    ema.values = {k.removeprefix("ema."): v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
+    for name, parameter in model.named_parameters():
+        prefix = {key.split(".")[1] for key in tensors if key.startswith("optimizer.") and key.endswith(f".{name}")}
+        for key in prefix:
+            full = f"optimizer.{key}.{name}"
+            if full in tensors:
+                value = tensors[full]
+                optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+    return json.loads((folder / "progress.json").read_text())
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Start a transformer from scratch: upstream's initial values (spec 1.9) where they suit a cold start.
+
+    Gates, decays and convolutions begin as upstream's. What upstream zeroes because it fine-tunes a base model
+    (camera output, Plücker path) starts small instead, so that the camera is learned from the first step.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(tensor: Tensor, std: float) -> None:
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) * std)
+
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("output_gate.bias"):
+                p.fill_(1.278464542761074)
+            elif name.endswith("beta_proj.bias"):
+                p.fill_(1.0)
+            elif name.endswith("dt_bias"):
+                p.fill_(-3.0)
+            elif name.endswith("A_log") or (p.ndim == 1 and name.endswith("bias")):
+                p.zero_()
+            elif "conv_k" in name:
+                p.zero_()
+                p[..., -1] = 1.0
+            elif any(key in name for key in ("output_gate", "beta_proj", "gate_proj", "t_conv")):
+                p.zero_()
+            elif name.endswith("scale_shift_table"):
+                normal(p, 0.02)
+                if p.shape[0] == 6:
+                    p[2].fill_(0.5)
+                    p[5].fill_(0.5)
+            elif "t_block" in name or name.startswith("final_layer.linear"):
+                normal(p, 0.02 / p.shape[-1] ** 0.5)
+            elif "depth_conv" in name:
+                normal(p, 0.1)
+                p[:, :, 1, 1] += 1.0
+            elif p.ndim >= 2:
+                normal(p, (p[0].numel()) ** -0.5)
