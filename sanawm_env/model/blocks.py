@@ -141,7 +141,20 @@ class TimestepEmbed(nn.Module):
         exponent = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
         angles = timesteps.float()[..., None] * torch.exp(-math.log(10000.0) * exponent)
         wave = torch.cat((angles.cos(), angles.sin()), dim=-1)
-        return self.mlp(wave.to(self.mlp[0].weight.dtype))
+        return self.mlp(wave.to(next(self.mlp.parameters()).dtype))
+
+
+class CaptionMLP(nn.Module):
+    """Two layers under upstream's keys `fc1` and `fc2`."""
+
+    def __init__(self, config: SanaWMConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.caption_channels, config.hidden_size)
+        self.fc2 = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, text: Tensor) -> Tensor:
+        """`(..., caption_channels)` to `(..., C)`."""
+        return self.fc2(F.gelu(self.fc1(text), approximate="tanh"))
 
 
 class CaptionEmbed(nn.Module):
@@ -149,15 +162,13 @@ class CaptionEmbed(nn.Module):
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()
-        self.y_proj = nn.Module()
-        self.y_proj.fc1 = nn.Linear(config.caption_channels, config.hidden_size)
-        self.y_proj.fc2 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.y_proj = CaptionMLP(config)
         if config.release_buffers:
             self.register_buffer("y_embedding", torch.zeros(config.text_length, config.caption_channels))
 
     def forward(self, text: Tensor) -> Tensor:
         """`(..., caption_channels)` to `(..., C)`."""
-        return self.y_proj.fc2(F.gelu(self.y_proj.fc1(text), approximate="tanh"))
+        return self.y_proj(text)
 
 
 class FinalLayer(nn.Module):

@@ -10,6 +10,7 @@ Shared by all softmax blocks: `window_chunk`, the chunk index of every frame in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,7 @@ class ModelCache:
     chunks: Tensor
     """`(B,)` int64, chunks committed so far."""
 
-    def map(self, fn) -> ModelCache:
+    def map(self, fn: Callable[[Tensor], Tensor]) -> ModelCache:
         """Apply `fn` to every tensor."""
         return ModelCache(
             tuple({name: fn(value) for name, value in block.items()} for block in self.blocks),

@@ -208,8 +208,9 @@ class Refine(nn.Module):
         )
         out = images * (fold * config.pool) ** 2
         self.tail = nn.Conv2d(width, out, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        with torch.no_grad():  # start as the linear decoder
+            for p in self.tail.parameters():
+                p.zero_()
 
     def forward(self, latents: Tensor, linear: Tensor) -> Tensor:
         """Latent pairs `(N, 2C, h, w)` and linear frames `(N, 3*stride, H/pool, W/pool)` to `(N, 3*stride, H, W)`."""

@@ -157,10 +157,9 @@ def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, gener
     )
     index = torch.arange(latents)[None].expand(batch, -1).clone()
     index[:, 1:] += shift
-    return Batch(
-        z, *camera_inputs(relative, intrinsics, c.height, c.width, stride, (z.shape[3] // pool.patch[0], z.shape[4] // pool.patch[1])),
-        index.to(z.device), relative, intrinsics,
-    )  # fmt: skip
+    grid = (z.shape[3] // pool.patch[0], z.shape[4] // pool.patch[1])
+    raymap, plucker = camera_inputs(relative, intrinsics, c.height, c.width, stride, grid)
+    return Batch(z, raymap, plucker, index.to(z.device), relative, intrinsics)
 
 
 def camera_inputs(

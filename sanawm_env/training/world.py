@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -150,7 +151,16 @@ def train_world(config: WorldTrainConfig) -> Path:
 class _Loop:
     """The state of one training call."""
 
-    def __init__(self, config, vae, model, optimizer, ema, pool, progress) -> None:
+    def __init__(
+        self,
+        config: WorldTrainConfig,
+        vae: TinyVAE,
+        model: SanaWMTransformer,
+        optimizer: MuonAdamW,
+        ema: EMA,
+        pool: LatentPool,
+        progress: dict[str, Any],
+    ) -> None:
         self.config, self.vae, self.model = config, vae, model
         self.optimizer, self.ema, self.pool, self.progress = optimizer, ema, pool, progress
         self.generator = torch.Generator().manual_seed(config.seed + 7919 * (1 + progress["step"]))
