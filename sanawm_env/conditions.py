@@ -137,18 +137,14 @@ def check_poses(c2w: ArrayLike, slots: int, stride: int, most: int) -> NDArray[n
         raise ValueError(f"c2w must be ({slots}, F, 4, 4): a pose per slot and frame; got {poses.shape}.")
     count = poses.shape[1]
     if count % stride or not 1 <= count // stride <= most:
-        raise ValueError(
-            f"a step takes {stride} to {stride * most} poses, in multiples of {stride}; got {count}."
-        )
+        raise ValueError(f"a step takes {stride} to {stride * most} poses, in multiples of {stride}; got {count}.")
     if not _all_rigid(poses):
         for slot in poses:
             validate_c2w(slot)  # slower; names the frame and the mend
     return poses
 
 
-def check_text(
-    text: Tensor | None, mask: Tensor | None, slots: int, channels: int
-) -> tuple[Tensor, Tensor]:
+def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: int) -> tuple[Tensor, Tensor]:
     """Text embeddings `(slots, L, channels)` and bool mask `(slots, L)`; L is 0 for models without text.
 
     Raises:

@@ -48,9 +48,7 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or not self.fps > 0:
-            raise ValueError(
-                f"height, width and fps must be positive; got {self.height}, {self.width} and {self.fps}."
-            )
+            raise ValueError(f"height, width and fps must be positive; got {self.height}, {self.width} and {self.fps}.")
         if not 1 <= self.chunk_frames <= self.max_chunk_frames:
             raise ValueError(
                 f"chunk_frames {self.chunk_frames} must lie in 1..max_chunk_frames ({self.max_chunk_frames})."

@@ -26,6 +26,8 @@ __all__ = ["FORMAT", "VERSION", "WorldState"]
 FORMAT = "sanawm_env.world_state"
 VERSION = "1"
 _CACHE, _VAE = "cache.", "vae."
+_ALIGNMENT = 64
+"""Bytes; what torch's CPU allocator gives, and the widest vector register."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +167,10 @@ class WorldState:
         return self.map(lambda value: value.to(device))
 
     def contiguous(self) -> WorldState:
-        """The state with every tensor in memory of its own, no larger than the tensor.
+        """The state with every tensor in aligned memory of its own, no larger than the tensor.
 
-        A view into a larger activation would keep all of it alive, and its strides could lead a kernel to
-        another rounding than the same numbers read back from a file.
+        A view into a larger activation would keep all of it alive; and strides or another alignment can lead
+        a kernel to another rounding than the same numbers in their usual place.
         """
         return self.map(_own)
 
@@ -221,9 +223,9 @@ class WorldState:
                         f"{path} is a state of checkpoint {found!r}, the loaded one is {checkpoint!r}; "
                         "load that checkpoint, or start a new rollout."
                     )
-                # The reader maps the file: clones are aligned in memory like computed tensors.
+                # Clones lie aligned in memory like computed tensors; a product of others may round differently.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-        except (safetensors.SafetensorError, IsADirectoryError) as error:
+        except (safetensors.SafetensorError, OSError) as error:
             raise ValueError(
                 f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
                 "Save the state again with WorldState.save."
@@ -260,9 +262,7 @@ class WorldState:
 
 
 _PLAIN = tuple(
-    field.name
-    for field in dataclasses.fields(WorldState)
-    if field.name not in ("cache", "vae_tails", "checkpoint")
+    field.name for field in dataclasses.fields(WorldState) if field.name not in ("cache", "vae_tails", "checkpoint")
 )
 """Fields that are one tensor each."""
 
@@ -278,16 +278,19 @@ def _build(tensors: dict[str, Tensor], checkpoint: str) -> WorldState:
 
 
 def _own(value: Tensor) -> Tensor:
-    """`value` itself if it fills its storage in order, else a contiguous copy."""
+    """`value` itself if it fills its storage in order and is aligned, else a contiguous copy."""
     whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.nbytes
-    return value if whole else value.clone(memory_format=torch.contiguous_format)
+    return value if whole and value.data_ptr() % _ALIGNMENT == 0 else value.clone(memory_format=torch.contiguous_format)
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         return False
-    # reshape gives the empty tensor an axis that can be re-read as bytes.
-    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8)
 
 
 def _describe(value: Tensor | None) -> str:

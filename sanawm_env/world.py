@@ -208,7 +208,7 @@ class WorldModel:
         levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
         parts = self._parts((state.cache.frames == 0).tolist())
         if parts == [list(range(state.slots))]:
-            after, frames = self._advance(state, poses, levels)
+            after, frames = self._advance(state.contiguous(), poses, levels)
         else:
             done = [self._advance(state.select(part), poses[part], levels) for part in parts]
             order = np.argsort(np.concatenate(parts), kind="stable").tolist()
