@@ -74,8 +74,9 @@ class WorldModel:
             ValueError: The parts do not fit together.
         """
         self.config = config
-        self.transformer = transformer.eval().requires_grad_(False)
-        self.vae = vae.eval().requires_grad_(False)
+        # As they are: a trainer may look at the network that it trains.
+        self.transformer = transformer
+        self.vae = vae
         self.checkpoint = checkpoint
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
@@ -263,7 +264,7 @@ class WorldModel:
             vae_tails=tails,
             c2w=c2w[:, -1],
             frame_index=state.frame_index + c2w.shape[1],
-            last_frame=frames[:, -1],
+            last_frame=frames[:, -1].clone(),  # the caller may write into the frames
         )
         return after.contiguous(), frames
 
@@ -280,7 +281,8 @@ class WorldModel:
         shape = (self.vae.latent_channels, *self.latent_size)
         pairs = zip(state.noise_seed.tolist(), state.cache.frames.tolist(), strict=True)
         draws = [frame_noise(seed, start + int(opening), frames, shape) for seed, start in pairs]
-        return torch.stack(draws).to(self.device, self.dtype)
+        # Float32 whatever the weights are: the sampler adds many small steps to these latents.
+        return torch.stack(draws).to(self.device)
 
     def _parts(self, opening: Sequence[bool]) -> list[list[int]]:
         """Slots that are computed together: one each, or all of one phase."""

@@ -90,6 +90,16 @@ def test_start_and_step_are_pure(rule):
         state = after
 
 
+def test_a_network_in_training_is_left_as_it_is():
+    """The trainer draws sample sheets with the network that it trains."""
+    model = world()
+    trained = WorldModel.untrained(model.config)
+    trained.transformer.train()
+    twin = WorldModel(model.config, trained.transformer, trained.vae, "x")
+    twin.step(begin(twin, 0), GOOD)
+    assert twin.transformer.training and all(p.requires_grad for p in twin.transformer.parameters())
+
+
 def test_shapes_and_bookkeeping():
     model = world()
     state = begin(model, 0, 1)
@@ -130,6 +140,7 @@ def test_camera_text_and_seed_reach_the_frames(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@torch.no_grad()
 def test_equals_the_plain_sampler_on_whole_trajectory_inputs(rule):
     """Frames as from `denoise_chunk` with camera tensors of the whole trajectory and one decode at the end."""
     model = world(rule)
