@@ -1,0 +1,42 @@
+"""Environment ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+
+__all__ = ["DEFAULT_CHECKPOINT", "EPISODE_SECONDS", "register_envs"]
+
+DEFAULT_CHECKPOINT = "tiny"
+"""The checkpoint that ships in the package."""
+EPISODE_SECONDS = 60.0
+"""World time of an episode unless the user says otherwise."""
+
+
+def register_envs() -> None:
+    """Register every id of this package with Gymnasium; safe to call again."""
+    if "SanaWM-v0" not in gym.registry:
+        gym.register(
+            id="SanaWM-v0",
+            entry_point="sanawm_env.env:SanaWMEnv",
+            max_episode_steps=default_episode_steps(),
+        )
+
+
+def default_episode_steps() -> int:
+    """Steps that make `EPISODE_SECONDS` with the default checkpoint and its default chunk length.
+
+    The limit stands in the registry, as Gymnasium's own environments have it, because `gym.make` keeps the
+    argument `max_episode_steps` to itself: an environment that cut episodes on its own could not be told to
+    go on for longer.
+    """
+    config = Path(__file__).parent / "checkpoints" / DEFAULT_CHECKPOINT / "config.json"
+    try:
+        world = json.loads(config.read_text(encoding="utf-8"))["world"]
+        frames = world["chunk_frames"] * world["model"]["temporal_stride"]
+        return max(1, round(EPISODE_SECONDS * world["fps"] / frames))
+    except (OSError, ValueError, KeyError, TypeError):
+        # Importing must not fail over a broken checkpoint: loading it says what is wrong.
+        return 80

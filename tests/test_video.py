@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sanawm_env.video import VideoWriter, tile, write_video
+
+
+def read(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), float(stream.average_rate), stream.codec_context.name
+
+
+def clip(frames, height=32, width=48, value=128):
+    return np.full((frames, height, width, 3), value, np.uint8)
+
+
+def test_frames_rate_and_colours_survive(tmp_path):
+    colours = np.array([[200, 40, 30], [20, 180, 60], [250, 250, 250], [0, 0, 0]], np.uint8)
+    frames = np.repeat(np.repeat(colours[:, None, None], 64, 1), 96, 2)
+    write_video(tmp_path / "v.mp4", frames, fps=16, crf=10)
+    back, rate, codec = read(tmp_path / "v.mp4")
+    assert back.shape == frames.shape and rate == 16 and codec == "h264"
+    assert np.abs(back.astype(int) - frames).mean() < 6
+
+
+def test_single_frames_and_chunks_mix(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4", fps=4 / 3) as video:
+        video.write(clip(1)[0])
+        video.write(clip(11))
+    back, rate, _ = read(tmp_path / "v.mp4")
+    assert len(back) == video.frames == 12
+    assert rate == pytest.approx(4 / 3, rel=1e-3)
+
+
+def test_odd_sides_grow_by_one(tmp_path):
+    write_video(tmp_path / "v.mp4", clip(2, 33, 47))
+    assert read(tmp_path / "v.mp4")[0].shape == (2, 34, 48, 3)
+
+
+def test_a_failed_run_leaves_the_old_video_and_nothing_else(tmp_path):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), VideoWriter(path) as video:
+        video.write(clip(20))
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_frames_nothing_is_written(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"path": "v.avi"}, ValueError, ".mp4"),
+        ({"path": "none/v.mp4"}, FileNotFoundError, "create it"),
+        ({"path": "v.mp4", "fps": 0}, ValueError, "fps"),
+        ({"path": "v.mp4", "crf": 60}, ValueError, "crf"),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, error, says):
+    arguments = arguments | {"path": tmp_path / arguments["path"]}
+    with pytest.raises(error, match=says):
+        VideoWriter(**arguments)
+
+
+@pytest.mark.parametrize("frames", [clip(1).astype(np.float32), clip(1)[..., 0], clip(0), clip(1, 16)])
+def test_bad_frames_are_refused_and_the_video_goes_on(tmp_path, frames):
+    with VideoWriter(tmp_path / "v.mp4") as video:
+        video.write(clip(1))
+        with pytest.raises(ValueError, match=r"frames|size"):
+            video.write(frames)
+        video.write(clip(1))
+    assert len(read(Path(video.path))[0]) == 2
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=7), st.integers(0, 3), st.none() | st.integers(1, 4))
+def test_tile_puts_every_clip_in_its_place(lengths, gap, columns):
+    clips = [clip(n, 4, 6, 10 + i) for i, n in enumerate(lengths)]
+    grid = tile(clips, columns, gap=gap)
+    columns = columns or int(np.ceil(np.sqrt(len(clips))))
+    rows = -(-len(clips) // columns)
+    assert grid.shape == (max(lengths), rows * (4 + gap) - gap, columns * (6 + gap) - gap, 3)
+    for i in range(len(clips)):
+        top, left = i // columns * (4 + gap), i % columns * (6 + gap)
+        assert (grid[:, top : top + 4, left : left + 6] == 10 + i).all()
+
+
+def test_tile_refuses_clips_of_different_sizes():
+    with pytest.raises(ValueError, match="one frame size"):
+        tile([clip(1), clip(1, 16)])
+    with pytest.raises(ValueError, match="one frame size"):
+        tile([])
