@@ -6,12 +6,11 @@ import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,7 +18,8 @@ from torch import Tensor
 from sanawm_env.actions import ActionMode, Controls, DeltaControls, FrameControls, KeyControls
 from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.images import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare, read_image
-from sanawm_env.options import as_device, as_dtype, as_moment, check_options, pose_vector, sampler_sigmas
+from sanawm_env.observations import Observation, ObsMode, describe, frames_of, observation_space, observe
+from sanawm_env.options import as_device, as_dtype, as_moment, check_options, sampler_sigmas
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
@@ -28,8 +28,6 @@ from sanawm_env.world import WorldModel
 
 __all__ = ["SanaWMEnv"]
 
-ObsMode = Literal["frame", "dict"]
-Observation: TypeAlias = "NDArray[np.uint8] | dict[str, NDArray[Any]]"
 Moment: TypeAlias = "EnvSnapshot | WorldState | str | Path"
 StepOutput: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
@@ -216,7 +214,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         self._controls = self._make_controls(action_mode, keymap, max_translation, max_rotation)
         self.action_space = self._controls.space
         self.obs_mode = obs_mode
-        self.observation_space = self._make_observation_space()
+        self.observation_space = observation_space(obs_mode, self.frames_per_step, config.height, config.width)
         self.max_episode_steps = max_episode_steps
 
         self._image = None if image is None else read_image(image)
@@ -292,7 +290,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             return None
         now = self._require("render")
         if self.render_mode == "rgb_array":
-            return _frames(now)[-1].copy()
+            return frames_of(now)[-1].copy()
         if self.render_mode == "rgb_array_list":
             unseen, self._unseen = self._unseen, []
             return unseen
@@ -371,18 +369,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         turn = config.max_rotation * frames if max_rotation is None else max_rotation
         return (DeltaControls if mode == "delta" else FrameControls)(frames, reach, turn)
 
-    def _make_observation_space(self) -> spaces.Space[Any]:
-        size = (self.model.config.height, self.model.config.width, 3)
-        if self.obs_mode == "frame":
-            return spaces.Box(0, 255, size, np.uint8)
-        return spaces.Dict(
-            {
-                "frames": spaces.Box(0, 255, (self.frames_per_step, *size), np.uint8),
-                "pose": spaces.Box(-np.inf, np.inf, (7,), np.float32),
-                "intrinsics": spaces.Box(-np.inf, np.inf, (4,), np.float32),
-            }
-        )
-
     def _start_image(self, image: ImageSource, intrinsics: IntrinsicsSource | None) -> StartImage:
         config = self.model.config
         return prepare(
@@ -433,37 +419,13 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     def _enter(self, now: EnvSnapshot, fresh: bool = True) -> tuple[Observation, dict[str, Any]]:
         """Make `now` the present, show it, and describe it; `fresh` unless it follows the frames before."""
         self._now = now
-        frames = _frames(now)
+        frames = frames_of(now)
         if self.render_mode == "rgb_array_list":
             new = [frame.copy() for frame in (frames[-1:] if fresh else frames)]
             self._unseen = new if fresh else self._unseen + new
         elif self._window is not None:
             self._window.show(frames[-1:] if fresh else frames)
-        return self._observe(now), self._info(now)
-
-    def _observe(self, now: EnvSnapshot) -> Observation:
-        frames = _frames(now)
-        if self.obs_mode == "frame":
-            return cast(NDArray[np.uint8], frames[-1].copy())
-        missing = max(0, self.frames_per_step - len(frames))
-        chunk = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])[-self.frames_per_step :]
-        return {
-            "frames": chunk.copy(),
-            "pose": pose_vector(now.state.c2w[0].cpu().numpy()),
-            "intrinsics": now.state.intrinsics[0].cpu().numpy().astype(np.float32).copy(),
-        }
-
-    def _info(self, now: EnvSnapshot) -> dict[str, Any]:
-        last = now.state.c2w[0].cpu().numpy().copy()
-        index = int(now.state.frame_index[0])
-        return {
-            "c2w": last,
-            "frames": _frames(now).copy(),
-            "frame_c2w": last[None].copy() if now.frame_c2w is None else now.frame_c2w.copy(),
-            "frame_index": index,
-            "time": index / self.model.config.fps,
-            "state_bytes": now.nbytes,
-        }
+        return observe(now, self.obs_mode, self.frames_per_step), describe(now, self.model.config.fps)
 
     def _out_of_time(self, elapsed: int) -> bool:
         if self.max_episode_steps is not None:
@@ -485,7 +447,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         # The world's parts are immutable and shared; random numbers and frames in waiting are not.
         for name in ("action_space", "observation_space", "_np_random", "metadata"):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
-        twin._unseen = [] if self._now is None else [_frames(self._now)[-1].copy()]
+        twin._unseen = [] if self._now is None else [frames_of(self._now)[-1].copy()]
         twin._window = None  # one window is one world's
         return twin
 
@@ -497,13 +459,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         self.__dict__.update(values)
         if self._source is not None:
             self.model = WorldModel.load(*self._source)
-
-
-def _frames(now: EnvSnapshot) -> NDArray[np.uint8]:
-    """Frames of the last step `(N, H, W, 3)`, or the last one alone where the rest is unknown."""
-    if now.frames is not None:
-        return now.frames
-    return cast(NDArray[np.uint8], now.state.last_frame.cpu().numpy())
 
 
 def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

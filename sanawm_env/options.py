@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from sanawm_env.config import check_sigmas
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
 
-__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "check_options", "pose_vector", "sampler_sigmas"]
+__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "check_options", "sampler_sigmas"]
 
 OPTIONS = ("image", "prompt", "intrinsics", "state")
 """Keys that `SanaWMEnv.reset(options=...)` knows."""
@@ -119,9 +117,3 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"dtype must be a floating type such as 'float32' or 'bfloat16'; got {dtype!r}.")
     return found
-
-
-def pose_vector(c2w: NDArray[np.float64]) -> NDArray[np.float32]:
-    """`(7,)` x, y, z and the quaternion w, x, y, z with w >= 0 of a pose `(4, 4)`."""
-    turn = Rotation.from_matrix(c2w[:3, :3]).as_quat(canonical=True, scalar_first=True)
-    return np.concatenate([c2w[:3, 3], turn]).astype(np.float32)

@@ -47,6 +47,8 @@ class VideoWriter:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
             raise ValueError(f"video file must end in .mp4; got {str(path)!r}.")
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder; name a file.")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no folder {self.path.parent}; create it first.")
         if not fps > 0 or not 0 <= crf <= 51:
@@ -87,20 +89,23 @@ class VideoWriter:
         """Finish the file and give it its name; without a frame nothing is left behind."""
         if self._container is None:
             return
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        self._container = None
-        assert self._temporary is not None
-        self._temporary.chmod(0o666 & ~_umask())
-        os.replace(self._temporary, self.path)
+        try:
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            assert self._temporary is not None
+            self._temporary.chmod(0o666 & ~_umask())
+            os.replace(self._temporary, self.path)
+            self._container = None
+        finally:
+            self.discard()  # of a disk that ran full
 
     def discard(self) -> None:
         """Throw away what was written."""
         if self._container is not None:
-            self._container.close()
-            self._container = None
+            container, self._container = self._container, None
             assert self._temporary is not None
             self._temporary.unlink(missing_ok=True)
+            container.close()
 
     def __enter__(self) -> Self:
         return self

@@ -63,12 +63,14 @@ def test_without_frames_nothing_is_written(tmp_path):
     ("arguments", "error", "says"),
     [
         ({"path": "v.avi"}, ValueError, ".mp4"),
+        ({"path": "folder.mp4"}, ValueError, "is a folder"),
         ({"path": "none/v.mp4"}, FileNotFoundError, "create it"),
         ({"path": "v.mp4", "fps": 0}, ValueError, "fps"),
         ({"path": "v.mp4", "crf": 60}, ValueError, "crf"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, error, says):
+    (tmp_path / "folder.mp4").mkdir()
     arguments = arguments | {"path": tmp_path / arguments["path"]}
     with pytest.raises(error, match=says):
         VideoWriter(**arguments)
