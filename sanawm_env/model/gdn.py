@@ -88,7 +88,7 @@ def short_conv(x: Tensor, weight: Tensor, tail: Tensor | None, chunks: Chunks, *
             if not carry:
                 same = [t >= lag and chunks[t - lag] == chunks[t] for t in range(frames)]
                 past = past * _frame_mask(same, x)
-        out = out + kernel[:, centre - lag] * (past + future)
+        out = torch.addcmul(out, past + future, kernel[:, centre - lag])
     return out
 
 

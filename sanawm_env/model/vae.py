@@ -112,13 +112,20 @@ class TinyVAE(nn.Module):
 
     def encode_blocks(self, frames: Tensor) -> Tensor:
         """Code whole groups `(B, 3, stride*n, H, W)` to `(B, channels, n, h, w)`."""
+        return self.encode_pooled(self.shrink(frames))
+
+    def encode_pooled(self, frames: Tensor) -> Tensor:
+        """Code whole groups of frames that `shrink` has pooled."""
         return ((self.patches(frames) - self.mean) @ self.analysis.T).permute(0, 4, 1, 2, 3)
 
+    def shrink(self, frames: Tensor) -> Tensor:
+        """Average `(B, 3, F, H, W)` over pool x pool pixels."""
+        pool = self.config.pool
+        return F.avg_pool3d(frames, (1, pool, pool)) if pool > 1 else frames
+
     def patches(self, frames: Tensor) -> Tensor:
-        """Cut frames `(B, 3, stride*n, H, W)` into pooled blocks `(B, n, h, w, values)`."""
+        """Cut pooled frames `(B, 3, stride*n, h*block, w*block)` into blocks `(B, n, h, w, values)`."""
         c = self.config
-        if c.pool > 1:
-            frames = F.avg_pool3d(frames, (1, c.pool, c.pool))
         batch, _, count, height, width = frames.shape
         x = frames.reshape(batch, 3, count // c.frames, c.frames, height // c.block, c.block, width // c.block, c.block)
         return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)

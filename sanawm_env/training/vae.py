@@ -64,7 +64,7 @@ def fit_transform(vae: TinyVAE, frames: list[Tensor]) -> None:
     )
     for clip in frames:
         still = clip[:, :, :-1:stride].repeat_interleave(stride, dim=2)[:, :, : 2 * stride]
-        x = vae.patches(torch.cat((clip[:, :, 1:], still), dim=2)).flatten(0, 3)
+        x = vae.patches(vae.shrink(torch.cat((clip[:, :, 1:], still), dim=2))).flatten(0, 3)
         count += len(x)
         total += x.double().sum(0).cpu()
         outer += (x.T @ x).double().cpu()
