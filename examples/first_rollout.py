@@ -1,6 +1,6 @@
 """Make the environment, walk through a world for 40 steps, and write what was seen as a video.
 
-Run: python examples/first_rollout.py [--out first_rollout.mp4] [--seed 7]
+Run: python examples/first_rollout.py [--out first_rollout.mp4] [--seed 4]
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import sanawm_env  # noqa: F401  registers the ids
 from sanawm_env.video import VideoWriter
 
 
-def main(out: Path = Path("first_rollout.mp4"), seed: int = 7, steps: int = 40, checkpoint: str = "tiny") -> None:
+def main(out: Path = Path("first_rollout.mp4"), seed: int = 4, steps: int = 40, checkpoint: str = "tiny") -> None:
     """Write the video.
 
     Args:
@@ -29,7 +29,7 @@ def main(out: Path = Path("first_rollout.mp4"), seed: int = 7, steps: int = 40, 
         for step in range(steps):
             # Right, down, forward in shares of max_translation; rotations about those axes.
             turn = 0.5 * np.sin(step / 4)
-            action = np.array([0, 0, 0.4, 0, turn, 0], dtype=np.float32)
+            action = np.array([0, 0, 0.15, 0, turn, 0], dtype=np.float32)
             _, _, terminated, truncated, info = env.step(action)
             video.write(info["frames"])
             if terminated or truncated:
