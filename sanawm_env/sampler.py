@@ -36,7 +36,9 @@ def velocity(
     Returns:
         Velocity like `x`, and the next cache if the call commits.
     """
-    out, cache = model(x, sigma * 1000.0, **conditions)
+    # The sampler integrates in the precision of `x`; the model computes in that of its weights.
+    out, cache = model(x.to(model.dtype), sigma * 1000.0, **conditions)
+    out = out.to(x.dtype)
     if preconditioned:
         s = sigma[:, None, :, None, None]
         power = s**2 + (1 - s) ** 2
@@ -83,6 +85,6 @@ def denoise_chunk(
 def commit_chunk(model: SanaWMTransformer, latents: Tensor, cache: ModelCache, **conditions: Any) -> ModelCache:
     """Write finished latents `(B, C, T, H, W)` into the cache: one call at noise level 0 (spec section 3.3)."""
     clean = latents.new_zeros(latents.shape[0], latents.shape[2])
-    _, after = model(latents, clean, cache=cache, commit=True, **conditions)
+    _, after = model(latents.to(model.dtype), clean, cache=cache, commit=True, **conditions)
     assert after is not None
     return after

@@ -132,10 +132,17 @@ def window_order(config: SanaWMConfig, cache: ModelCache, new_frames: int) -> tu
         `(B, capacity)` gather index into the concatenation, and the `(B, capacity)` labels afterwards.
 
     Raises:
-        ValueError: The chunk is longer than the window can hold (only without eviction).
+        ValueError: Nothing is ever evicted (`cached_chunks=-1`) and the window is full.
     """
     batch = cache.frames.shape[0]
     capacity = config.window_capacity
+    if config.cached_chunks == -1 and not config.window_frames:
+        longest = int(cache.frames.max()) + new_frames
+        if longest > capacity:
+            raise ValueError(
+                f"cached_chunks=-1 keeps every frame, but the window holds {capacity} and this chunk makes "
+                f"{longest}; raise max_cached_frames."
+            )
     steps = torch.arange(new_frames, device=cache.frames.device)
     if config.window_frames:
         new = cache.frames[:, None] + steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -84,19 +85,18 @@ class SanaWMTransformer(nn.Module):
         Raises:
             ValueError: Shapes or arguments that do not fit together.
         """
-        batch, channels, time, rows, columns = x.shape
         config = self.config
-        height, width = rows // config.patch_size[0], columns // config.patch_size[1]
-        if channels != config.in_channels or timesteps.shape != (batch, time):
-            raise ValueError(
-                f"Expected x (B, {config.in_channels}, T, H, W) with timesteps (B, T); "
-                f"got {tuple(x.shape)} and {tuple(timesteps.shape)}."
-            )
+        height, width = self._check(x, timesteps, text, text_mask, raymap, plucker)
+        batch, _, time = x.shape[:3]
         if cache is not None and chunks is not None:
             raise ValueError("Pass either cache (streaming) or chunks (chunk-causal), not both.")
         if commit and cache is None:
             raise ValueError("commit=True needs a cache to continue; start from empty_cache().")
+        if cache is not None and cache.blocks[0]["ffn_tail"].shape[::2] != (batch, height * width):
+            raise ValueError("The cache was made for another number of slots or another latent size.")
         chunks = [0] * time if chunks is None else list(chunks)
+        if len(chunks) != time or any(b < a for a, b in pairwise(chunks)):
+            raise ValueError(f"chunks must give {time} non-decreasing chunk indices, one per frame; got {chunks}.")
         if frames is None:
             start = x.new_zeros(batch, dtype=torch.int64) if cache is None else cache.frames
             frames = start[:, None] + torch.arange(time, device=x.device)
@@ -120,6 +120,43 @@ class SanaWMTransformer(nn.Module):
             for new, old in zip(updates, cache.blocks, strict=True)
         )
         return velocity, ModelCache(cast, labels, cache.frames + time, cache.chunks + 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, and of the activations that go with them."""
+        return self.x_embedder.proj.weight.dtype
+
+    def _check(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        text: Tensor | None,
+        text_mask: Tensor | None,
+        raymap: Tensor | None,
+        plucker: Tensor | None,
+    ) -> tuple[int, int]:
+        """Refuse inputs whose shapes do not fit together; returns rows and columns of the token grid."""
+        config = self.config
+        rows, columns = config.patch_size
+        if x.ndim != 5 or x.shape[1] != config.in_channels or x.shape[3] % rows or x.shape[4] % columns:
+            raise ValueError(
+                f"Expected latents (B, {config.in_channels}, T, H, W), H a multiple of {rows} and W of {columns}; "
+                f"got {tuple(x.shape)}."
+            )
+        batch, time, height, width = x.shape[0], x.shape[2], x.shape[3] // rows, x.shape[4] // columns
+        expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
+            "timesteps (B, T)": (timesteps, (batch, time)),
+            "raymap (B, T, 20)": (raymap, (batch, time, 20)),
+            "plucker (B, 6*stride, T, h, w)": (plucker, (batch, config.plucker_channels, time, height, width)),
+        }
+        if text is not None and config.caption_channels:
+            length = text.shape[1] if text.ndim == 3 else 0
+            expected["text (B, L, channels)"] = (text, (batch, length, config.caption_channels))
+            expected["text_mask (B, L)"] = (text_mask, (batch, length))
+        for name, (value, shape) in expected.items():
+            if value is not None and tuple(value.shape) != shape:
+                raise ValueError(f"Expected {name} to be {shape} for these latents; got {tuple(value.shape)}.")
+        return height, width
 
     def _embed_text(self, text: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor] | None:
         if not self.config.caption_channels:

@@ -121,7 +121,10 @@ class TinyVAE(nn.Module):
     def shrink(self, frames: Tensor) -> Tensor:
         """Average `(B, 3, F, H, W)` over pool x pool pixels."""
         pool = self.config.pool
-        return F.avg_pool3d(frames, (1, pool, pool)) if pool > 1 else frames
+        if pool == 1:
+            return frames
+        # avg_pool3d has no bfloat16 kernel on CPU.
+        return frames.unflatten(4, (-1, pool)).unflatten(3, (-1, pool)).float().mean((4, 6)).to(frames.dtype)
 
     def patches(self, frames: Tensor) -> Tensor:
         """Cut pooled frames `(B, 3, stride*n, h*block, w*block)` into blocks `(B, n, h, w, values)`."""

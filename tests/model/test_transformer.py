@@ -255,7 +255,12 @@ def test_a_chunk_of_an_empty_cache_is_bidirectional():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, t, c: (x[:, :-1], t, c), "Expected x"),
+        (lambda x, t, c: (x[:, :-1], t, c), "Expected latents"),
+        (lambda x, t, c: (x, t, c | {"raymap": c["raymap"][:, :-1]}), "raymap"),
+        (lambda x, t, c: (x, t, c | {"plucker": c["plucker"][:, :-6]}), "plucker"),
+        (lambda x, t, c: (x, t, c | {"chunks": [0, 1]}), "chunks"),
+        (lambda x, t, c: (x, t, c | {"chunks": [1, 0, 0]}), "non-decreasing"),
+        (lambda x, t, c: (x, t, c | {"cache": empty_cache(SMALL, 2, ROWS * COLUMNS)}), "number of slots"),
         (lambda x, t, c: (x, t[:, :-1], c), "timesteps"),
         (lambda x, t, c: (x, t[:, None], c), "timesteps"),
         (lambda x, t, c: (x, t, c | {"text": None}), "text"),
@@ -265,7 +270,7 @@ def test_a_chunk_of_an_empty_cache_is_bidirectional():
             "not both",
         ),
     ],
-    ids=["channels", "time", "axes", "text", "commit", "modes"],
+    ids=["channels", "raymap", "plucker", "few chunks", "falling chunks", "slots", "time", "axes", "text", "commit", "modes"],
 )
 def test_bad_input(change, message):
     x, timesteps, cond = inputs(SMALL, 1, 3)
