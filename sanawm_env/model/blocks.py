@@ -67,7 +67,7 @@ class Block(nn.Module):
     def __init__(self, config: SanaWMConfig, index: int) -> None:
         super().__init__()
         c = config.hidden_size
-        self.scale_shift_table = nn.Parameter(torch.randn(6, c) / c**0.5)
+        self.scale_shift_table = nn.Parameter(torch.zeros(6, c))
         self.attn = CameraAttention(config, softmax=config.is_softmax(index))
         self.plucker_proj = nn.Linear(c, c)
         if config.caption_channels:
@@ -180,7 +180,7 @@ class FinalLayer(nn.Module):
         self.patch = config.patch_size
         self.channels = config.in_channels
         self.linear = nn.Linear(c, math.prod(config.patch_size) * config.in_channels)
-        self.scale_shift_table = nn.Parameter(torch.randn(2, c) / c**0.5)
+        self.scale_shift_table = nn.Parameter(torch.zeros(2, c))
 
     def forward(self, x: Tensor, t_emb: Tensor, height: int, width: int) -> Tensor:
         """Tokens `(B, T, S, C)` and time embedding `(B, T, C)` to latents `(B, channels, T, H, W)`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..camera.rays import camera_rows, plucker_windows
+from ..conditions import camera_conditions
 from ..model.vae import TinyVAE
 from ..scenes import make_clips
 
@@ -149,7 +149,6 @@ def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, gener
     if bool(moved.any()):
         origin = random_origins(batch, generator).to(relative.device)
         relative = torch.where(moved.to(relative.device)[:, None, None, None], origin[:, None] @ relative, relative)
-    relative = relative.float()
     shift = torch.randint(1, 1000, (batch, 1), generator=generator) * (
         torch.rand(batch, 1, generator=generator) < c.time_jitter
     )
@@ -163,7 +162,7 @@ def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, gener
 def camera_inputs(
     c2w: Tensor, intrinsics: Tensor, height: int, width: int, stride: int, grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Raymap `(B, T, 20)` and Plücker windows of whole clips whose first latent is a held still.
+    """Raymap `(B, T, 20)` and Plücker windows of whole clips, frame 0 held: what `WorldModel` computes piecewise.
 
     Args:
         c2w: `(B, 1 + stride*(T-1), 4, 4)` poses in the rollout's world.
@@ -173,12 +172,9 @@ def camera_inputs(
         stride: Pixel frames per latent.
         grid: Token rows and columns.
     """
-    rows, columns = grid
-    scale = torch.tensor([columns / width, rows / height] * 2, device=intrinsics.device)
-    latent = intrinsics * scale
     windows = torch.cat((c2w[:, :1].expand(-1, stride, -1, -1), c2w[:, 1:]), dim=1).unflatten(1, (-1, stride))
-    k = latent[:, None, None].expand(*windows.shape[:3], 4)
-    return camera_rows(windows[:, :, -1], k[:, :, -1]), plucker_windows(windows, k, rows, columns)
+    inputs = camera_conditions((windows[:, :, -1], windows), intrinsics, (height, width), grid)
+    return inputs["raymap"], inputs["plucker"]
 
 
 def mirror(frames: Tensor, c2w: Tensor, intrinsics: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:

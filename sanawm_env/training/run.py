@@ -16,26 +16,25 @@ from .world import WorldTrainConfig, train_world
 ConfigT = TypeVar("ConfigT")
 
 
-def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-    """Build a (nested) config dataclass from plain values, defaults filling the rest.
+def with_values(default: ConfigT, values: dict[str, Any]) -> ConfigT:
+    """A copy of a (nested) config dataclass with some fields set from plain values.
 
     Raises:
         ValueError: An unknown key, named with the place where it stands.
     """
-    default = kind()
-    fields = {f.name: getattr(default, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(fields)):
-        raise ValueError(f"Unknown keys {unknown} for {kind.__name__}; known: {sorted(fields)}.")
+        raise ValueError(f"Unknown keys {unknown} for {type(default).__name__}; known: {sorted(fields)}.")
     for name, value in values.items():
         current = fields[name]
         if dataclasses.is_dataclass(current) and isinstance(value, dict):
-            value = from_dict(type(current), value)
+            value = with_values(current, value)
         elif isinstance(current, Path):
             value = Path(value)
         elif isinstance(current, tuple):
             value = tuple(value)
         fields[name] = value
-    return kind(**fields)
+    return type(default)(**fields)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         path = Path(argv[at + 1])
         del argv[at : at + 2]
         try:
-            default = from_dict(kind, json.loads(path.read_text()))
+            default = with_values(default, json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise SystemExit(f"{path}: {error}") from error
     run(tyro.cli(kind, default=default, args=argv))

@@ -131,7 +131,8 @@ def _train_decoder(config: VAETrainConfig, vae: TinyVAE, seed: int) -> None:
         optimizer.scale_lr(min(1.0, (step + 1) / 50, 4 * (config.minutes - minutes) / config.minutes + 0.02))
         optimizer.step()
         ema.update(vae.refine, step)
-        average = float(loss) if average is None else 0.98 * average + 0.02 * float(loss)
+        value = loss.item()
+        average = value if average is None else 0.98 * average + 0.02 * value
         step += 1
         bar.n = minutes
         bar.set_postfix_str(

@@ -53,7 +53,7 @@ class WorldTrainConfig:
     """`sanawm train world`."""
 
     out: Path = Path("runs/world")
-    """Run folder: training state, EMA weights, sample sheets, log."""
+    """Run folder: training state, exported checkpoint (EMA weights), sample sheets, log."""
     vae: Path = Path("runs/vae")
     """Folder of a trained VAE (`vae.json`, `vae.safetensors`)."""
     minutes: float = 60.0
@@ -88,6 +88,10 @@ class WorldTrainConfig:
     """`cpu` or `cuda`."""
     compile_renderer: bool = True
     """Fuse the ray caster with torch.compile."""
+    sigmas: tuple[float, ...] = (1.0, 0.75, 0.0)
+    """Sampler schedule of sheets and of the exported checkpoint."""
+    name: str = "tiny"
+    """Name of the exported checkpoint."""
     save_every: float = 5.0
     """Minutes between saves and sample sheets."""
     model: SanaWMConfig = field(default_factory=lambda: TINY)
@@ -115,13 +119,24 @@ def train_world(config: WorldTrainConfig) -> Path:
     """Train, or go on training, a world model.
 
     Returns:
-        The folder with `ema.safetensors` (the weights to ship) and `model.json`.
+        The run folder; its `checkpoint/` is ready for `SanaWMEnv(checkpoint=...)`.
     """
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     vae = load_vae(config.vae, config.device)
+    cell = [vae.spatial_stride * side for side in config.model.patch_size]
+    if config.data.height % cell[0] or config.data.width % cell[1]:
+        raise ValueError(
+            f"Frames of {config.data.height}x{config.data.width} px cannot be cut into tokens of "
+            f"{cell[0]}x{cell[1]} px; change data.height and data.width to multiples of those."
+        )
+    if not 2 <= config.latents <= config.data.clip_latents + 1:
+        raise ValueError(
+            f"latents {config.latents} must lie in 2..{config.data.clip_latents + 1}, the rendered clip's length; "
+            "raise data.clip_latents for longer crops."
+        )
     model = SanaWMTransformer(config.model)
     initialise(model, config.seed)
     model.to(config.device)
@@ -133,7 +148,6 @@ def train_world(config: WorldTrainConfig) -> Path:
         "minutes": 0.0,
         "next_seed": config.data.first_seed,
     }
-    (config.out / "model.json").write_text(json.dumps(config.model.to_dict(), indent=1))
     (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str))
     pool = LatentPool(
         config.data,
@@ -215,7 +229,7 @@ class _Loop:
         warm = min(1.0, (1 + self.progress["step"]) / config.warmup)
         left = (config.minutes - minutes) / max(1e-9, config.decay_share * config.minutes)
         self.optimizer.scale_lr(warm * max(0.02, min(1.0, left)))
-        value = float(loss)
+        value = loss.item()
         if not math.isfinite(value) or not math.isfinite(norm):
             return (value if math.isfinite(value) else 0.0), norm  # skip the update, keep the run
         self.optimizer.step()

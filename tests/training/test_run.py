@@ -1,0 +1,77 @@
+"""Whole training calls at toy size, through the command line's own entry."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sanawm_env.training.run import main, with_values
+from sanawm_env.training.world import WorldTrainConfig
+from sanawm_env.world import WorldModel
+
+VAE = {"minutes": 0.05, "fit_clips": 16, "batch": 2, "height": 64, "width": 96, "compile_renderer": False,
+       "vae": {"channels": 8, "width": 8}}  # fmt: skip
+WORLD = {
+    "minutes": 0.08, "batch": 2, "latents": 3, "warmup": 2, "compile_renderer": False,
+    "data": {"height": 64, "width": 96, "clip_latents": 3, "pool": 32, "origin_jitter": 0.5},
+    "model": {"depth": 2, "hidden_size": 32, "head_dim": 16, "in_channels": 8, "softmax_every_n": 2},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A VAE and a world model, trained for a few seconds."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, values in (("vae", VAE), ("world", WORLD | {"vae": str(folder / "vae")})):
+        (folder / f"{name}.json").write_text(json.dumps(values | {"out": str(folder / name)}))
+        main([name, "--config", str(folder / f"{name}.json")])
+    return folder
+
+
+@pytest.mark.slow
+def test_the_run_leaves_a_world_that_steps(runs):
+    world = WorldModel.load(runs / "world" / "checkpoint")
+    image = np.zeros((1, 64, 96, 3), dtype=np.uint8)
+    state, _ = world.start(image, [[80.0, 80.0, 48.0, 32.0]], [0])
+    _, frames = world.step(state, np.tile(np.eye(4), (1, 4, 1, 1)))
+    assert frames.shape == (1, 4, 64, 96, 3)
+    gains = json.loads((runs / "world" / "gains.jsonl").read_text().splitlines()[-1])
+    assert set(gains) == {"step", "0.25", "0.5", "1.0", "2.0"}
+    assert list((runs / "world").glob("sheet_*.png"))
+
+
+@pytest.mark.slow
+def test_a_second_call_resumes(runs):
+    before = json.loads((runs / "world" / "progress.json").read_text())
+    main(["world", "--config", str(runs / "world.json"), "--minutes", "0.03"])
+    after = json.loads((runs / "world" / "progress.json").read_text())
+    assert before["step"] >= 1
+    assert after["step"] > before["step"] and after["minutes"] > before["minutes"]
+    assert after["next_seed"] > before["next_seed"], "resumed runs see new scenes"
+
+
+def test_missing_vae_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="sanawm train vae"):
+        main(["world", "--out", str(tmp_path / "w"), "--vae", str(tmp_path / "none")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"latents": 9}, "clip_latents"), ({"data": {"height": 72, "width": 96}}, "multiples")],
+)
+def test_sizes_that_do_not_fit_are_named(runs, tmp_path, change, message):
+    values = WORLD | {"vae": str(runs / "vae"), "out": str(tmp_path / "out")} | change
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=message):
+        main(["world", "--config", str(tmp_path / "c.json")])
+
+
+def test_unknown_keys_and_commands(tmp_path):
+    with pytest.raises(ValueError, match=r"Unknown keys \['deepth'\] for SanaWMConfig"):
+        with_values(WorldTrainConfig(), {"model": {"deepth": 3}})
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"bad\.json"):
+        main(["vae", "--config", str(tmp_path / "bad.json")])
+    with pytest.raises(SystemExit, match="usage"):
+        main(["policy"])
