@@ -32,6 +32,8 @@ class NoiseConfig:
     """Share with levels that do not fall over the chunks."""
     clean_prefix: float = 0.5
     """Share with a clean prefix of random length and one level for the rest, which is what streaming sees."""
+    own_context: float = 0.0
+    """Share of steps in which clean context is replaced by the model's own guess (`flow.own_context`)."""
 
     def __post_init__(self) -> None:
         total = self.same + self.incremental + self.clean_prefix
@@ -64,6 +66,7 @@ def flow_loss(
     chunks: list[int],
     *,
     preconditioned: bool,
+    context: Tensor | None = None,
     **conditions: Tensor,
 ) -> Tensor:
     """Mean squared velocity error over the frames that carry noise.
@@ -75,14 +78,43 @@ def flow_loss(
         noise: Like `latents`.
         chunks: Chunk index per frame.
         preconditioned: See `sampler.velocity`.
+        context: What the model is shown on frames of level 0 in place of `latents`; see `own_context`.
         **conditions: Camera inputs of `SanaWMTransformer.forward`.
     """
     s = levels[:, None, :, None, None]
     noisy = (1 - s) * latents + s * noise
+    if context is not None:
+        noisy = torch.where(s == 0, context, noisy)
     predicted, _ = velocity(model, noisy, levels, preconditioned=preconditioned, chunks=chunks, **conditions)
     error = (predicted.float() - (noise - latents)).square().mean(dim=(1, 3, 4))
     weight = (levels > 0).float()
     return (error * weight).sum() / weight.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def own_context(
+    model: SanaWMTransformer,
+    latents: Tensor,
+    noise: Tensor,
+    chunks: list[int],
+    *,
+    preconditioned: bool,
+    **conditions: Tensor,
+) -> Tensor:
+    """The model's own one-step guess of a clip from its first frame, to stand in for clean context.
+
+    In a rollout the context is what the model made, blur and errors included. Trained on clean context alone
+    it takes its own errors for facts and drifts; shown its guesses, with the true frames still the target, it
+    learns to correct them.
+
+    Returns:
+        `(B, C, T, H, W)`; frame 0 is the given image.
+    """
+    levels = torch.ones_like(latents[:, 0, :, 0, 0])
+    levels[:, 0] = 0
+    noisy = torch.where(levels[:, None, :, None, None] > 0, noise, latents)
+    v, _ = velocity(model, noisy, levels, preconditioned=preconditioned, chunks=chunks, **conditions)
+    return torch.cat((latents[:, :, :1], (noise - v.float())[:, :, 1:]), dim=2)
 
 
 def draw_chunks(frames: int, longest: int, generator: torch.Generator) -> list[int]:

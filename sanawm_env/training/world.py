@@ -17,7 +17,7 @@ from ..model.config import SanaWMConfig
 from ..model.transformer import SanaWMTransformer
 from ..model.vae import TinyVAE, TinyVAEConfig
 from .data import Batch, DataConfig, LatentPool
-from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss
+from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 from .host import keep_freed_memory
 from .optim import EMA, MuonAdamW, clip_gradients
 from .sheets import write_sheet
@@ -243,11 +243,15 @@ class _Loop:
         levels = torch.zeros(config.batch, config.latents)
         levels[:, 1:] = per_chunk[:, torch.tensor(chunks[1:]) - 1]
         noise = torch.randn(batch.latents.shape, generator=self.generator).to(batch.latents.device)
+        dream = bool(torch.rand((), generator=self.generator) < config.noise.own_context)
+        inputs = {"raymap": batch.raymap, "plucker": batch.plucker, "frames": batch.frames}
+        x, how = batch.latents, config.preconditioned
         with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
+            context = own_context(self.model, x, noise, chunks, preconditioned=how, **inputs) if dream else None
+            fresh = torch.randn(noise.shape, generator=self.generator).to(x.device) if dream else noise
             return flow_loss(
-                self.model, batch.latents, levels.to(batch.latents.device), noise, chunks,
-                preconditioned=config.preconditioned, raymap=batch.raymap, plucker=batch.plucker, frames=batch.frames,
-            )  # fmt: skip
+                self.model, x, levels.to(x.device), fresh, chunks, preconditioned=how, context=context, **inputs
+            )
 
     def save(self, minutes: float) -> None:
         self.progress["minutes"] = self.minutes_before + minutes

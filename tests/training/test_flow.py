@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanawm_env.training.flow import NoiseConfig, draw_chunks, draw_levels, flow_loss
+from sanawm_env.training.flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 
 
 def generator(seed=0):
@@ -109,3 +109,31 @@ def test_preconditioning_leaves_unit_gaussian_data_nothing_linear_to_learn():
             float(flow_loss(Scaled(w), latents, levels, noise, [0, 1], preconditioned=True)) for w in (-0.1, 0.0, 0.1)
         ]
         assert losses[1] < min(losses[0], losses[2])
+
+
+def test_own_context_is_the_models_guess():
+    latents, noise = torch.randn(2, 3, 4, 2, 2), torch.randn(2, 3, 4, 2, 2)
+    oracle = Oracle(latents, noise)
+    guess = own_context(oracle, latents, noise, [0, 1, 1, 2], preconditioned=False)
+    assert torch.allclose(guess, latents, atol=1e-6), "the right velocity gives back the data"
+    assert torch.equal(oracle.timesteps, torch.tensor([[0, 1000, 1000, 1000]] * 2).float())
+    wrong = own_context(Oracle(latents, noise, spoil=[2]), latents, noise, [0, 1, 1, 2], preconditioned=False)
+    assert not torch.allclose(wrong[:, :, 2], latents[:, :, 2]) and torch.equal(wrong[:, :, 0], latents[:, :, 0])
+
+
+def test_context_replaces_clean_frames_only():
+    latents, noise = torch.randn(1, 2, 3, 2, 2), torch.randn(1, 2, 3, 2, 2)
+    levels = torch.tensor([[0.0, 0.0, 0.5]])
+    seen = {}
+
+    class Spy(torch.nn.Module):
+        dtype = torch.float32
+
+        def forward(self, x, timesteps, **_):
+            seen["x"] = x
+            return x, None
+
+    context = torch.full_like(latents, 7.0)
+    flow_loss(Spy(), latents, levels, noise, [0, 1, 2], preconditioned=False, context=context)
+    assert (seen["x"][:, :, :2] == 7).all()
+    assert torch.allclose(seen["x"][:, :, 2], 0.5 * (latents + noise)[:, :, 2])
