@@ -150,9 +150,7 @@ class SceneBuilder:
         self._paint(slot, material)
         return True
 
-    def box(
-        self, x: float, z: float, size: Vec3, material: Material, *, base: float = 0.0, yaw: float = 0.0
-    ) -> bool:
+    def box(self, x: float, z: float, size: Vec3, material: Material, *, base: float = 0.0, yaw: float = 0.0) -> bool:
         """A box of `size` (width, height, depth) m whose bottom is `base` m above the floor."""
         w, h, d = size
         return self._solid(0, (x, -base - h / 2, z), (w / 2, h / 2, d / 2), yaw, material)

@@ -114,7 +114,11 @@ def first_frame(
     families: Sequence[str] | None = None,
     fov: tuple[float, float] = (60.0, 90.0),
 ) -> tuple[NDArray[np.uint8], Tensor, Scene, Tensor]:
-    """The first image of a seed's world: rgb (H, W, 3) uint8, intrinsics (4,) px, scene, c2w (4, 4)."""
+    """The first image of a seed's world: rgb (H, W, 3) uint8, intrinsics (4,) px, scene, c2w (4, 4).
+
+    Scene and intrinsics are those of `make_clips`; the camera stands somewhere roomy, which need not be where
+    the seed's clip begins, since that place depends on the clip's length.
+    """
     scene, intrinsics, _ = sample_scenes([seed], height, width, families=families, fov=fov)
     c2w = smooth_motion([seed], scene, 1)
     rgb, _ = render_scene(scene, c2w[0], intrinsics[0], height, width)

@@ -32,6 +32,7 @@ KINDS: dict[str, float] = {
     "combined": 0.36, "walk": 0.10, "return": 0.09, "idle": 0.03,
 }  # fmt: skip
 CANDIDATES = 12
+"""Paths proposed for each clip."""
 
 # Columns of a control: forward, right, up (m/frame), yaw, pitch, roll (rad/frame).
 _AXES = {"yaw": (3,), "pitch": (4,), "forward": (0,), "strafe": (1,), "idle": (3,)}
@@ -63,7 +64,8 @@ def smooth_motion(seeds: Sequence[int], scene: Scene, frames: int, fps: float = 
 
 def _path(seed: int, scene: Scene, frames: int, rate: float) -> Array:
     rng = np.random.default_rng([seed, 2])
-    kind = list(KINDS)[int(np.searchsorted(np.cumsum(list(KINDS.values())), rng.random(), side="right")) % len(KINDS)]
+    steps = np.cumsum(list(KINDS.values()))[:-1]
+    kind = list(KINDS)[int(np.searchsorted(steps, rng.random(), side="right"))]
     state = _propose(rng, scene, kind, frames, rate)  # (C, F, 6): x, y, z, yaw, pitch, roll
     position, yaw = state[..., :3], state[..., 3]
     clear = _clearance(scene, position)
@@ -125,11 +127,12 @@ def _propose(rng: np.random.Generator, scene: Scene, kind: str, frames: int, rat
 
 
 def _starts(rng: np.random.Generator, scene: Scene) -> Array:
-    """The roomiest of some random standing places, with random headings: (C, 5)."""
+    """Free standing places (x, y, z, yaw, pitch) in random order, with random headings: (C, 5)."""
     draw = rng.random((4 * CANDIDATES, 5))
     x0, x1, z0, z1 = scene.bounds[0].double().tolist()
     x, z = x0 + (x1 - x0) * draw[:, 0], z0 + (z1 - z0) * draw[:, 1]
-    place = np.stack([x, -(1.3 + 0.35 * draw[:, 2]), z, 2 * np.pi * draw[:, 3], np.deg2rad(8) * (2 * draw[:, 4] - 1)], -1)
+    pitch = np.deg2rad(8) * (2 * draw[:, 4] - 1)
+    place = np.stack([x, -(1.3 + 0.35 * draw[:, 2]), z, 2 * np.pi * draw[:, 3], pitch], -1)
     room = _clearance(scene, place[None, :, :3])[0]
     # Free places in their random order come first, so that rooms are not only seen from their middle.
     rank = np.where(room >= CLEARANCE + 0.2, np.arange(len(room)), len(room) + 1 - room)

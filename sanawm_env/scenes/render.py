@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from sanawm_env.scenes.shade import light_table, material_table, shade
 from sanawm_env.scenes.trace import prepare, trace
 
 Planes = tuple[Tensor, Tensor, Tensor, Tensor]
+Looks = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Tracer = Callable[..., tuple[Tensor, Tensor]]
 Shader = Callable[..., Planes]
 
@@ -21,9 +23,13 @@ EAGER_RAYS = 1 << 13
 """Rays per eager pass on CPU: few enough that the intermediate planes stay in the processor's cache."""
 
 # By default Inductor writes every re-used plane to memory; as one loop the tracer is ten times as fast.
-_FUSE_ALL = {"realize_reads_threshold": 1000, "realize_opcount_threshold": 100_000,
-             "realize_acc_reads_threshold": 1000}  # fmt: skip
-_broken = False
+_FUSE_ALL: dict[str, str | int | bool | Callable[..., Any]] = {
+    "realize_reads_threshold": 1000,
+    "realize_opcount_threshold": 100_000,
+    "realize_acc_reads_threshold": 1000,
+}
+_broken: set[tuple[int, ...]] = set()
+"""Shapes (frames, height, width) that could not be compiled."""
 
 
 @cache
@@ -78,22 +84,25 @@ def render(
                 masks = seen.split((NUM_BOXES, NUM_CYLINDERS, NUM_SOLIDS - NUM_BOXES - NUM_CYLINDERS))
                 kinds, keep = [k[m] for k, m in zip(kinds, masks, strict=True)], number[seen]
             geometry = (rays.shell[b, part], *kinds, keep, x, y)
-            looks = (table[b], light[b], c2w[b, part], x, y, fx.reshape(1, 1, 1))
+            looks: Looks = (table[b], light[b], c2w[b, part], x, y, fx.reshape(1, 1, 1))
             planes = _draw(geometry, looks, compile)
             torch.stack(planes[:3], -1, out=rgb[b, part])
             depth[b, part] = planes[3]
     return rgb, depth
 
 
-def _draw(geometry: tuple[Tensor, ...], looks: tuple[Tensor, ...], compile: bool) -> Planes:
-    global _broken
-    if compile and not _broken:
+def _draw(geometry: tuple[Tensor, ...], looks: Looks, compile: bool) -> Planes:
+    shape = (len(geometry[0]), geometry[-1].shape[1], geometry[-2].shape[2])
+    if compile and shape not in _broken:
         try:
             find, paint = _compiled()
             return paint(*looks, *find(*geometry))
         except Exception as error:
-            _broken = True
-            warnings.warn(f"torch.compile failed ({type(error).__name__}); the scenes render eagerly, slower")
+            _broken.add(shape)
+            warnings.warn(
+                f"torch.compile failed for (frames, height, width) = {shape} ({type(error).__name__}); "
+                "such clips render eagerly, slower."
+            )
     return shade(*looks, *trace(*geometry))
 
 
@@ -117,5 +126,7 @@ def _check(scene: Scene, c2w: Tensor, intrinsics: Tensor, height: int, width: in
         raise ValueError(f"intrinsics must have shape ({scene.batch}, 4), got {tuple(intrinsics.shape)}")
     if not bool((intrinsics[:, :2] > 0).all()):
         raise ValueError("focal lengths must be positive")
+    if not bool(torch.isfinite(c2w).all()):
+        raise ValueError("c2w must be finite")
     if height < 1 or width < 1:
         raise ValueError(f"the image needs at least one pixel, got {height} x {width}")

@@ -23,9 +23,7 @@ def material_table(scene: Scene) -> Tensor:
 
 def light_table(scene: Scene) -> Tensor:
     """(B, 23): light 3, lighting 3, fog 4, sky 9, hills 3, open air 1."""
-    return torch.cat(
-        [scene.light, scene.lighting, scene.fog, scene.sky, scene.hills, scene.open_air[:, None]], -1
-    )
+    return torch.cat([scene.light, scene.lighting, scene.fog, scene.sky, scene.hills, scene.open_air[:, None]], -1)
 
 
 def _square(u: Tensor, freq: Tensor, phase: Tensor, blur: Tensor) -> Tensor:
@@ -37,7 +35,14 @@ def _square(u: Tensor, freq: Tensor, phase: Tensor, blur: Tensor) -> Tensor:
 
 
 def shade(
-    table: Tensor, light: Tensor, pose: Tensor, x: Tensor, y: Tensor, focal: Tensor, depth: Tensor, row: Tensor
+    table: Tensor,
+    light: Tensor,
+    pose: Tensor,
+    x: Tensor,
+    y: Tensor,
+    focal: Tensor,
+    depth: Tensor,
+    row: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colours one scene's hits.
 

@@ -98,7 +98,9 @@ def _landmarks(b: SceneBuilder, dice: Dice, colors: Palette, cell: float) -> Non
             b.cylinder(x, z, 0.28, dice.uniform(0.9, 1.7), Material(color, second, cell=(0.0, 0.4), weight=0.9))
         elif kind == 1 and b.free_slots(1) and b.free_slots(2):
             b.cylinder(x, z, 0.22, 0.8, Material(shade(color, 0.8)))
-            b.ellipsoid(x, z, (0.35, 0.35, 0.35), 1.12, Material(second, shade(second, 0.7), cell=(0.0, 0.24), weight=0.6))
+            b.ellipsoid(
+                x, z, (0.35, 0.35, 0.35), 1.12, Material(second, shade(second, 0.7), cell=(0.0, 0.24), weight=0.6)
+            )
         else:
             b.box(x, z, (0.7, dice.uniform(0.6, 1.2), 0.7), Material(color, second, border=0.1))
     half = 1.5 * cell

@@ -66,7 +66,14 @@ def _house(b: SceneBuilder, dice: Dice, colors: Palette, x: float, z: float, yaw
     body, roof, door = colors.vivid(), colors.vivid(), colors.vivid()
     walls = Material(blend(body, WHITE, 0.25), shade(body, 0.6), cell=(0.0, 0.9), weight=0.25, band=0.5, fade=0.15)
     b.box(x, z, (w, h, d), walls, yaw=yaw)
-    b.box(x, z, (w + 0.5, 0.4, d + 0.5), Material(shade(roof, 0.8), shade(roof, 0.55), border=0.2), base=h, yaw=yaw)
+    b.box(
+        x,
+        z,
+        (w + 0.5, 0.4, d + 0.5),
+        Material(shade(roof, 0.8), shade(roof, 0.55), border=0.2),
+        base=h,
+        yaw=yaw,
+    )
     s, c = math.sin(yaw), math.cos(yaw)
     for dx, size, base, m in (
         (-w / 4, (0.95, 1.9, 0.08), 0.0, Material(door, shade(door, 0.6), border=0.1)),
@@ -91,4 +98,10 @@ def _thing(b: SceneBuilder, dice: Dice, colors: Palette, x: float, z: float) -> 
         b.box(x, z, (size, size, size), Material(color, colors.vivid(), border=0.12), yaw=dice.uniform(0, 1.5))
     elif b.free_slots():
         size3 = (dice.uniform(1.2, 2.0), dice.uniform(0.6, 1.0), 0.5)
-        b.box(x, z, size3, Material(green, shade(green, 0.65), cell=(0.5, 0.0), weight=0.7), yaw=dice.uniform(0, 3.1))
+        b.box(
+            x,
+            z,
+            size3,
+            Material(green, shade(green, 0.65), cell=(0.5, 0.0), weight=0.7),
+            yaw=dice.uniform(0, 3.1),
+        )

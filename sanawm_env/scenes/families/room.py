@@ -96,7 +96,12 @@ def build_room(dice: Dice) -> Scene:
     _panels(b, dice, colors, sx, sz)
     rug = colors.vivid()
     size = (dice.uniform(1.6, 2.4), 0.02, dice.uniform(1.4, 2.2))
-    b.box(dice.uniform(-0.4, 0.4), dice.uniform(-0.4, 0.4), size, Material(rug, blend(rug, WHITE, 0.7), border=0.2))
+    b.box(
+        dice.uniform(-0.4, 0.4),
+        dice.uniform(-0.4, 0.4),
+        size,
+        Material(rug, blend(rug, WHITE, 0.7), border=0.2),
+    )
     _furnish(b, dice, colors, sx, sz)
     return b.build()
 
@@ -158,7 +163,13 @@ def _furnish(b: SceneBuilder, dice: Dice, colors: Palette, sx: float, sz: float)
         c = colors.vivid()
         if dice.chance(0.5):  # a plant in a pot
             b.cylinder(x, z, 0.24, 0.45, Material(c))
-            b.ellipsoid(x, z, (0.36, 0.5, 0.36), 0.85, Material((0.2, 0.65, 0.25), (0.1, 0.4, 0.2), cell=(0.0, 0.25), weight=0.5))
+            b.ellipsoid(
+                x,
+                z,
+                (0.36, 0.5, 0.36),
+                0.85,
+                Material((0.2, 0.65, 0.25), (0.1, 0.4, 0.2), cell=(0.0, 0.25), weight=0.5),
+            )
         else:  # a lamp on a plinth
             b.cylinder(x, z, 0.2, 1.0, Material(c, shade(c, 0.6), cell=(0.0, 0.34), weight=0.7))
             b.ellipsoid(x, z, (0.28, 0.28, 0.28), 1.26, Material((1.0, 0.92, 0.65)))
