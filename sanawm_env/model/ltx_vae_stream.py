@@ -117,9 +117,7 @@ def check_tails(decoder: Any, latents: Tensor, tails: Mapping[str, Tensor]) -> b
     return all(started)
 
 
-def stream_decode(
-    decoder: Any, latents: Tensor, tails: Mapping[str, Tensor], started: bool
-) -> tuple[Tensor, Tails]:
+def stream_decode(decoder: Any, latents: Tensor, tails: Mapping[str, Tensor], started: bool) -> tuple[Tensor, Tails]:
     """Decode the next piece of a stream.
 
     Args:
