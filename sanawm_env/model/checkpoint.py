@@ -276,4 +276,5 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         write(temporary)
+        temporary.chmod(0o644)  # safetensors writes 0600, which another user could not load
         os.replace(temporary, path)

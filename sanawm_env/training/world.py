@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from ..config import WorldConfig
+from ..model.checkpoint import audit, load_checkpoint, resolve
 from ..model.config import SanaWMConfig
 from ..model.transformer import SanaWMTransformer
-from ..model.vae import TinyVAE, TinyVAEConfig
+from ..model.vae import TinyVAE, TinyVAEConfig, build_vae
 from .data import Batch, DataConfig, LatentPool
 from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 from .host import keep_freed_memory
@@ -56,6 +58,8 @@ class WorldTrainConfig:
     """Run folder: training state, exported checkpoint (EMA weights), sample sheets, log."""
     vae: Path = Path("runs/vae")
     """Folder of a trained VAE (`vae.json`, `vae.safetensors`)."""
+    init: str = ""
+    """Checkpoint (name or folder) whose weights and VAE a new run starts from, for instance `tiny`."""
     minutes: float = 60.0
     """Wall-clock budget of this call; the learning rate falls to zero over its last part."""
     decay_share: float = 0.25
@@ -88,11 +92,11 @@ class WorldTrainConfig:
     """`cpu` or `cuda`."""
     compile_renderer: bool = True
     """Fuse the ray caster with torch.compile."""
-    sigmas: tuple[float, ...] = (1.0, 0.75, 0.0)
+    sigmas: tuple[float, ...] = (1.0, 0.9, 0.0)
     """Sampler schedule of sheets and of the exported checkpoint."""
     name: str = "tiny"
     """Name of the exported checkpoint."""
-    save_every: float = 5.0
+    save_every: float = 10.0
     """Minutes between saves and sample sheets."""
     model: SanaWMConfig = field(default_factory=lambda: TINY)
     """The transformer."""
@@ -115,6 +119,19 @@ def load_vae(folder: Path, device: str) -> TinyVAE:
     return vae.to(device).eval()
 
 
+def vae_of(config: WorldConfig, weights: dict[str, torch.Tensor], device: str) -> TinyVAE:
+    """The VAE of a checkpoint.
+
+    Raises:
+        ValueError: It is not a `TinyVAE`, which is the only kind this trainer codes clips with.
+    """
+    vae = build_vae(config.vae)
+    if not isinstance(vae, TinyVAE):
+        raise ValueError(f"This trainer needs a checkpoint with a 'tiny' VAE, not {config.vae.get('kind')!r}.")
+    vae.load_state_dict(weights)
+    return vae.to(device).eval()
+
+
 def train_world(config: WorldTrainConfig) -> Path:
     """Train, or go on training, a world model.
 
@@ -125,7 +142,8 @@ def train_world(config: WorldTrainConfig) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    vae = load_vae(config.vae, config.device)
+    start = load_checkpoint(resolve(config.init)) if config.init else None
+    vae = load_vae(config.vae, config.device) if start is None else vae_of(start[0], start[2], config.device)
     cell = [vae.spatial_stride * side for side in config.model.patch_size]
     if config.data.height % cell[0] or config.data.width % cell[1]:
         raise ValueError(
@@ -139,6 +157,9 @@ def train_world(config: WorldTrainConfig) -> Path:
         )
     model = SanaWMTransformer(config.model)
     initialise(model, config.seed)
+    if start is not None:
+        audit(model, start[1], f"checkpoint {config.init!r}")
+        model.load_state_dict(start[1])
     model.to(config.device)
     optimizer, ema = MuonAdamW(model, config.lr_muon, config.lr_adam), EMA(model, config.ema)
     config.out.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,22 @@ def test_a_second_call_resumes(runs):
     assert after["next_seed"] > before["next_seed"], "resumed runs see new scenes"
 
 
+@pytest.mark.slow
+def test_a_new_run_starts_from_a_checkpoint(runs, tmp_path):
+    """No run folder and no VAE folder are needed; `--minutes 0` exports what was loaded."""
+    checkpoint = runs / "world" / "checkpoint"
+    values = WORLD | {"out": str(tmp_path / "out"), "init": str(checkpoint), "minutes": 0.0}
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    main(["world", "--config", str(tmp_path / "c.json")])
+    again = WorldModel.load(tmp_path / "out" / "checkpoint").transformer.state_dict()
+    for name, value in WorldModel.load(checkpoint).transformer.state_dict().items():
+        assert np.array_equal(again[name].numpy(), value.numpy()), name
+    values["model"] = WORLD["model"] | {"depth": 3}
+    (tmp_path / "c.json").write_text(json.dumps(values | {"out": str(tmp_path / "deeper")}))
+    with pytest.raises(ValueError, match="missing"):
+        main(["world", "--config", str(tmp_path / "c.json")])
+
+
 def test_missing_vae_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="sanawm train vae"):
         main(["world", "--out", str(tmp_path / "w"), "--vae", str(tmp_path / "none")])
