@@ -53,9 +53,7 @@ class Intrinsics:
     def from_fov(cls, horizontal_fov_deg: float, width: int, height: int) -> Intrinsics:
         """Square pixels and a central principal point, from the horizontal field of view in degrees."""
         if not 0 < horizontal_fov_deg < 180:
-            raise ValueError(
-                f"horizontal_fov_deg must lie between 0 and 180 degrees; got {horizontal_fov_deg}."
-            )
+            raise ValueError(f"horizontal_fov_deg must lie between 0 and 180 degrees; got {horizontal_fov_deg}.")
         focal = width / 2 / np.tan(np.deg2rad(horizontal_fov_deg) / 2)
         return cls(np.array([focal, focal, width / 2, height / 2]), width, height)
 

@@ -196,9 +196,7 @@ def geodesic(start: ArrayLike, delta: RigidTransform, n: int) -> Array:
     return frames.as_matrix().reshape(path.shape)
 
 
-def rollout_actions(
-    start: ArrayLike, actions: ArrayLike, n: int, max_translation: float, max_rotation: float
-) -> Array:
+def rollout_actions(start: ArrayLike, actions: ArrayLike, n: int, max_translation: float, max_rotation: float) -> Array:
     """Poses of a whole action sequence.
 
     Args:
@@ -242,9 +240,7 @@ def pose_deltas(c2w: ArrayLike, frames_per_step: int = 1) -> RigidTransform:
     return ends[:-1].inv() * ends[1:]
 
 
-def poses_to_actions(
-    c2w: ArrayLike, max_translation: float, max_rotation: float, frames_per_step: int = 1
-) -> Array:
+def poses_to_actions(c2w: ArrayLike, max_translation: float, max_rotation: float, frames_per_step: int = 1) -> Array:
     """Actions that reproduce a trajectory at its step ends; the inverse of `rollout_actions`.
 
     Args:

@@ -54,9 +54,7 @@ def parse_actions(text: str, keymap: str | KeyMap = "nvlabs") -> list[frozenset[
                 "and take out empty segments and stray commas."
             )
         if not (count.isascii() and count.isdecimal() and int(count) > 0):
-            raise ValueError(
-                f"action segment {segment!r} lasts {count!r} frames; write a whole number of at least 1."
-            )
+            raise ValueError(f"action segment {segment!r} lasts {count!r} frames; write a whole number of at least 1.")
         frames += [_scan_keys(held, segment, keys_of)] * int(count)
     return frames
 
@@ -142,8 +140,7 @@ class KeyboardState:
         if not self.keymap.smoothing or asked - self.asked:
             return target
         forward, right, yaw, pitch = (
-            old + _approach(new, self.keymap) * (new - old)
-            for old, new in zip(self.velocity, target, strict=True)
+            old + _approach(new, self.keymap) * (new - old) for old, new in zip(self.velocity, target, strict=True)
         )
         return forward, right, yaw, pitch
 

@@ -17,9 +17,7 @@ sides = st.integers(8, 300)
 def test_resize_and_crop_follow_a_projected_point(
     source_width: int, source_height: int, width: int, height: int, x: float, y: float
 ) -> None:
-    before = Intrinsics(
-        np.array([90.0, 80.0, source_width / 3, source_height / 2]), source_width, source_height
-    )
+    before = Intrinsics(np.array([90.0, 80.0, source_width / 3, source_height / 2]), source_width, source_height)
     (resized_width, resized_height), (left, top) = fit_geometry(source_width, source_height, width, height)
     after = before.resized(resized_width, resized_height).cropped(left, top, width, height)
     point = np.array([x, y, 1.0])

@@ -54,9 +54,7 @@ def test_geodesic_moves_at_constant_body_velocity(action, seed: int) -> None:
 @quick
 @given(actions)
 def test_action_round_trip(action) -> None:
-    np.testing.assert_allclose(
-        delta_to_action(action_to_delta(action, **LIMITS), **LIMITS), action, atol=1e-10
-    )
+    np.testing.assert_allclose(delta_to_action(action_to_delta(action, **LIMITS), **LIMITS), action, atol=1e-10)
 
 
 @quick

@@ -152,9 +152,7 @@ def test_slots_of_different_age_are_selected_repeated_and_joined(vae: LTXVideoVA
     _, young = vae.decode(z[:1, :, :1], start(vae))
     _, old = vae.decode(z[1:, :, :3], start(vae))
     nxt = latents(3, 1, seed=5)
-    joined = {
-        name: torch.cat([young[name], old[name].repeat(2, *[1] * (old[name].ndim - 1))]) for name in old
-    }
+    joined = {name: torch.cat([young[name], old[name].repeat(2, *[1] * (old[name].ndim - 1))]) for name in old}
     frames, _ = vae.decode(nxt, joined)
     assert torch.equal(frames[:1], vae.decode(nxt[:1], young)[0])
     assert torch.equal(frames[1:2], vae.decode(nxt[1:2], old)[0])

@@ -270,7 +270,19 @@ def test_a_chunk_of_an_empty_cache_is_bidirectional():
             "not both",
         ),
     ],
-    ids=["channels", "raymap", "plucker", "few chunks", "falling chunks", "slots", "time", "axes", "text", "commit", "modes"],
+    ids=[
+        "channels",
+        "raymap",
+        "plucker",
+        "few chunks",
+        "falling chunks",
+        "slots",
+        "time",
+        "axes",
+        "text",
+        "commit",
+        "modes",
+    ],
 )
 def test_bad_input(change, message):
     x, timesteps, cond = inputs(SMALL, 1, 3)
