@@ -22,8 +22,8 @@ OUT_MAX, OUT_MEAN = 1e-4, 1e-5
 def tiny_config(golden_dir, **changes):
     meta = json.loads((golden_dir / "streaming_tiny_config.json").read_text())
     c = meta["constructor"]
-    first = meta["chunk_bounds"][1] - meta["chunk_bounds"][0]
-    assert first == c["chunk_size"] + 1
+    # A remainder frame makes the first chunk, which is the sink, longer than the window's usual room for it.
+    usual = meta["chunk_bounds"][1] == c["chunk_size"] + 1
     config = SanaWMConfig(
         depth=c["depth"],
         hidden_size=c["hidden_size"],
@@ -40,8 +40,17 @@ def tiny_config(golden_dir, **changes):
         chunk_frames=c["chunk_size"],
         cached_chunks=meta["sampler"]["num_cached_blocks"],
         sink=meta["sampler"]["sink_token"],
+        max_cached_frames=0 if usual else meta["chunk_bounds"][-1],
     )
     return config.replace(**changes), meta
+
+
+def segments(total, chunk):
+    """Upstream's partition of a rollout: the first chunk takes the remainder (spec section 4)."""
+    first = total % chunk or chunk
+    if first < chunk and total > chunk:
+        first += chunk
+    return [0, *range(first, total + 1, chunk)]
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +229,8 @@ def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
     cache = empty_cache(config, batch, height * width // math.prod(config.patch_size))
     sigmas = [s / 1000 for s in meta["sampler"]["denoising_step_list"]]
     assert torch.allclose(data["scheduler.sigmas"], torch.tensor(sigmas))
-    bounds = meta["autoregressive_segments"][str(total)]
+    bounds = segments(total, meta["sampler"]["base_chunk_frames"])
+    assert bounds == meta["autoregressive_segments"].get(str(total), bounds)
     for start, end in pairwise(bounds):
         cond = {
             "text": data["text_embeds"][:, 0],
@@ -280,3 +290,9 @@ def test_release_keys(golden_dir):
     actual = {name: list(value.shape) for name, value in model.state_dict().items()}
     assert actual == expected
     assert len(actual) == len(expected) > 0
+
+
+def test_segments(golden_dir):
+    _, meta = tiny_config(golden_dir)
+    for total, bounds in meta["autoregressive_segments"].items():
+        assert segments(int(total), meta["sampler"]["base_chunk_frames"]) == bounds
