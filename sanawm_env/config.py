@@ -11,6 +11,7 @@ from typing import Any
 
 from .model.config import SanaWMConfig
 from .model.vae import build_vae
+from .sampler import RELEASE_SIGMAS
 
 __all__ = ["WorldConfig", "check_sigmas", "small_config"]
 
@@ -29,7 +30,7 @@ class WorldConfig:
     """Frame width, pixels."""
     fps: float = 16.0
     """Pixel frames per second."""
-    sigmas: tuple[float, ...] = (1.0, 0.960, 0.889, 0.727, 0.0)
+    sigmas: tuple[float, ...] = RELEASE_SIGMAS
     """Noise levels of the sampler: descending, ending in 0; one model call for each but the last."""
     chunk_frames: int = 3
     """Latent frames per step that an environment uses unless told otherwise."""

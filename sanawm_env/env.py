@@ -413,7 +413,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         """Check that a state belongs to this world, and bring it to the model's device."""
         snapshot = as_moment(moment, self.model.checkpoint, self.frames_per_step)
         state = snapshot.state.to(self.model.device) if snapshot.state.device != self.model.device else snapshot.state
-        self.model._check_state(state)
+        self.model.check_state(state)
         return EnvSnapshot(state, snapshot.elapsed_steps, snapshot.keyboard, snapshot.frames, snapshot.frame_c2w)
 
     def _enter(self, now: EnvSnapshot, fresh: bool = True) -> tuple[Observation, dict[str, Any]]:

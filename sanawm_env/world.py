@@ -203,7 +203,7 @@ class WorldModel:
         Raises:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
-        self._check_state(state)
+        self.check_state(state)
         most, stride = self.config.max_chunk_frames, self.vae.temporal_stride
         poses = torch.from_numpy(check_poses(c2w, state.slots, stride, most)).to(self.device)
         levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
@@ -316,7 +316,12 @@ class WorldModel:
 
     # -- checks -----------------------------------------------------------------------------------------
 
-    def _check_state(self, state: WorldState) -> None:
+    def check_state(self, state: WorldState) -> None:
+        """Refuse a state that `step` could not go on from.
+
+        Raises:
+            ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
+        """
         if state.checkpoint != self.checkpoint:
             raise ValueError(
                 f"the state belongs to checkpoint {state.checkpoint!r}, this world is {self.checkpoint!r}; "

@@ -7,9 +7,7 @@ disagree there is a named switch here, so that one class reproduces each of them
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["streaming", "chunk_causal", "bidirectional"]
@@ -141,11 +139,6 @@ class SanaWMConfig:
         if "patch_size" in values:
             values["patch_size"] = tuple(values["patch_size"])
         return cls(**values)
-
-    @classmethod
-    def load(cls, path: str | Path) -> SanaWMConfig:
-        """Read a JSON file written from `to_dict`."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
 
 
 RELEASE = SanaWMConfig()

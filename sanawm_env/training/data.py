@@ -50,12 +50,6 @@ class Batch:
     """(B, 6*stride, T, rows, columns) on the token grid."""
     frames: Tensor
     """(B, T) absolute latent-frame index."""
-    c2w: Tensor
-    """(B, F, 4, 4) pixel-frame poses."""
-    intrinsics: Tensor
-    """(B, 4) px."""
-    rgb: Tensor | None = None
-    """(B, F, H, W, 3) uint8 where asked for."""
 
 
 class LatentPool:
@@ -156,7 +150,7 @@ def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, gener
     index[:, 1:] += shift
     grid = (z.shape[3] // pool.patch[0], z.shape[4] // pool.patch[1])
     raymap, plucker = camera_inputs(relative, intrinsics, c.height, c.width, stride, grid)
-    return Batch(z, raymap, plucker, index.to(z.device), relative, intrinsics)
+    return Batch(z, raymap, plucker, index.to(z.device))
 
 
 def camera_inputs(
