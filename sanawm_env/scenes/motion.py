@@ -31,7 +31,7 @@ KINDS: dict[str, float] = {
     "yaw": 0.14, "pitch": 0.07, "forward": 0.13, "strafe": 0.08,
     "combined": 0.36, "walk": 0.10, "return": 0.09, "idle": 0.03,
 }  # fmt: skip
-CANDIDATES = 12
+CANDIDATES = 16
 """Paths proposed for each clip."""
 
 # Columns of a control: forward, right, up (m/frame), yaw, pitch, roll (rad/frame).
@@ -67,12 +67,10 @@ def _path(seed: int, scene: Scene, frames: int, rate: float) -> Array:
     steps = np.cumsum(list(KINDS.values()))[:-1]
     kind = list(KINDS)[int(np.searchsorted(steps, rng.random(), side="right"))]
     state = _propose(rng, scene, kind, frames, rate)  # (C, F, 6): x, y, z, yaw, pitch, roll
-    position, yaw = state[..., :3], state[..., 3]
-    clear = _clearance(scene, position)
-    ahead = position + 1.0 * np.stack([np.sin(yaw), np.zeros_like(yaw), np.cos(yaw)], -1)
-    view = (_clearance(scene, ahead) > 0).mean(1)
+    clear = _clearance(scene, state[..., :3])
+    view = _open_view(scene, state)
     free = (clear >= CLEARANCE).all(1)
-    good = free & (view > 0.85)
+    good = free & (view > 0.9)
     if good.any():
         best = int(good.argmax())
     elif free.any():
@@ -86,6 +84,17 @@ def _clearance(scene: Scene, points: Array) -> Array:
     flat = torch.from_numpy(points.reshape(1, -1, 3)).float()
     found: Array = scene.clearance(flat).numpy().astype(np.float64).reshape(points.shape[:-1])
     return found
+
+
+def _open_view(scene: Scene, state: Array) -> Array:
+    """Share of points up to 2 m in front of the first, middle and last camera that are free: (C,)."""
+    frames = state.shape[1]
+    some = state[:, [0, frames // 2, frames - 1]]
+    angle = some[:, :, 3, None, None] + np.array([-0.4, 0.0, 0.4])[:, None]
+    reach = np.array([0.7, 1.3, 2.0])
+    away = np.stack([np.sin(angle) * reach, np.zeros_like(angle) * reach, np.cos(angle) * reach], -1)
+    share: Array = (_clearance(scene, some[:, :, None, None, :3] + away) > 0).mean((1, 2, 3))
+    return share
 
 
 def _ease(state: Array, clear: Array) -> Array:

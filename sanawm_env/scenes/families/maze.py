@@ -43,6 +43,9 @@ def build_maze(dice: Dice) -> Scene:
     b.lighting = (0.58, 0.6, 0.025)
 
     edges = _edges()
+    # Few materials: inner walls share three colours, all lintels one.
+    inner = [blend(colors.vivid(), colors.soft(), 0.5) for _ in range(3)]
+    lintel = colors.vivid()
     group = list(range(CELLS * CELLS))
     spare = 1 + dice.index(2)  # openings beyond the tree, which make loops
     for e in dice.order(len(edges)):
@@ -55,11 +58,11 @@ def build_maze(dice: Dice) -> Scene:
             group = [group[first] if g == group[second] else g for g in group]
         x = (first // CELLS - 1) * cell + (cell / 2 if along_z else 0)
         z = (first % CELLS - 1) * cell + (0 if along_z else cell / 2)
-        color = blend(colors.vivid(), colors.soft(), 0.5)
+        color = inner[dice.index(3)]
         if not is_open:
             _wall(b, x, z, cell + THICK - 0.02, along_z, wall(color), h)
         elif dice.chance(0.6) and b.free_slots() >= 3:
-            _doorway(b, dice, x, z, cell, along_z, wall(color), h, colors.vivid())
+            _doorway(b, dice, x, z, cell, along_z, wall(color), h, lintel)
     _landmarks(b, dice, colors, cell)
     b.bounds = (-1.5 * cell, 1.5 * cell, -1.5 * cell, 1.5 * cell)
     return b.build()
