@@ -16,6 +16,11 @@ from ..conditions import camera_conditions
 from ..model.vae import TinyVAE
 from ..scenes import make_clips
 
+RENDER = 8
+"""Clips rendered at a time."""
+VARIANTS = 4
+"""Entries that each rendered clip makes."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -68,8 +73,12 @@ class LatentPool:
         self.device = vae.mean.device
         self.next_seed = config.first_seed
         self.generator = torch.Generator().manual_seed(seed)
+        if config.pool % (RENDER * VARIANTS):
+            raise ValueError(f"data.pool must be a multiple of {RENDER * VARIANTS}; got {config.pool}.")
         self.drawn = 0
+        """Latent frames drawn."""
         self.written = 0
+        """Entries written."""
         stride, space = vae.temporal_stride, vae.spatial_stride
         grid = (vae.latent_channels, config.clip_latents, config.height // space, config.width // space)
         frames = 1 + config.clip_latents * stride
@@ -79,11 +88,11 @@ class LatentPool:
         self.intrinsics = torch.empty(config.pool, 4, device=self.device)
 
     @torch.no_grad()
-    def render(self, clips: int) -> None:
-        """Render `clips` new clips and overwrite the oldest entries with their four variants."""
+    def render(self) -> None:
+        """Render `RENDER` new clips and overwrite the oldest entries with their four variants."""
         c, stride = self.config, self.vae.temporal_stride
-        seeds = range(self.next_seed, self.next_seed + clips)
-        self.next_seed += clips
+        seeds = range(self.next_seed, self.next_seed + RENDER)
+        self.next_seed += RENDER
         out = make_clips(
             seeds, 1 + c.clip_latents * stride, c.height, c.width, device=self.device, compile=self.compile
         )
@@ -105,19 +114,41 @@ class LatentPool:
             self.c2w[slot], self.intrinsics[slot] = c2w[i], intrinsics[i]
             self.written += 1
 
-    def fill(self, entries: int, batch: int = 16) -> None:
+    @property
+    def entries(self) -> int:
+        """Entries to draw from."""
+        return min(self.written, self.config.pool)
+
+    def fill(self, entries: int) -> None:
         """Render until at least `entries` entries are there."""
         while self.written < min(entries, self.config.pool):
-            self.render(batch)
+            self.render()
+
+    def draw(self, latents: int) -> None:
+        """Count `latents` latent frames as drawn, and render new clips when the pool has been used enough."""
+        self.drawn += latents
+        while self.written * self.config.clip_latents * self.config.reuse < self.drawn:
+            self.render()
+
+    def pick(self) -> int:
+        """A random entry that will not be overwritten soon."""
+        if self.written < self.config.pool:
+            return int(torch.randint(self.written, (), generator=self.generator))
+        keep = self.config.pool - RENDER * VARIANTS
+        return (self.written - 1 - int(torch.randint(keep, (), generator=self.generator))) % self.config.pool
+
+    def reversed_of(self, entry: int) -> int:
+        """The entry that holds the same clip played backwards."""
+        block, clip = divmod(entry, RENDER)
+        return (block ^ 1) * RENDER + clip
 
     def sample(self, batch: int, latents: int) -> Batch:
         """Draw `batch` random crops of `latents` latent frames (the still included), rendering as needed."""
         c = self.config
-        while self.written * c.reuse < self.drawn + batch:
-            self.render(16)
-        self.drawn += batch
+        # A crop counts as a whole clip: its neighbours in time show nearly the same.
+        self.draw(batch * c.clip_latents)
         g = self.generator
-        size = min(self.written, c.pool)
+        size = self.entries
         pick = torch.randint(size, (batch,), generator=g)
         start = torch.randint(c.clip_latents - (latents - 1) + 1, (batch,), generator=g)
         stride = self.vae.temporal_stride

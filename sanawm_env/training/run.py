@@ -1,4 +1,4 @@
-"""`sanawm train vae|world`: dataclass configs, JSON files and command-line overrides."""
+"""`sanawm train vae|world|distill`: dataclass configs, JSON files and command-line overrides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from .few_step import DistillConfig, train_distill
 from .vae import VAETrainConfig, train_vae
 from .world import WorldTrainConfig, train_world
 
@@ -38,15 +39,16 @@ def with_values(default: ConfigT, values: dict[str, Any]) -> ConfigT:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run `sanawm train`; the first word is `vae` or `world`, `--config FILE.json` sets the defaults."""
+    """Run `sanawm train`; the first word is `vae`, `world` or `distill`, `--config FILE.json` sets the defaults."""
     argv = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, tuple[type, Any]] = {
         "vae": (VAETrainConfig, train_vae),
         "world": (WorldTrainConfig, train_world),
+        "distill": (DistillConfig, train_distill),
     }
     if not argv or argv[0] not in kinds:
         raise SystemExit(
-            "usage: sanawm train {vae,world} [--config FILE.json] [options]; --help after the word lists them"
+            "usage: sanawm train {vae,world,distill} [--config FILE.json] [options]; --help after the word lists them"
         )
     kind, run = kinds[argv.pop(0)]
     default = kind()

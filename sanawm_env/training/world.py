@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
-from tqdm import tqdm
 
 from ..config import WorldConfig
+from ..model.cache import ModelCache
 from ..model.checkpoint import audit, load_checkpoint, resolve
 from ..model.config import SanaWMConfig
 from ..model.transformer import SanaWMTransformer
-from ..model.vae import TinyVAE, TinyVAEConfig, build_vae
+from ..model.vae import TinyVAE
+from .codec import load_vae, vae_of
 from .data import Batch, DataConfig, LatentPool
 from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 from .host import keep_freed_memory
+from .loop import clock, learning_rate, train_for
 from .optim import EMA, MuonAdamW, clip_gradients
+from .parallel import SEED_SPACING, average, join, leave
 from .sheets import write_sheet
 from .store import initialise, load_state, save_state
+from .streaming import StreamConfig, begin, segment_loss
+from .walks import WalkConfig, Walks
 
 TINY = SanaWMConfig(
     depth=6,
@@ -40,7 +43,7 @@ TINY = SanaWMConfig(
     release_buffers=False,
     chunk_frames=3,
     first_chunk="alone",
-    window_frames=6,
+    window_frames=12,
     softmax_scale="head",
     camera_softmax_scale="head",
     camera_conv_tail=True,
@@ -60,6 +63,9 @@ class WorldTrainConfig:
     """Folder of a trained VAE (`vae.json`, `vae.safetensors`)."""
     init: str = ""
     """Checkpoint (name or folder) whose weights and VAE a new run starts from, for instance `tiny`."""
+    method: Literal["clips", "walks"] = "clips"
+    """`clips`: diffusion forcing on short clips, all chunks in one call (`training.flow`). `walks`: chunk by chunk
+    along minute-long walks, from the memory of what the model made itself (`training.streaming`)."""
     minutes: float = 60.0
     """Wall-clock budget of this call; the learning rate falls to zero over its last part."""
     decay_share: float = 0.25
@@ -104,32 +110,10 @@ class WorldTrainConfig:
     """Training clips."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noise levels."""
-
-
-def load_vae(folder: Path, device: str) -> TinyVAE:
-    """The VAE that `sanawm train vae` left in `folder`.
-
-    Raises:
-        FileNotFoundError: No VAE there yet.
-    """
-    if not (folder / "vae.json").exists():
-        raise FileNotFoundError(f"No VAE in {folder}: run `sanawm train vae --out {folder}` first.")
-    vae = TinyVAE(TinyVAEConfig(**json.loads((folder / "vae.json").read_text())))
-    vae.load_state_dict(load_file(folder / "vae.safetensors"))
-    return vae.to(device).eval()
-
-
-def vae_of(config: WorldConfig, weights: dict[str, torch.Tensor], device: str) -> TinyVAE:
-    """The VAE of a checkpoint.
-
-    Raises:
-        ValueError: It is not a `TinyVAE`, which is the only kind this trainer codes clips with.
-    """
-    vae = build_vae(config.vae)
-    if not isinstance(vae, TinyVAE):
-        raise ValueError(f"This trainer needs a checkpoint with a 'tiny' VAE, not {config.vae.get('kind')!r}.")
-    vae.load_state_dict(weights)
-    return vae.to(device).eval()
+    walks: WalkConfig = field(default_factory=WalkConfig)
+    """Walks of `--method walks`."""
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    """Memory of `--method walks`."""
 
 
 def train_world(config: WorldTrainConfig) -> Path:
@@ -139,6 +123,7 @@ def train_world(config: WorldTrainConfig) -> Path:
         The run folder; its `checkpoint/` is ready for `SanaWMEnv(checkpoint=...)`.
     """
     keep_freed_memory()
+    rank, ranks = join()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -169,93 +154,94 @@ def train_world(config: WorldTrainConfig) -> Path:
         "minutes": 0.0,
         "next_seed": config.data.first_seed,
     }
-    (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str))
+    if rank == 0:
+        (config.out / "train.json").write_text(json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str))
     pool = LatentPool(
         config.data,
         vae,
         config.model.patch_size,
-        seed=config.seed + progress["step"],
+        seed=config.seed + progress["step"] + SEED_SPACING * rank,
         compile=config.compile_renderer,
     )
-    pool.next_seed = progress["next_seed"]
-    pool.fill(16 * config.batch)
-    _Loop(config, vae, model, optimizer, ema, pool, progress).run()
+    pool.next_seed = progress["next_seed"] + SEED_SPACING * rank
+    pool.fill(16 * config.batch if config.method == "clips" else 128)
+    run = _Run(config, model, optimizer, ema, pool, progress, rank)
+
+    def save(minutes: float) -> None:
+        progress["minutes"], progress["next_seed"] = run.minutes_before + minutes, pool.next_seed
+        save_state(config.out, model, optimizer, ema, progress)
+        write_sheet(config.out, world_config(config, vae), vae, ema, progress["step"], config.device)
+
+    train_for(
+        config.minutes,
+        run.step,
+        save,
+        out=config.out,
+        progress=progress,
+        clips_per_step=config.batch,
+        save_every=config.save_every,
+    )
+    leave()
     return config.out
 
 
-class _Loop:
+def world_config(config: WorldTrainConfig, vae: TinyVAE) -> WorldConfig:
+    """The world that a training run makes."""
+    return WorldConfig(
+        model=config.model,
+        vae={"kind": "tiny", **vars(vae.config)},
+        height=config.data.height,
+        width=config.data.width,
+        sigmas=config.sigmas,
+        chunk_frames=config.model.chunk_frames,
+        max_chunk_frames=config.max_chunk,
+        preconditioned=config.preconditioned,
+        name=config.name,
+    )
+
+
+class _Run:
     """The state of one training call."""
 
     def __init__(
         self,
         config: WorldTrainConfig,
-        vae: TinyVAE,
         model: SanaWMTransformer,
         optimizer: MuonAdamW,
         ema: EMA,
         pool: LatentPool,
         progress: dict[str, Any],
+        rank: int,
     ) -> None:
-        self.config, self.vae, self.model = config, vae, model
-        self.optimizer, self.ema, self.pool, self.progress = optimizer, ema, pool, progress
-        self.generator = torch.Generator().manual_seed(config.seed + 7919 * (1 + progress["step"]))
-        self.started = time.monotonic()
-        self.minutes_before = progress["minutes"]
+        self.config, self.model, self.optimizer = config, model, optimizer
+        self.ema, self.pool, self.progress = ema, pool, progress
+        self.generator = torch.Generator().manual_seed(config.seed + 7919 * (1 + progress["step"]) + rank)
+        self.minutes_before, self.minutes_now = progress["minutes"], clock()
+        self.walks: Walks | None = None
+        if config.method == "walks":
+            seed = config.seed + progress["step"] + SEED_SPACING * rank
+            self.walks = Walks(config.walks, pool, config.batch, seed=seed)
+            self.own = torch.zeros(config.batch, dtype=torch.bool)
+            self.memory: ModelCache | None = None
 
-    def run(self) -> None:
-        config, progress = self.config, self.progress
-        bar = tqdm(
-            total=round(config.minutes, 1),
-            unit="min",
-            bar_format="{l_bar}{bar}| {n:.1f}/{total} min [{remaining} left{postfix}]",
-        )
-        average, saved = None, 0.0
-        first_step = progress["step"]
-        log = (config.out / "log.jsonl").open("a")
-        with bar, log:
-            while (minutes := (time.monotonic() - self.started) / 60) < config.minutes:
-                loss, norm = self.step(minutes)
-                average = loss if average is None else 0.98 * average + 0.02 * loss
-                progress["step"] += 1
-                progress["clips"] += config.batch
-                rate = (progress["step"] - first_step) * config.batch / max(1e-9, minutes * 60)
-                bar.n = minutes
-                bar.set_postfix_str(
-                    f"step {progress['step']}, loss {average:.4f}, {rate:.1f} clips/s",
-                    refresh=progress["step"] % 10 == 0,
-                )
-                if progress["step"] % 50 == 0:
-                    row = {
-                        "step": progress["step"],
-                        "minutes": self.minutes_before + minutes,
-                        "loss": average,
-                        "norm": norm,
-                        "clips_per_s": rate,
-                    }
-                    log.write(json.dumps(row) + "\n")
-                    log.flush()
-                if minutes - saved >= config.save_every:
-                    saved = minutes
-                    self.save(minutes)
-            self.save((time.monotonic() - self.started) / 60)
-
-    def step(self, minutes: float) -> tuple[float, float]:
-        """One optimizer step; returns loss and gradient norm."""
+    def step(self, minutes: float) -> tuple[dict[str, float], float]:
+        """One optimizer step; see `loop.Step`."""
         config = self.config
-        batch = self.pool.sample(config.batch, config.latents)
-        loss = self.loss(batch)
+        if self.walks is None:
+            loss = self.loss(self.pool.sample(config.batch, config.latents))
+        else:
+            loss = self.walk(self.walks)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        value, after = average(self.model, loss.item(), self.minutes_now())
         norm = clip_gradients(self.model.parameters(), config.clip)
-        warm = min(1.0, (1 + self.progress["step"]) / config.warmup)
-        left = (config.minutes - minutes) / max(1e-9, config.decay_share * config.minutes)
-        self.optimizer.scale_lr(warm * max(0.02, min(1.0, left)))
-        value = loss.item()
+        step = self.progress["step"]
+        self.optimizer.scale_lr(learning_rate(step, config.warmup, minutes, config.minutes, config.decay_share))
         if not math.isfinite(value) or not math.isfinite(norm):
-            return (value if math.isfinite(value) else 0.0), norm  # skip the update, keep the run
+            return {"loss": value if math.isfinite(value) else 0.0}, after  # skip the update, keep the run
         self.optimizer.step()
-        self.ema.update(self.model, self.progress["step"])
-        return value, norm
+        self.ema.update(self.model, step)
+        return {"loss": value, "norm": norm}, after
 
     def loss(self, batch: Batch) -> torch.Tensor:
         config = self.config
@@ -274,8 +260,27 @@ class _Loop:
                 self.model, x, levels.to(x.device), fresh, chunks, preconditioned=how, context=context, **inputs
             )
 
-    def save(self, minutes: float) -> None:
-        self.progress["minutes"] = self.minutes_before + minutes
-        self.progress["next_seed"] = self.pool.next_seed
-        save_state(self.config.out, self.model, self.optimizer, self.ema, self.progress)
-        write_sheet(self.config, self.vae, self.ema, self.progress["step"])
+    def walk(self, walks: Walks) -> torch.Tensor:
+        """Loss of the next segment of every walk."""
+        config = self.config
+        segment = walks.next()
+        chance = torch.rand(config.batch, generator=self.generator) < config.stream.own
+        self.own = torch.where(segment.fresh, chance, self.own)
+        # The same in every process: a segment of single frames takes much longer, and the others would wait.
+        dice = torch.Generator().manual_seed(config.seed + self.progress["step"])
+        single = bool(torch.rand((), generator=dice) < config.stream.one_by_one)
+        with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
+            memory = begin(self.model, segment, self.memory)
+            loss, memory, _ = segment_loss(
+                self.model,
+                segment,
+                memory,
+                self.own,
+                1 if single else config.max_chunk,
+                config.stream,
+                config.noise,
+                self.generator,
+                preconditioned=config.preconditioned,
+            )
+        self.memory = memory.map(lambda value: value.detach())
+        return loss

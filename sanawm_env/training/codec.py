@@ -1,0 +1,38 @@
+"""The video autoencoder that a world trainer codes its clips with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ..config import WorldConfig
+from ..model.vae import TinyVAE, TinyVAEConfig, build_vae
+
+
+def load_vae(folder: Path, device: str) -> TinyVAE:
+    """The VAE that `sanawm train vae` left in `folder`.
+
+    Raises:
+        FileNotFoundError: No VAE there yet.
+    """
+    if not (folder / "vae.json").exists():
+        raise FileNotFoundError(f"No VAE in {folder}: run `sanawm train vae --out {folder}` first.")
+    vae = TinyVAE(TinyVAEConfig(**json.loads((folder / "vae.json").read_text())))
+    vae.load_state_dict(load_file(folder / "vae.safetensors"))
+    return vae.to(device).eval()
+
+
+def vae_of(config: WorldConfig, weights: dict[str, torch.Tensor], device: str) -> TinyVAE:
+    """The VAE of a checkpoint.
+
+    Raises:
+        ValueError: It is not a `TinyVAE`, which is the only kind that these trainers code clips with.
+    """
+    vae = build_vae(config.vae)
+    if not isinstance(vae, TinyVAE):
+        raise ValueError(f"This trainer needs a checkpoint with a 'tiny' VAE, not {config.vae.get('kind')!r}.")
+    vae.load_state_dict(weights)
+    return vae.to(device).eval()

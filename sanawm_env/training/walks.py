@@ -1,0 +1,133 @@
+"""Long walks through coded clips: what a streaming model sees, one segment after another.
+
+Every slot follows one walk at a time and starts another when it ends, so that slots are at different times of
+different walks. Three walks in ten turn round and retrace their steps: what comes back into view was seen before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..conditions import camera_conditions
+from .data import LatentPool
+
+
+@dataclass(frozen=True)
+class WalkConfig:
+    """How long walks are and where they go."""
+
+    segment: int = 12
+    """Latent frames per training step; a multiple of the chunk length."""
+    longest: int = 60
+    """Latent frames of the longest walk."""
+    full: float = 0.35
+    """Share of walks of full length; the others end after a random number of segments."""
+    turn_back: float = 0.3
+    """Share of walks that turn round and retrace their steps."""
+    time_shift: float = 0.3
+    """Share of walks that begin at a random time instead of 0 s."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The next piece of every slot's walk."""
+
+    fresh: Tensor
+    """`(B,)` bool: the slot begins a new walk, with `still` as its first frame."""
+    still: Tensor
+    """`(B, C, 1, h, w)` first latent of the walk; only meaningful where `fresh`."""
+    latents: Tensor
+    """`(B, C, n, h, w)`."""
+    still_camera: dict[str, Tensor]
+    """Camera inputs of the first frame, T = 1."""
+    camera: dict[str, Tensor]
+    """Camera inputs of the segment, T = n."""
+    shift: Tensor
+    """`(B,)` latent frames by which the walk's clock runs ahead."""
+    depth: Tensor
+    """`(B,)` latent frames of the walk done before this segment."""
+
+
+class Walks:
+    """Endless segments of walks through a pool of clips."""
+
+    def __init__(self, config: WalkConfig, pool: LatentPool, slots: int, *, seed: int = 0) -> None:
+        self.config, self.pool, self.slots = config, pool, slots
+        if config.longest > pool.config.clip_latents:
+            raise ValueError(
+                f"walks.longest {config.longest} exceeds the clips' {pool.config.clip_latents} latent frames; "
+                "raise data.clip_latents or lower it."
+            )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.at = [0] * slots
+        self.path: list[list[tuple[int, int]]] = [[] for _ in range(slots)]
+        self.shift = [0] * slots
+
+    def next(self) -> Segment:
+        """The next segment of every slot."""
+        n = self.config.segment
+        fresh = [self.at[i] >= len(self.path[i]) for i in range(self.slots)]
+        for i in range(self.slots):
+            if fresh[i]:
+                self._begin(i)
+        pool = self.pool
+        steps = [self.path[i][self.at[i] : self.at[i] + n] for i in range(self.slots)]
+        latents = torch.stack([torch.stack([pool.motion[p, :, j] for p, j in some], 1) for some in steps]).float()
+        still = torch.stack([pool.stills[path[0][0], :, path[0][1]][:, None] for path in self.path]).float()
+        first = torch.stack([self._pose(*path[0], before=True) for path in self.path])
+        windows = torch.stack([torch.stack([self._window(p, j) for p, j in some]) for some in steps])
+        windows = torch.linalg.solve(first[:, None, None].double(), windows.double())
+        intrinsics = torch.stack([pool.intrinsics[path[0][0]] for path in self.path])
+        identity = torch.eye(4, dtype=windows.dtype, device=windows.device).expand(
+            self.slots, 1, windows.shape[2], 4, 4
+        )
+        size = (pool.config.height, pool.config.width)
+        grid = (latents.shape[3] // pool.patch[0], latents.shape[4] // pool.patch[1])
+        depth = torch.tensor(self.at)
+        self.at = [a + n for a in self.at]
+        return Segment(
+            torch.tensor(fresh),
+            still,
+            latents,
+            camera_conditions((identity[:, :, -1], identity), intrinsics, size, grid),
+            camera_conditions((windows[:, :, -1], windows), intrinsics, size, grid),
+            torch.tensor(self.shift),
+            depth,
+        )
+
+    def _begin(self, slot: int) -> None:
+        c, pool = self.config, self.pool
+        total, n = pool.config.clip_latents, c.segment
+        longest = c.longest // n
+        length = n * (longest if self._chance(c.full) else self._whole(1, longest))
+        pool.draw(length)
+        entry = pool.pick()
+        start = self._whole(0, total - length)
+        if self._chance(c.turn_back):
+            out = self._whole(1, length - 1)
+            back = pool.reversed_of(entry)
+            # After k latents of the clip, its reversed twin goes on at latent total - k with the same pose.
+            path = [(entry, start + j) for j in range(out)]
+            path += [(back, total - start - out + j) for j in range(length - out) if total - start - out + j < total]
+            self.path[slot] = path[: len(path) // n * n] or [(entry, start + j) for j in range(length)]
+        else:
+            self.path[slot] = [(entry, start + j) for j in range(length)]
+        self.at[slot] = 0
+        self.shift[slot] = self._whole(1, 400) if self._chance(c.time_shift) else 0
+
+    def _pose(self, entry: int, latent: int, *, before: bool = False) -> Tensor:
+        stride = self.pool.vae.temporal_stride
+        return self.pool.c2w[entry, latent * stride if before else (latent + 1) * stride]
+
+    def _window(self, entry: int, latent: int) -> Tensor:
+        stride = self.pool.vae.temporal_stride
+        return self.pool.c2w[entry, latent * stride + 1 : (latent + 1) * stride + 1]
+
+    def _chance(self, share: float) -> bool:
+        return bool(torch.rand((), generator=self.generator) < share)
+
+    def _whole(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
