@@ -134,7 +134,7 @@ class LatentPool:
         """A random entry that will not be overwritten soon."""
         if self.written < self.config.pool:
             return int(torch.randint(self.written, (), generator=self.generator))
-        keep = self.config.pool - RENDER * VARIANTS
+        keep = self.config.pool - RENDER * VARIANTS or self.config.pool
         return (self.written - 1 - int(torch.randint(keep, (), generator=self.generator))) % self.config.pool
 
     def reversed_of(self, entry: int) -> int:

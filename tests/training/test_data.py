@@ -23,7 +23,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def pool(vae):
-    config = DataConfig(height=HEIGHT, width=WIDTH, clip_latents=3, pool=16, origin_jitter=0.0, time_jitter=0.0)
+    config = DataConfig(height=HEIGHT, width=WIDTH, clip_latents=3, pool=32, origin_jitter=0.0, time_jitter=0.0)
     return LatentPool(config, vae, (2, 2))
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from sanawm_env.training.run import main, with_values
 from sanawm_env.training.world import WorldTrainConfig
@@ -36,7 +37,7 @@ def test_the_run_leaves_a_world_that_steps(runs):
     _, frames = world.step(state, np.tile(np.eye(4), (1, 4, 1, 1)))
     assert frames.shape == (1, 4, 64, 96, 3)
     gains = json.loads((runs / "world" / "gains.jsonl").read_text().splitlines()[-1])
-    assert set(gains) == {"step", "0.25", "0.5", "1.0", "2.0"}
+    assert set(gains) == {"step", "0.5", "1.0", "2.0", "4.0", "8.0"}
     assert list((runs / "world").glob("sheet_*.png"))
 
 
@@ -91,3 +92,34 @@ def test_unknown_keys_and_commands(tmp_path):
         main(["vae", "--config", str(tmp_path / "bad.json")])
     with pytest.raises(SystemExit, match="usage"):
         main(["policy"])
+
+
+STREAM = {"clip_latents": 4, "height": 64, "width": 96, "pool": 32}
+WALKS = {"segment": 3, "longest": 3}
+
+
+@pytest.mark.slow
+def test_walks_go_on_from_a_checkpoint(runs, tmp_path):
+    checkpoint = runs / "world" / "checkpoint"
+    values = WORLD | {"out": str(tmp_path), "init": str(checkpoint), "method": "walks", "minutes": 0.03}
+    (tmp_path / "c.json").write_text(json.dumps(values | {"data": STREAM, "walks": WALKS}))
+    main(["world", "--config", str(tmp_path / "c.json")])
+    before = WorldModel.load(checkpoint).transformer.state_dict()
+    after = WorldModel.load(tmp_path / "checkpoint").transformer.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ode", "dmd"])
+def test_distillation_exports_the_students_schedule(runs, tmp_path, method):
+    checkpoint = str(runs / "world" / "checkpoint")
+    values = {
+        "method": method, "teacher": checkpoint, "out": str(tmp_path), "sigmas": [1.0, 0.0], "minutes": 0.05,
+        "teacher_steps": 2, "critic_steps": 2, "batch": 2, "compile_renderer": False, "data": STREAM, "walks": WALKS,
+    }  # fmt: skip
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    main(["distill", "--config", str(tmp_path / "c.json")])
+    student = WorldModel.load(tmp_path / "checkpoint")
+    assert student.config.sigmas == (1.0, 0.0)
+    assert json.loads((tmp_path / "progress.json").read_text())["step"] > 0
+    assert (tmp_path / "critic.safetensors").exists() == (method == "dmd")
