@@ -1,4 +1,4 @@
-"""The command `sanawm`: `rollout`, `train` and `info`."""
+"""The command `sanawm`: `rollout`, `evaluate`, `bench`, `train` and `info`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 
 import tyro
 
+from sanawm_env.cli_bench import Bench
+from sanawm_env.cli_evaluate import Evaluate
 from sanawm_env.cli_info import Info
 from sanawm_env.cli_rollout import Rollout
 
@@ -17,15 +19,33 @@ __all__ = ["main"]
 
 
 @dataclass
+class BenchCommand:
+    """Make a bench in the layout of SANA-WM-Bench, run a world over one, score videos: `sanawm bench make|run`."""
+
+    what: Bench
+
+    def run(self) -> None:
+        """Pass on."""
+        self.what.run()
+
+
+@dataclass
 class Train:
-    """Train a world: `sanawm train vae|world [--config FILE]`; `sanawm train world --help` lists the options."""
+    """Train a world: `sanawm train vae|world|distill [--config FILE]`; `--help` after the word lists its options."""
 
     def run(self) -> None:
         """Never reached: the rest of the line goes to the trainer's own parser, see `main`."""
 
 
+# Its options stand bare: `--out`, not `--what.out`.
+_Bench = tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]]
+
 Command = (
     Annotated[Rollout, tyro.conf.subcommand("rollout")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[
+        tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
+    ]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

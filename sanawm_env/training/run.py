@@ -14,6 +14,9 @@ from .few_step import DistillConfig, train_distill
 from .vae import VAETrainConfig, train_vae
 from .world import WorldTrainConfig, train_world
 
+RECIPES = Path(__file__).parent / "recipes"
+"""Settings of the built-in world's stages."""
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -38,8 +41,14 @@ def with_values(default: ConfigT, values: dict[str, Any]) -> ConfigT:
     return type(default)(**fields)
 
 
+def recipe(name: str) -> Path:
+    """Path of a settings file, or of a recipe of this package by its name, for instance `tiny-3-walks`."""
+    built_in = RECIPES / f"{name}.json"
+    return built_in if built_in.exists() and not Path(name).exists() else Path(name)
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Run `sanawm train`; the first word is `vae`, `world` or `distill`, `--config FILE.json` sets the defaults."""
+    """Run `sanawm train`; the first word is `vae`, `world` or `distill`; `--config` takes a JSON file or a recipe."""
     argv = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, tuple[type, Any]] = {
         "vae": (VAETrainConfig, train_vae),
@@ -48,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     if not argv or argv[0] not in kinds:
         raise SystemExit(
-            "usage: sanawm train {vae,world,distill} [--config FILE.json] [options]; --help after the word lists them"
+            "usage: sanawm train {vae,world,distill} [--config FILE|RECIPE] [options]; --help lists them"
         )
     kind, run = kinds[argv.pop(0)]
     default = kind()
@@ -56,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         at = argv.index("--config")
         if at + 1 >= len(argv):
             raise SystemExit("--config needs a JSON file")
-        path = Path(argv[at + 1])
+        path = recipe(argv[at + 1])
         del argv[at : at + 2]
         try:
             default = with_values(default, json.loads(path.read_text()))

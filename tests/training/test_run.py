@@ -1,12 +1,15 @@
 """Whole training calls at toy size, through the command line's own entry."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sanawm_env.training.run import main, with_values
+from sanawm_env.training.few_step import DistillConfig
+from sanawm_env.training.run import RECIPES, main, recipe, with_values
+from sanawm_env.training.vae import VAETrainConfig
 from sanawm_env.training.world import WorldTrainConfig
 from sanawm_env.world import WorldModel
 
@@ -92,6 +95,20 @@ def test_unknown_keys_and_commands(tmp_path):
         main(["vae", "--config", str(tmp_path / "bad.json")])
     with pytest.raises(SystemExit, match="usage"):
         main(["policy"])
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda path: path.stem)
+def test_recipes_fit_their_configs(path):
+    kinds = {"vae": VAETrainConfig, "clips": WorldTrainConfig, "walks": WorldTrainConfig}
+    kind = kinds.get(path.stem.split("-")[2], DistillConfig)
+    config = with_values(kind(), json.loads(path.read_text()))
+    assert recipe(path.stem) == path and config.minutes > 0
+
+
+def test_a_file_comes_before_a_recipe_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny-3-walks").write_text("{}")
+    assert recipe("tiny-3-walks") == Path("tiny-3-walks") and recipe("none.json") == Path("none.json")
 
 
 STREAM = {"clip_latents": 4, "height": 64, "width": 96, "pool": 32}

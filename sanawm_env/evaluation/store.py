@@ -1,0 +1,58 @@
+"""Results of single scenes on disk, so that an interrupted evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PartStore", "write_json"]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON beside its destination and move it there, so that no half-written file can be read.
+
+    Raises:
+        ValueError: A number that JSON has no word for (NaN, infinity).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=1, allow_nan=False)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class PartStore:
+    """One file for every part and scene, valid for one world and one way of running it."""
+
+    def __init__(self, folder: Path, key: dict[str, Any]) -> None:
+        """Open or begin a folder of results.
+
+        Args:
+            folder: Where; made if missing.
+            key: What the results depend on: checkpoint hash, sampler, lengths.
+        """
+        self.folder = folder
+        text = json.dumps(key, sort_keys=True)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        write_json(folder / f"{self.digest}.json", key)
+
+    def get(self, part: str, seed: int) -> dict[str, Any] | None:
+        """The stored result; None if there is none or its file cannot be read, in which case it is made again."""
+        try:
+            value = json.loads(self._path(part, seed).read_text())
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def put(self, part: str, seed: int, value: dict[str, Any]) -> dict[str, Any]:
+        """Store a result and return it as it will be read back."""
+        write_json(self._path(part, seed), value)
+        stored = self.get(part, seed)
+        assert stored is not None
+        return stored
+
+    def _path(self, part: str, seed: int) -> Path:
+        return self.folder / self.digest / part / f"{seed}.json"
