@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -13,22 +12,19 @@ import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sanawm_env.actions import ActionMode, Controls, DeltaControls, FrameControls, KeyControls
-from sanawm_env.camera.keymaps import KeyMap, get_keymap
-from sanawm_env.images import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare, read_image
-from sanawm_env.observations import Observation, ObsMode, describe, frames_of, observation_space, observe
-from sanawm_env.options import as_device, as_dtype, as_moment, check_options, sampler_sigmas
+from sanawm_env.actions import ActionMode
+from sanawm_env.camera.keymaps import KeyMap
+from sanawm_env.images import ImageSource, IntrinsicsSource
+from sanawm_env.observations import Observation, ObsMode, frames_of
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
+from sanawm_env.simulation import Moment, Simulation, check_choice
 from sanawm_env.snapshot import EnvSnapshot
-from sanawm_env.state import WorldState
 from sanawm_env.viewer import Window, window_problem
 from sanawm_env.world import WorldModel
 
 __all__ = ["SanaWMEnv"]
 
-Moment: TypeAlias = "EnvSnapshot | WorldState | str | Path"
 StepOutput: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 _MODES = ("rgb_array", "rgb_array_list", "human")
@@ -188,45 +184,35 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         max_episode_steps: int | None = None,
     ) -> None:
         """See the class."""
-        _check_choice("action_mode", action_mode, ("delta", "per_frame", "keys"))
-        _check_choice("obs_mode", obs_mode, ("frame", "dict"))
-        _check_choice("render_mode", render_mode, (None, *_MODES))
+        check_choice("render_mode", render_mode, (None, *_MODES))
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be at least 1; got {max_episode_steps}.")
-        if isinstance(checkpoint, WorldModel):
-            if device != "auto" or dtype is not None:
-                raise ValueError("a WorldModel has its device and dtype; leave those two arguments out.")
-            self._source: tuple[Any, ...] | None = None
-            self.model = checkpoint
-        else:
-            self._source = (checkpoint, as_device(device), as_dtype(dtype))
-            self.model = WorldModel.load(*self._source)
+        self._simulation = Simulation(
+            checkpoint,
+            image=image,
+            prompt=prompt,
+            intrinsics=intrinsics,
+            fov_deg=fov_deg,
+            chunk_frames=chunk_frames,
+            sampler_steps=sampler_steps,
+            sigmas=sigmas,
+            max_translation=max_translation,
+            max_rotation=max_rotation,
+            action_mode=action_mode,
+            keymap=keymap,
+            obs_mode=obs_mode,
+            device=device,
+            dtype=dtype,
+        )
         config = self.model.config
-
-        chunk = config.chunk_frames if chunk_frames is None else chunk_frames
-        if not 1 <= chunk <= config.max_chunk_frames:
-            raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
-        self.frames_per_step: int = chunk * self.model.vae.temporal_stride
+        self.frames_per_step: int = self._simulation.frames_per_step
         """Pixel frames F of one step."""
-        self.step_seconds: float = self.frames_per_step / config.fps
+        self.step_seconds: float = self._simulation.step_seconds
         """World time of one step."""
-        self._sigmas = sampler_sigmas(config.sigmas, sampler_steps, sigmas)
-        self._controls = self._make_controls(action_mode, keymap, max_translation, max_rotation)
-        self.action_space = self._controls.space
-        self.obs_mode = obs_mode
-        self.observation_space = observation_space(obs_mode, self.frames_per_step, config.height, config.width)
+        self.action_space = self._simulation.controls.space
+        self.obs_mode: ObsMode = obs_mode
+        self.observation_space = copy.deepcopy(self._simulation.observation_space)
         self.max_episode_steps = max_episode_steps
-
-        self._image = None if image is None else read_image(image)
-        self._prompt, self._intrinsics, self._fov_deg = prompt, intrinsics, fov_deg
-        if intrinsics is not None and fov_deg is not None:
-            raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
-        if fov_deg is not None and not 0 < fov_deg < 180:
-            raise ValueError(f"fov_deg must lie between 0 and 180 degrees; got {fov_deg}.")
-        if self._image is not None:
-            self._start_image(self._image, intrinsics)  # a bad camera should fail here and not at reset
-        elif intrinsics is not None:
-            raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
 
         self.render_mode = render_mode
         rate = config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
@@ -237,7 +223,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         self._window = Window(title, config.fps, max(1, 512 // config.width)) if render_mode == "human" else None
         self._unseen: list[NDArray[np.uint8]] = []
         self._now: EnvSnapshot | None = None
-        self._prompt_warned = False
 
     # -- Gymnasium ----------------------------------------------------------------------------------------
 
@@ -249,21 +234,9 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         Raises:
             ValueError, FileNotFoundError: An option that cannot be used. The episode before goes on.
         """
-        given = check_options(options)
-        moment = given.get("state")
-        if moment is not None:
-            past = self._adopt(moment)
-            super().reset(seed=seed)
-            return self._enter(EnvSnapshot(past.state, 0, past.keyboard, past.frames, past.frame_c2w))
-        start = self._given_start(given)
-        text, mask = self._text(given.get("prompt", self._prompt))
+        opening = self._simulation.opening(options)
         super().reset(seed=seed)
-        scene, noise = draw_seeds(self.np_random)
-        if start is None:
-            config = self.model.config
-            start = built_in(scene, config.width, config.height, self._fov_deg)
-        state, frames = self.model.start(start.image[None], start.intrinsics[None], [noise], text, mask)
-        return self._enter(EnvSnapshot(state, 0, None, frames[0], np.eye(4)[None]))
+        return self._enter(self._simulation.begin([opening], [self.np_random])[0])
 
     def step(self, action: Any) -> StepOutput:
         """Move the camera and let the world follow.
@@ -274,8 +247,8 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         """
         now = self._require("step")
         c2w = now.state.c2w[0].cpu().numpy()
-        poses, keyboard = self._controls.move(c2w, now.keyboard, action)
-        state, frames = self.model.step(now.state, poses[None], sigmas=self._sigmas)
+        poses, keyboard = self._simulation.controls.move(c2w, now.keyboard, action)
+        state, frames = self.model.step(now.state, poses[None], sigmas=self.sigmas)
         elapsed = now.elapsed_steps + 1
         observation, info = self._enter(EnvSnapshot(state, elapsed, keyboard, frames[0], poses), fresh=False)
         return observation, 0.0, False, self._out_of_time(elapsed), info
@@ -326,7 +299,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             ValueError, FileNotFoundError: A state that does not belong to this world, or no usable file. The
                 episode goes on where it was.
         """
-        return self._enter(self._adopt(snapshot))
+        return self._enter(self._simulation.adopt(snapshot))
 
     def fork(self, n: int) -> list[SanaWMEnv]:
         """Make n environments that share this one's past and its model, and nothing else.
@@ -343,78 +316,21 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     # -- inquiries ----------------------------------------------------------------------------------------
 
     @property
+    def model(self) -> WorldModel:
+        """The world model."""
+        return self._simulation.model
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Names of the components of an action in mode `keys`; empty in the other modes."""
-        return self._controls.keys if isinstance(self._controls, KeyControls) else ()
+        return self._simulation.keys
 
     @property
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
-        return self._sigmas
+        return self._simulation.sigmas
 
     # -- parts --------------------------------------------------------------------------------------------
-
-    def _make_controls(
-        self, mode: ActionMode, keymap: str | KeyMap, max_translation: float | None, max_rotation: float | None
-    ) -> Controls:
-        frames, config = self.frames_per_step, self.model.config
-        if mode == "keys":
-            if max_translation is not None or max_rotation is not None:
-                raise ValueError(
-                    "in action mode 'keys' the key map sets the speeds; change them with dataclasses.replace("
-                    "get_keymap(...), translation_speed=..., rotation_speed_deg=...) and pass that as keymap."
-                )
-            return KeyControls(frames, get_keymap(keymap))
-        reach = config.max_translation * frames if max_translation is None else max_translation
-        turn = config.max_rotation * frames if max_rotation is None else max_rotation
-        return (DeltaControls if mode == "delta" else FrameControls)(frames, reach, turn)
-
-    def _start_image(self, image: ImageSource, intrinsics: IntrinsicsSource | None) -> StartImage:
-        config = self.model.config
-        return prepare(
-            image,
-            config.width,
-            config.height,
-            intrinsics=intrinsics,
-            fov_deg=self._fov_deg if intrinsics is None else None,
-            default_fov_deg=config.default_fov_deg,
-        )
-
-    def _given_start(self, given: dict[str, Any]) -> StartImage | None:
-        """The first frame that options or arguments ask for; None leaves it to the random numbers."""
-        image = given.get("image")
-        if image is not None:
-            return self._start_image(image, given.get("intrinsics"))
-        if self._image is not None:
-            return self._start_image(self._image, given.get("intrinsics", self._intrinsics))
-        if given.get("intrinsics") is not None:
-            raise ValueError("option 'intrinsics' describes an image; give the option 'image' as well.")
-        return None
-
-    def _text(self, prompt: str | None) -> tuple[Tensor | None, Tensor | None]:
-        """Text conditioning `(1, L, C)` and mask `(1, L)`, or None for models without."""
-        if prompt is not None and not isinstance(prompt, str):
-            raise ValueError(f"prompt must be a string; got {type(prompt).__name__}.")
-        if self.model.config.model.caption_channels:
-            raise ValueError(
-                f"checkpoint {self.model.config.name!r} is conditioned on text embeddings, which this version "
-                "cannot make from a prompt; begin with WorldModel.start(text=...) and pass the state to "
-                "reset(options={'state': ...})."
-            )
-        if prompt and not self._prompt_warned:
-            warnings.warn(
-                f"the prompt has no effect: checkpoint {self.model.config.name!r} was trained without text.",
-                stacklevel=3,
-            )
-            self._prompt_warned = True
-        return None, None
-
-    def _adopt(self, moment: Moment) -> EnvSnapshot:
-        """Check that a state belongs to this world, and bring it to the model's device."""
-        snapshot = as_moment(moment, self.model.checkpoint, self.frames_per_step)
-        state = snapshot.state.to(self.model.device) if snapshot.state.device != self.model.device else snapshot.state
-        self.model.check_state(state)
-        return EnvSnapshot(state, snapshot.elapsed_steps, snapshot.keyboard, snapshot.frames, snapshot.frame_c2w)
 
     def _enter(self, now: EnvSnapshot, fresh: bool = True) -> tuple[Observation, dict[str, Any]]:
         """Make `now` the present, show it, and describe it; `fresh` unless it follows the frames before."""
@@ -425,7 +341,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             self._unseen = new if fresh else self._unseen + new
         elif self._window is not None:
             self._window.show(frames[-1:] if fresh else frames)
-        return observe(now, self.obs_mode, self.frames_per_step), describe(now, self.model.config.fps)
+        return self._simulation.show(now)
 
     def _out_of_time(self, elapsed: int) -> bool:
         if self.max_episode_steps is not None:
@@ -452,15 +368,4 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        values = self.__dict__ | {"_window": None}
-        return values if self._source is None else values | {"model": None}
-
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        self.__dict__.update(values)
-        if self._source is not None:
-            self.model = WorldModel.load(*self._source)
-
-
-def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
+        return self.__dict__ | {"_window": None}

@@ -21,6 +21,7 @@ def register_envs() -> None:
         gym.register(
             id="SanaWM-v0",
             entry_point="sanawm_env.env:SanaWMEnv",
+            vector_entry_point="sanawm_env.vector_env:SanaWMVectorEnv",
             max_episode_steps=default_episode_steps(),
         )
 
