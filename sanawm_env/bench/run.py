@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -136,6 +137,9 @@ def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | N
     for scene in scenes:
         path = results.video(split, scene.id)
         frames, fps = read_video(path)
+        if results.skips_first_frame():  # a refiner does not make frame 0: the given image stands in for it
+            first = cv2.resize(scene.image(), frames.shape[2:0:-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+            frames = np.concatenate([first[None], frames])
         if len(frames) < WINDOW_S * fps:
             raise BenchError(f"{path} has {len(frames)} frames at {fps:g} per second, less than {WINDOW_S:g} s.")
         errors[scene.id] = _camera(scene, frames)

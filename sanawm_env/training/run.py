@@ -56,9 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         "distill": (DistillConfig, train_distill),
     }
     if not argv or argv[0] not in kinds:
-        raise SystemExit(
-            "usage: sanawm train {vae,world,distill} [--config FILE|RECIPE] [options]; --help lists them"
-        )
+        raise SystemExit("usage: sanawm train {vae,world,distill} [--config FILE|RECIPE] [options]; --help lists them")
     kind, run = kinds[argv.pop(0)]
     default = kind()
     if "--config" in argv:

@@ -57,7 +57,10 @@ def test_a_second_run_makes_only_what_is_missing(scored):
     with pytest.raises(BenchError, match="1 of 2 videos are missing"):
         score(scenes, results)
     assert generate(WorldModel.untrained(), scenes, results) == [scenes[1].id]
-    assert np.array_equal(read_video(gone)[0], before), "the same noise, the same video"
+    # libx264 does not code the very first frame of a process the same way twice, so bits are not compared.
+    again = read_video(gone)[0].astype(int)
+    assert np.abs(again - before).mean() < 1, "the same noise, the same video"
+    assert np.abs(again - before[::-1]).mean() > 2, "which is not just any"
 
 
 def test_a_true_render_scores_near_zero_error(bench, tmp_path):
@@ -73,6 +76,20 @@ def test_a_true_render_scores_near_zero_error(bench, tmp_path):
     if summary["camera"]["paths_failed"] == 0:
         assert summary["camera"]["rot_err_deg"] < 3
     assert summary["degradation"]["collapsed"] == 0
+
+
+def test_a_refined_video_lacks_frame_0(bench, scored, tmp_path):
+    """With a `refiner` in `method_info.json` the image stands in for frame 0, and frame k stays frame k."""
+    scenes, mine, _, _ = scored
+    results = ResultFolder(tmp_path)
+    results.write_info({"refiner": "ltx2"})
+    path = results.video("simple_60s", scenes[0].id)
+    path.parent.mkdir(parents=True)
+    write_video(path, read_video(mine.video("simple_60s", scenes[0].id))[0][1:], 16, crf=0)
+    refined = score([scenes[0]], results)
+    whole = mine.read_scores("simple_60s", "revisit_consistency")["scenes"][scenes[0].id]
+    assert refined["revisit"]["pairs"] == whole["pairs"] > 0
+    assert refined["revisit"]["psnr"] == pytest.approx(whole["mean_psnr_db"], abs=1.0)
 
 
 def test_broken_and_short_videos_are_named(bench, tmp_path):
