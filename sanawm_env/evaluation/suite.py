@@ -40,7 +40,7 @@ SUITES = {
     "smoke": Suite("smoke", {part: 1 for part in PARTS}, long_s=20.0),
     "quick": Suite("quick", {"fidelity": 12, "flow": 12, "revisit": 6, "drift": 2, "idle": 1, "random": 4, "steps": 6}),
     "full": Suite(
-        "full", {"fidelity": 40, "flow": 40, "revisit": 40, "drift": 12, "idle": 6, "random": 100, "steps": 40}
+        "full", {"fidelity": 40, "flow": 40, "revisit": 40, "drift": 12, "idle": 6, "random": 100, "steps": 20}
     ),
 }
 """`smoke` shows that everything runs, `quick` takes minutes, `full` is for reports."""
