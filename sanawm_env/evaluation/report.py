@@ -22,7 +22,7 @@ __all__ = ["write_clips", "write_report"]
 NAMES = {
     "psnr": "PSNR, dB (more is better)",
     "ssim": "SSIM (more is better)",
-    "gmsd": "GMSD, a perceptual distance that is not LPIPS (less is better)",
+    "gmsd": "GMSD (less is better)",
 }
 SHEET_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds of the columns of the picture of clips."""
@@ -106,7 +106,8 @@ def _plots(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         for axis, key in zip(figure.subplots(1, 3), ("sharpness", "contrast", "saturation"), strict=True):
             for name, windows in drift["windows"].items():
                 axis.plot(10 * np.arange(len(windows[key])) + 5, windows[key], marker="o", label=name)
-            axis.set(title=key, xlabel="seconds", ylim=(0, None))
+            most = max(value for windows in drift["windows"].values() for value in windows[key])
+            axis.set(title=key, xlabel="seconds", ylim=(0, 1.15 * most))
             axis.legend(fontsize=7)
         out.append(("Drift: means of 10 s windows", _svg(figure)))
     return out
