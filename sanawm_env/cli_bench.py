@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from sanawm_env.cli_evaluate import require
+
 __all__ = ["Bench", "MakeBench", "RunBench"]
 
 
@@ -69,6 +71,7 @@ class RunBench:
         from sanawm_env.options import as_device, sampler_sigmas
         from sanawm_env.world import WorldModel
 
+        require("evo")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit must be at least 1; got {self.limit}.")
         scenes = read_bench(self.bench, self.split)[: self.limit]

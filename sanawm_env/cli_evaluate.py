@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
@@ -15,10 +16,21 @@ if TYPE_CHECKING:
     from sanawm_env.evaluation.parts import Setting
     from sanawm_env.world import WorldModel
 
-__all__ = ["Evaluate", "Thresholds"]
+__all__ = ["Evaluate", "Thresholds", "require"]
 
 CLIPS = 6
 """Side-by-side videos in a report."""
+
+
+def require(*packages: str) -> None:
+    """Check that packages of the extra `eval` are installed, before hours of work rest on them.
+
+    Raises:
+        ValueError: One is missing; names the extra.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f'this needs {", ".join(missing)}: pip install "sanawm_env[eval]" (or -e ".[eval]").')
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Evaluate:
         from sanawm_env.scenes import EVAL_SEEDS
         from sanawm_env.world import WorldModel
 
+        require("evo", *(("matplotlib", "jinja2") if self.report or self.suite == "full" else ()))
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         if self.first_seed < 0:

@@ -1,6 +1,7 @@
 """`sanawm evaluate` from the command line: one JSON line, resumed to the same numbers, clear refusals."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -60,3 +61,11 @@ def test_out_must_not_be_a_file(tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluate(tmp_path / "file")
     assert "is a file" in capsys.readouterr().err and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_missing_extra_is_said_before_anything_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "evo", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        evaluate(tmp_path / "out")
+    assert "sanawm_env[eval]" in capsys.readouterr().err and not (tmp_path / "out").exists()
