@@ -2,11 +2,13 @@
 
 Every slot follows one walk at a time and starts another when it ends, so that slots are at different times of
 different walks. Three walks in ten turn round and retrace their steps: what comes back into view was seen before.
+Three in ten stand still for a while, up to 45 s: a world that only ever moved does not know that nothing may change.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +31,21 @@ class WalkConfig:
     """Share of walks that turn round and retrace their steps."""
     time_shift: float = 0.3
     """Share of walks that begin at a random time instead of 0 s."""
+    pause: float = 0.3
+    """Share of walks that stand still once, at a random place of the walk (its beginning included)."""
+    longest_pause: int = 180
+    """Latent frames of the longest pause; a multiple of the segment."""
+
+
+class Footstep(NamedTuple):
+    """One latent frame of a walk."""
+
+    entry: int
+    """Clip of the pool."""
+    latent: int
+    """Latent frame of the clip."""
+    held: bool = False
+    """The camera stands where that latent frame begins, instead of moving through it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class Walks:
             )
         self.generator = torch.Generator().manual_seed(seed)
         self.at = [0] * slots
-        self.path: list[list[tuple[int, int]]] = [[] for _ in range(slots)]
+        self.path: list[list[Footstep]] = [[] for _ in range(slots)]
         self.shift = [0] * slots
 
     def next(self) -> Segment:
@@ -75,12 +92,12 @@ class Walks:
                 self._begin(i)
         pool = self.pool
         steps = [self.path[i][self.at[i] : self.at[i] + n] for i in range(self.slots)]
-        latents = torch.stack([torch.stack([pool.motion[p, :, j] for p, j in some], 1) for some in steps]).float()
-        still = torch.stack([pool.stills[path[0][0], :, path[0][1]][:, None] for path in self.path]).float()
-        first = torch.stack([self._pose(*path[0], before=True) for path in self.path])
-        windows = torch.stack([torch.stack([self._window(p, j) for p, j in some]) for some in steps])
+        latents = torch.stack([torch.stack([self._latent(at) for at in some], 1) for some in steps]).float()
+        still = torch.stack([pool.stills[path[0].entry, :, path[0].latent][:, None] for path in self.path]).float()
+        first = torch.stack([self._pose(path[0]) for path in self.path])
+        windows = torch.stack([torch.stack([self._window(at) for at in some]) for some in steps])
         windows = torch.linalg.solve(first[:, None, None].double(), windows.double())
-        intrinsics = torch.stack([pool.intrinsics[path[0][0]] for path in self.path])
+        intrinsics = torch.stack([pool.intrinsics[path[0].entry] for path in self.path])
         identity = torch.eye(4, dtype=windows.dtype, device=windows.device).expand(
             self.slots, 1, windows.shape[2], 4, 4
         )
@@ -106,25 +123,32 @@ class Walks:
         pool.draw(length)
         entry = pool.pick()
         start = self._whole(0, total - length)
+        path = [Footstep(entry, start + j) for j in range(length)]
         if self._chance(c.turn_back):
             out = self._whole(1, length - 1)
             back = pool.reversed_of(entry)
             # After k latents of the clip, its reversed twin goes on at latent total - k with the same pose.
-            path = [(entry, start + j) for j in range(out)]
-            path += [(back, total - start - out + j) for j in range(length - out) if total - start - out + j < total]
-            self.path[slot] = path[: len(path) // n * n] or [(entry, start + j) for j in range(length)]
-        else:
-            self.path[slot] = [(entry, start + j) for j in range(length)]
+            twin = total - start - out
+            turned = path[:out] + [Footstep(back, twin + j) for j in range(min(length - out, total - twin))]
+            path = turned[: len(turned) // n * n] or path
+        if self._chance(c.pause):
+            at = self._whole(0, len(path) - 1)
+            path[at:at] = [path[at]._replace(held=True)] * (n * self._whole(1, max(1, c.longest_pause // n)))
+        self.path[slot] = path
         self.at[slot] = 0
         self.shift[slot] = self._whole(1, 400) if self._chance(c.time_shift) else 0
 
-    def _pose(self, entry: int, latent: int, *, before: bool = False) -> Tensor:
-        stride = self.pool.vae.temporal_stride
-        return self.pool.c2w[entry, latent * stride if before else (latent + 1) * stride]
+    def _latent(self, at: Footstep) -> Tensor:
+        return (self.pool.stills if at.held else self.pool.motion)[at.entry, :, at.latent]
 
-    def _window(self, entry: int, latent: int) -> Tensor:
+    def _pose(self, at: Footstep) -> Tensor:
+        return self.pool.c2w[at.entry, at.latent * self.pool.vae.temporal_stride]
+
+    def _window(self, at: Footstep) -> Tensor:
         stride = self.pool.vae.temporal_stride
-        return self.pool.c2w[entry, latent * stride + 1 : (latent + 1) * stride + 1]
+        if at.held:
+            return self._pose(at).expand(stride, -1, -1)
+        return self.pool.c2w[at.entry, at.latent * stride + 1 : (at.latent + 1) * stride + 1]
 
     def _chance(self, share: float) -> bool:
         return bool(torch.rand((), generator=self.generator) < share)
