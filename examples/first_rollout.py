@@ -25,7 +25,7 @@ def main(out: Path = Path("first_rollout.mp4"), seed: int = 4, steps: int = 40, 
     env = gym.make("SanaWM-v0", checkpoint=checkpoint)
     _, info = env.reset(seed=seed)
     with VideoWriter(out, fps=env.metadata["render_fps"]) as video:
-        video.write(info["frames"])
+        video.write(info["frames"][-1:])
         for step in range(steps):
             # Right, down, forward in shares of max_translation; rotations about those axes.
             turn = 0.5 * np.sin(step / 4)

@@ -40,7 +40,7 @@ def main(
     """
     env = SanaWMEnv(checkpoint)
     _, info = env.reset(seed=seed)
-    past = [info["frames"]]
+    past = [info["frames"][-1:]]
     for _ in range(shared_steps):
         *_, info = env.step(FUTURES["go on"])
         past.append(info["frames"])

@@ -20,6 +20,7 @@ from sanawm_env.observations import Observation, ObsMode, frames_of
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 from sanawm_env.simulation import Moment, Simulation, check_choice
 from sanawm_env.snapshot import EnvSnapshot
+from sanawm_env.tasks import Task
 from sanawm_env.viewer import Window, window_problem
 from sanawm_env.world import WorldModel
 
@@ -66,6 +67,8 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     ## Observation Space
     `obs_mode="frame"` (default): `Box(0, 255, (H, W, 3), uint8)`, the last frame of the step, RGB.
 
+    `obs_mode="pose"`: `Box(-inf, inf, (7,), float32)`, the pose alone, as below.
+
     `obs_mode="dict"`:
 
     | Key          | Space                           | Meaning                                                |
@@ -74,8 +77,20 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `pose`       | `Box(-inf, inf, (7,), float32)` | last frame: x, y, z in m, quaternion w, x, y, z, w >= 0 |
     | `intrinsics` | `Box(-inf, inf, (4,), float32)` | fx, fy, cx, cy in pixels of the frames                 |
 
-    ## Rewards
-    This id is a world without a task: the reward is always 0.
+    Images are (h, w) = `obs_size` instead of (H, W) where that is given.
+
+    ## Tasks
+    `SanaWM-v0` is a world without a task: the reward is always 0. `SanaWM/PointNav-v0`, `SanaWM/ImageNav-v0`,
+    `SanaWM/FollowPath-v0`, `SanaWM/Explore-v0` and `SanaWM/LoopClosure-v0` have one (`sanawm_env.tasks`), and so has
+    `task=...`. Then:
+
+    - Observations are a `Dict`: `image` (in mode `frame`), `pose`, and the task's own entries; in mode `dict` its
+      entries join those above. In a task's goal form they are `observation` (image or pose), `achieved_goal` and
+      `desired_goal`.
+    - The reward is a weighted sum of named terms, each in `info["reward_terms"]`.
+    - Reaching the goal terminates. With the task's `stop_action`, actions are `Box(-1, 1, (7,))`: a last component
+      above 0 calls STOP, which ends the episode while the camera stands still, and only then is success judged.
+    - What the task remembers is part of every snapshot.
 
     ## Starting State
     Frame 0 is `image`, resized and centre-cropped to the model's resolution; without one it is a view of a
@@ -91,11 +106,12 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `prompt`     | in place of the argument `prompt`                                                |
     | `intrinsics` | in place of the argument `intrinsics`                                            |
     | `state`      | where to begin: an `EnvSnapshot`, a `WorldState` of one slot, or a file of one   |
+    | `goal`       | the task's goal, in place of one drawn at random: see the task                   |
 
-    A `state` brings image, camera, text and noise with it (whatever `seed` is), so it excludes the others.
+    A `state` brings image, camera, text and noise with it (whatever `seed` is), so it excludes all but `goal`.
 
     ## Episode End
-    - Termination: never.
+    - Termination: by the task; without one never.
     - Truncation: `gym.make` limits an episode to the steps that make 60 s of world time with the default
       checkpoint and chunk length; `gym.make(..., max_episode_steps=N)` sets another limit and -1 none. A directly
       constructed `SanaWMEnv` truncates by itself after `max_episode_steps`, by default 60 s.
@@ -104,11 +120,14 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | Key           | Type                       | Meaning                                                       |
     |---------------|----------------------------|---------------------------------------------------------------|
     | `c2w`         | `(4, 4)` float64           | pose of the last frame                                        |
-    | `frames`      | `(N, H, W, 3)` uint8       | frames of the step; after reset frame 0 alone                 |
-    | `frame_c2w`   | `(N, 4, 4)` float64        | their poses                                                   |
+    | `frames`      | `(F, H, W, 3)` uint8       | frames of the step; after reset F times frame 0               |
+    | `frame_c2w`   | `(F, 4, 4)` float64        | their poses                                                   |
     | `frame_index` | int                        | frames since frame 0                                          |
     | `time`        | float                      | world time since frame 0, seconds                             |
     | `state_bytes` | int                        | size of the state; constant for a whole episode               |
+
+    With a task also `success` (bool), `path_length` (m), `drift` (decay of the picture, 0 to 1), after steps
+    `reward_terms`, and the task's measures: `distance_to_goal` (m), `spl` and `soft_spl` where there is a goal.
 
     ## Arguments
     ```python
@@ -139,7 +158,9 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `max_rotation`      | `None`       | radians per step; likewise                                        |
     | `action_mode`       | `"delta"`    | `"delta"`, `"per_frame"` or `"keys"`                              |
     | `keymap`            | `"nvlabs"`   | preset name or `KeyMap`, for `"keys"`                             |
-    | `obs_mode`          | `"frame"`    | `"frame"` or `"dict"`                                             |
+    | `obs_mode`          | `"frame"`    | `"frame"`, `"dict"` or `"pose"`                                   |
+    | `obs_size`          | `None`       | rows and columns of observed images; None is the world's own      |
+    | `task`              | `None`       | name of a task, or a `sanawm_env.tasks.Task` with your settings   |
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32                      |
@@ -178,6 +199,8 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         action_mode: ActionMode = "delta",
         keymap: str | KeyMap = "nvlabs",
         obs_mode: ObsMode = "frame",
+        obs_size: tuple[int, int] | None = None,
+        task: str | Task | None = None,
         render_mode: str | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
@@ -201,6 +224,8 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             action_mode=action_mode,
             keymap=keymap,
             obs_mode=obs_mode,
+            obs_size=obs_size,
+            task=task,
             device=device,
             dtype=dtype,
         )
@@ -209,10 +234,17 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         """Pixel frames F of one step."""
         self.step_seconds: float = self._simulation.step_seconds
         """World time of one step."""
-        self.action_space = self._simulation.controls.space
+        self.max_translation: float = self._simulation.max_translation
+        """Metres per step of a full action component (not in action mode `keys`)."""
+        self.max_rotation: float = self._simulation.max_rotation
+        """Radians per step of a full action component (likewise)."""
+        self.action_space = self._simulation.action_space
         self.obs_mode: ObsMode = obs_mode
         self.observation_space = copy.deepcopy(self._simulation.observation_space)
         self.max_episode_steps = max_episode_steps
+        if (form := self._simulation.goal_form) is not None:
+            # Only then: learners take any environment that has it for one with goals.
+            self.compute_reward = form.compute_reward
 
         self.render_mode = render_mode
         rate = config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
@@ -246,12 +278,16 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             ValueError: An action outside the space. Nothing has changed then.
         """
         now = self._require("step")
+        motion, stop = self._simulation.split(action)
         c2w = now.state.c2w[0].cpu().numpy()
-        poses, keyboard = self._simulation.controls.move(c2w, now.keyboard, action)
+        poses, keyboard = self._simulation.controls.move(c2w, now.keyboard, motion)
         state, frames = self.model.step(now.state, poses[None], sigmas=self.sigmas)
         elapsed = now.elapsed_steps + 1
-        observation, info = self._enter(EnvSnapshot(state, elapsed, keyboard, frames[0], poses), fresh=False)
-        return observation, 0.0, False, self._out_of_time(elapsed), info
+        after = EnvSnapshot(state, elapsed, keyboard, frames[0], poses, now.task)
+        outcome = self._simulation.judge(now, after, stop)
+        observation, info = self._enter(outcome.moment, fresh=False)
+        truncated = outcome.truncated or self._out_of_time(elapsed)
+        return observation, outcome.reward, outcome.terminated, truncated, info | outcome.info
 
     def render(self) -> Any:
         """The last frame, the frames since the last call, or nothing, by render mode."""
@@ -324,6 +360,16 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     def keys(self) -> tuple[str, ...]:
         """Names of the components of an action in mode `keys`; empty in the other modes."""
         return self._simulation.keys
+
+    @property
+    def task(self) -> Task | None:
+        """The task; None is a world without one."""
+        return self._simulation.task
+
+    @property
+    def simulation(self) -> Simulation:
+        """The parts that stay the same from episode to episode, for what is built on this environment."""
+        return self._simulation
 
     @property
     def sigmas(self) -> tuple[float, ...]:

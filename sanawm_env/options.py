@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from sanawm_env.config import check_sigmas
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
 
-__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "check_options", "sampler_sigmas"]
+__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
 
-OPTIONS = ("image", "prompt", "intrinsics", "state")
+OPTIONS = ("image", "prompt", "intrinsics", "state", "goal")
 """Keys that `SanaWMEnv.reset(options=...)` knows."""
 
 
@@ -33,8 +34,8 @@ def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"unknown reset option {', '.join(map(repr, unknown))}; allowed are {', '.join(OPTIONS)}.")
     given = {key: value for key, value in options.items() if value is not None}
-    if "state" in given and len(given) > 1:
-        others = ", ".join(repr(key) for key in given if key != "state")
+    others = ", ".join(repr(key) for key in given if key not in ("state", "goal"))
+    if "state" in given and others:
         raise ValueError(f"option 'state' already holds image, camera and text; leave out {others}.")
     return given
 
@@ -86,6 +87,26 @@ def sampler_sigmas(schedule: Sequence[float], steps: int | None, sigmas: Sequenc
         raise ValueError(f"sampler_steps must be at least 1; got {steps}.")
     places = np.linspace(0, len(schedule) - 1, steps + 1)
     return check_sigmas(np.interp(places, np.arange(len(schedule)), schedule).tolist())
+
+
+def as_size(size: Any, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of observed images; None is the world's own.
+
+    Raises:
+        ValueError: Not two whole numbers, below 1, or larger than the world's frames.
+    """
+    if size is None:
+        return height, width
+    try:
+        rows, columns = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        rows = columns = 0
+    if not (1 <= rows <= height and 1 <= columns <= width):
+        raise ValueError(
+            f"obs_size must be (rows, columns), at most the world's {height}x{width} pixels; got {size!r}. "
+            "To enlarge images, use gymnasium.wrappers.ResizeObservation."
+        )
+    return rows, columns
 
 
 def as_device(device: str | torch.device) -> torch.device:

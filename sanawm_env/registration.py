@@ -11,6 +11,8 @@ __all__ = ["DEFAULT_CHECKPOINT", "EPISODE_SECONDS", "register_envs"]
 
 DEFAULT_CHECKPOINT = "tiny"
 """The checkpoint that ships in the package."""
+TASK_NAMES = ("PointNav", "ImageNav", "FollowPath", "Explore", "LoopClosure")
+"""Keys of `sanawm_env.tasks.TASKS`, which is not imported here: listing environments should not load torch."""
 EPISODE_SECONDS = 60.0
 """World time of an episode unless the user says otherwise."""
 
@@ -24,6 +26,15 @@ def register_envs() -> None:
             vector_entry_point="sanawm_env.vector_env:SanaWMVectorEnv",
             max_episode_steps=default_episode_steps(),
         )
+    for task in TASK_NAMES:
+        if (name := f"SanaWM/{task}-v0") not in gym.registry:
+            gym.register(
+                id=name,
+                entry_point="sanawm_env.env:SanaWMEnv",
+                vector_entry_point="sanawm_env.vector_env:SanaWMVectorEnv",
+                max_episode_steps=default_episode_steps(),
+                kwargs={"task": task},
+            )
 
 
 def default_episode_steps() -> int:

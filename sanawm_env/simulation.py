@@ -5,24 +5,28 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
 
-from sanawm_env.actions import ActionMode, Controls, DeltaControls, FrameControls, KeyControls
+from sanawm_env.actions import ActionMode, Controls, DeltaControls, FrameControls, KeyControls, check_box_action
 from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.images import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare, read_image
-from sanawm_env.observations import Observation, ObsMode, describe, observation_space, observe
-from sanawm_env.options import as_device, as_dtype, as_moment, check_options, sampler_sigmas
+from sanawm_env.observations import Observation, ObsMode, describe, frames_of, observation_space, observe
+from sanawm_env.options import as_device, as_dtype, as_moment, as_size, check_options, sampler_sigmas
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
+from sanawm_env.tasks import Beginning, GoalForm, Referee, Stage, Task, get_task
+from sanawm_env.tasks.referee import Moment as Seen
 from sanawm_env.world import WorldModel
 
-__all__ = ["Moment", "Opening", "Simulation", "check_choice"]
+__all__ = ["Moment", "Opening", "Outcome", "Simulation", "check_choice"]
 
 Moment: TypeAlias = "EnvSnapshot | WorldState | str | Path"
 
@@ -35,6 +39,24 @@ class Opening:
     """Where to go on from, in place of a first frame."""
     start: StartImage | None = None
     """The first frame; None leaves it to the episode's random numbers."""
+    goal: Any = None
+    """The task's goal; None leaves it to the task."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a step led to."""
+
+    moment: EnvSnapshot
+    """The present, with the task's memory of it."""
+    reward: float
+    """0 without a task."""
+    terminated: bool
+    """By the task."""
+    truncated: bool
+    """By the task; time limits are the environment's."""
+    info: dict[str, Any]
+    """What the task adds to info."""
 
 
 class Simulation:
@@ -61,6 +83,8 @@ class Simulation:
         action_mode: ActionMode = "delta",
         keymap: str | KeyMap = "nvlabs",
         obs_mode: ObsMode = "frame",
+        obs_size: tuple[int, int] | None = None,
+        task: str | Task | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         batched: bool | None = None,
@@ -71,7 +95,7 @@ class Simulation:
             ValueError, FileNotFoundError: An argument that cannot be used; names the mend.
         """
         check_choice("action_mode", action_mode, ("delta", "per_frame", "keys"))
-        check_choice("obs_mode", obs_mode, ("frame", "dict"))
+        check_choice("obs_mode", obs_mode, ("frame", "dict", "pose"))
         if isinstance(checkpoint, WorldModel):
             if device != "auto" or dtype is not None:
                 raise ValueError("a WorldModel has its device and dtype; leave those two arguments out.")
@@ -91,10 +115,39 @@ class Simulation:
         """World time of one step."""
         self.sigmas = sampler_sigmas(config.sigmas, sampler_steps, sigmas)
         """Noise levels of the sampler."""
-        self.controls = self._make_controls(action_mode, keymap, max_translation, max_rotation)
-        """From actions to poses; also the action space."""
+        self.max_translation = (
+            config.max_translation * self.frames_per_step if max_translation is None else max_translation
+        )
+        """Metres per step of a full action component."""
+        self.max_rotation = config.max_rotation * self.frames_per_step if max_rotation is None else max_rotation
+        """Radians per step of a full action component."""
+        if action_mode == "keys" and (max_translation is not None or max_rotation is not None):
+            raise ValueError(
+                "in action mode 'keys' the key map sets the speeds; change them with dataclasses.replace("
+                "get_keymap(...), translation_speed=..., rotation_speed_deg=...) and pass that as keymap."
+            )
+        self.controls = self._make_controls(action_mode, keymap)
+        """From motions to poses."""
         self.obs_mode: ObsMode = obs_mode
-        self.observation_space = observation_space(obs_mode, self.frames_per_step, config.height, config.width)
+        self.obs_size = as_size(obs_size, config.height, config.width)
+        """Rows and columns of observed images."""
+        self.referee: Referee | None = None
+        """The task at work; None without one."""
+        if task is not None:
+            limits = self.max_translation, self.max_rotation
+            stage = Stage(self.model, self.sigmas, self.frames_per_step, *limits, self.obs_size)
+            self.referee = Referee(get_task(task), stage)
+            if self.referee.task.stop_action and action_mode != "delta":
+                raise ValueError(
+                    f"stop_action needs action_mode 'delta'; got {action_mode!r}. Use the one or the other."
+                )
+        self.observation_space = observation_space(
+            obs_mode,
+            self.frames_per_step,
+            *self.obs_size,
+            entries=None if self.referee is None else self.referee.entries,
+            goal=None if (form := self.goal_form) is None else form.goal_space(),
+        )
         """Of one environment."""
 
         self._image = None if image is None else read_image(image)
@@ -114,6 +167,38 @@ class Simulation:
         """Names of the components of an action in mode `keys`; empty in the other modes."""
         return self.controls.keys if isinstance(self.controls, KeyControls) else ()
 
+    @property
+    def task(self) -> Task | None:
+        """The task; None is a world without one."""
+        return None if self.referee is None else self.referee.task
+
+    @property
+    def goal_form(self) -> GoalForm | None:
+        """The task, if it is played in its goal form."""
+        task = self.task
+        return task if task is not None and task.goal_env and isinstance(task, GoalForm) else None
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """Of one environment; a new one each time."""
+        return spaces.Box(-1.0, 1.0, (7,), np.float32) if self._stoppable else self.controls.space
+
+    @property
+    def _stoppable(self) -> bool:
+        return self.task is not None and self.task.stop_action
+
+    def split(self, action: Any) -> tuple[Any, bool]:
+        """An action's motion, and whether it calls STOP; the camera stands still then.
+
+        Raises:
+            ValueError: The action does not lie in the space.
+        """
+        if not self._stoppable:
+            return action, False
+        values = check_box_action(action, (7,))
+        stop = bool(values[6] > 0)
+        return (np.zeros(6) if stop else values[:6]), stop
+
     # -- the beginning of episodes ------------------------------------------------------------------------
 
     def opening(self, options: dict[str, Any] | None) -> Opening:
@@ -123,19 +208,24 @@ class Simulation:
             ValueError, FileNotFoundError: An option that cannot be used. Nothing has changed then.
         """
         given = check_options(options)
+        goal = None
+        if "goal" in given:
+            if self.referee is None:
+                raise ValueError("this environment has no task, hence no goal; make one with task='PointNav', say.")
+            goal = self.referee.task.read_goal(given["goal"], self.referee.stage)
         if "state" in given:
-            past = self.adopt(given["state"])
-            return Opening(moment=EnvSnapshot(past.state, 0, past.keyboard, past.frames, past.frame_c2w))
+            past = self._belonging(given["state"])
+            return Opening(moment=EnvSnapshot(past.state, 0, past.keyboard, past.frames, past.frame_c2w), goal=goal)
         start = self._given_start(given)
         self._check_prompt(given.get("prompt", self._prompt))
-        return Opening(start=start)
+        return Opening(start=start, goal=goal)
 
     def begin(self, openings: Sequence[Opening], rngs: Sequence[np.random.Generator]) -> list[EnvSnapshot]:
         """Begin one episode per opening.
 
         Args:
             openings: Of `opening`.
-            rngs: Random numbers of each episode; one that goes on from a moment draws none.
+            rngs: Random numbers of each episode; the world of one that goes on from a moment draws none.
         """
         begun = [opening.moment for opening in openings]
         fresh = [i for i, moment in enumerate(begun) if moment is None]
@@ -151,39 +241,80 @@ class Simulation:
             for k, i in enumerate(fresh):
                 one = state if len(fresh) == 1 else state.select([k])
                 begun[i] = EnvSnapshot(one, 0, None, frames[k], np.eye(4)[None])
-        return [moment for moment in begun if moment is not None]
+        moments = [moment for moment in begun if moment is not None]
+        if self.referee is None:
+            return moments
+        beginnings = [
+            Beginning(moment.state, _pose_of(moment), frames_of(moment)[-1], rng, opening.goal)
+            for moment, opening, rng in zip(moments, openings, rngs, strict=True)
+        ]
+        return [replace(m, task=e) for m, e in zip(moments, self.referee.begin(beginnings), strict=True)]
+
+    # -- moments ------------------------------------------------------------------------------------------
 
     def adopt(self, moment: Moment) -> EnvSnapshot:
-        """Check that a state belongs to this world, and bring it to the model's device.
+        """Check that a moment belongs to this world and task, and bring it to the model's device.
 
         Raises:
             ValueError, FileNotFoundError: It does not, or there is no usable file.
         """
+        found = self._belonging(moment)
+        if self.task is None:
+            return replace(found, task=None)
+        if found.task is None or found.task.task != self.task.name:
+            what = "no task" if found.task is None else f"the task {found.task.task}"
+            raise ValueError(
+                f"the moment holds {what}, this environment plays {self.task.name}; "
+                "begin an episode there with reset(options={'state': ...})."
+            )
+        return found
+
+    def _belonging(self, moment: Moment) -> EnvSnapshot:
         snapshot = as_moment(moment, self.model.checkpoint, self.frames_per_step)
         state = snapshot.state.to(self.model.device) if snapshot.state.device != self.model.device else snapshot.state
         self.model.check_state(state)
-        return EnvSnapshot(state, snapshot.elapsed_steps, snapshot.keyboard, snapshot.frames, snapshot.frame_c2w)
+        return replace(snapshot, state=state)
 
     def show(self, moment: EnvSnapshot) -> tuple[Observation, dict[str, Any]]:
         """Observation and info of a moment, in memory of their own."""
-        return observe(moment, self.obs_mode, self.frames_per_step), describe(moment, self.model.config.fps)
+        info = describe(moment, self.model.config.fps, self.frames_per_step)
+        if self.referee is None:
+            return observe(moment, self.obs_mode, self.frames_per_step, self.obs_size), info
+        seen = _seen(moment)
+        form = self.goal_form
+        if form is not None:
+            mode: ObsMode = "frame" if self.obs_mode == "frame" else "pose"
+            goals = {
+                "achieved_goal": form.achieved_goal(seen.c2w),
+                "desired_goal": form.desired_goal(seen.episode),
+            }
+            world = observe(moment, mode, self.frames_per_step, self.obs_size)
+            return cast(Observation, {"observation": world, **goals}), info | self.referee.describe(seen)
+        entries = self.referee.observe(seen)
+        observation = observe(moment, self.obs_mode, self.frames_per_step, self.obs_size, entries)
+        return observation, info | self.referee.describe(seen)
+
+    def judge(self, before: EnvSnapshot, after: EnvSnapshot, stop: bool = False) -> Outcome:
+        """What the step between two moments means.
+
+        Args:
+            before: The moment before it.
+            after: The moment after it; its task is still that of `before`.
+            stop: Of `split`.
+        """
+        if self.referee is None or after.frame_c2w is None:
+            return Outcome(after, 0.0, False, False, {})
+        verdict = self.referee.judge(_seen(before), after.frame_c2w, frames_of(after)[-1], stop=stop)
+        moment = replace(after, task=verdict.episode)
+        return Outcome(moment, verdict.reward, verdict.terminated, verdict.truncated, verdict.info)
 
     # -- parts --------------------------------------------------------------------------------------------
 
-    def _make_controls(
-        self, mode: ActionMode, keymap: str | KeyMap, max_translation: float | None, max_rotation: float | None
-    ) -> Controls:
-        frames, config = self.frames_per_step, self.model.config
+    def _make_controls(self, mode: ActionMode, keymap: str | KeyMap) -> Controls:
+        frames = self.frames_per_step
         if mode == "keys":
-            if max_translation is not None or max_rotation is not None:
-                raise ValueError(
-                    "in action mode 'keys' the key map sets the speeds; change them with dataclasses.replace("
-                    "get_keymap(...), translation_speed=..., rotation_speed_deg=...) and pass that as keymap."
-                )
             return KeyControls(frames, get_keymap(keymap))
-        reach = config.max_translation * frames if max_translation is None else max_translation
-        turn = config.max_rotation * frames if max_rotation is None else max_rotation
-        return (DeltaControls if mode == "delta" else FrameControls)(frames, reach, turn)
+        return (DeltaControls if mode == "delta" else FrameControls)(frames, self.max_translation, self.max_rotation)
 
     def _start_image(self, image: ImageSource, intrinsics: IntrinsicsSource | None) -> StartImage:
         config = self.model.config
@@ -225,6 +356,13 @@ class Simulation:
 
     # -- copies -------------------------------------------------------------------------------------------
 
+    def with_batching(self, batched: bool | None) -> Simulation:
+        """The same, with slots in one forward or one after another; None leaves it as it is."""
+        twin = copy.copy(self)
+        twin._source = None if self._source is None else (*self._source[:3], batched)
+        twin.model = _with_batching(self.model, batched)
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Simulation:
         return self  # nothing in it changes
 
@@ -245,6 +383,15 @@ def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
+
+
+def _pose_of(moment: EnvSnapshot) -> NDArray[np.float64]:
+    return cast(NDArray[np.float64], moment.state.c2w[0].cpu().numpy())
+
+
+def _seen(moment: EnvSnapshot) -> Seen:
+    assert moment.task is not None  # `begin` and `adopt` saw to it
+    return Seen(moment.task, _pose_of(moment), frames_of(moment)[-1])
 
 
 def _load(checkpoint: str | Path, device: torch.device, dtype: torch.dtype | None, batched: bool | None) -> WorldModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -14,9 +14,10 @@ from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.observations import Observation
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
+from sanawm_env.tasks.episode import Episode
 from sanawm_env.world import WorldModel
 
-__all__ = ["Mark", "Slots", "join_observations", "level_frames"]
+__all__ = ["Mark", "Slots", "join_observations"]
 
 Move: TypeAlias = tuple[NDArray[np.float64], KeyboardState | None]
 
@@ -33,6 +34,8 @@ class Mark:
     """`(F, H, W, 3)` frames of the last step; None stands for the state's last frame alone. Never written."""
     frame_c2w: NDArray[np.float64] | None
     """`(F, 4, 4)` poses of `frames`."""
+    task: Episode | None
+    """What the slot's task remembers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +58,20 @@ class Slots:
             ValueError: The states do not fit together (`WorldState.cat`).
         """
         state = moments[0].state if len(moments) == 1 else WorldState.cat([moment.state for moment in moments])
-        return cls(state, tuple(Mark(m.elapsed_steps, m.keyboard, m.frames, m.frame_c2w) for m in moments))
+        return cls(state, tuple(Mark(m.elapsed_steps, m.keyboard, m.frames, m.frame_c2w, m.task) for m in moments))
 
     def look(self, slot: int) -> EnvSnapshot:
         """One slot's moment in the memory of this value: cheap, but it keeps all slots' memory alive."""
         state = self.state if len(self) == 1 else self.state.map(lambda value: value[slot : slot + 1])
         mark = self.marks[slot]
-        return EnvSnapshot(state, mark.elapsed_steps, mark.keyboard, mark.frames, mark.frame_c2w)
+        return EnvSnapshot(state, mark.elapsed_steps, mark.keyboard, mark.frames, mark.frame_c2w, mark.task)
 
     def take(self, slot: int) -> EnvSnapshot:
         """One slot's moment in memory of its own: the bytes of one slot are copied."""
         mark = self.marks[slot]
         frames = None if mark.frames is None else mark.frames.copy()
         poses = None if mark.frame_c2w is None else mark.frame_c2w.copy()
-        return EnvSnapshot(self.state.select([slot]), mark.elapsed_steps, mark.keyboard, frames, poses)
+        return EnvSnapshot(self.state.select([slot]), mark.elapsed_steps, mark.keyboard, frames, poses, mark.task)
 
     def select(self, indices: Sequence[int]) -> Slots:
         """Some slots in the order given; an index may repeat."""
@@ -89,6 +92,14 @@ class Slots:
             marks[i] = mark
         return Slots(self.state.replace_slots(indices, others.state), tuple(marks))
 
+    def remember(self, slot: int, task: Episode | None) -> Slots:
+        """These slots, where one's task remembers something else."""
+        if task is self.marks[slot].task:
+            return self
+        marks = list(self.marks)
+        marks[slot] = replace(marks[slot], task=task)
+        return Slots(self.state, tuple(marks))
+
     def move(self, slot: int, controls: Controls, action: Any) -> Move:
         """Poses `(F, 4, 4)` of a slot's next frames, and its keyboard after them.
 
@@ -101,10 +112,11 @@ class Slots:
         """One step of every slot, along the poses of its `move`."""
         poses = np.stack([path for path, _ in moves])
         state, frames = model.step(self.state, poses, sigmas=sigmas)
-        steps = enumerate(zip(self.marks, moves, strict=True))
-        return Slots(
-            state, tuple(Mark(m.elapsed_steps + 1, keyboard, frames[k], poses[k]) for k, (m, (_, keyboard)) in steps)
-        )
+        marks = [
+            Mark(mark.elapsed_steps + 1, keyboard, frames[k], poses[k], mark.task)
+            for k, (mark, (_, keyboard)) in enumerate(zip(self.marks, moves, strict=True))
+        ]
+        return Slots(state, tuple(marks))
 
 
 def join_observations(observations: Sequence[Observation]) -> Observation:
@@ -113,15 +125,3 @@ def join_observations(observations: Sequence[Observation]) -> Observation:
     if isinstance(first, dict):
         return {key: np.stack([cast(dict[str, Any], o)[key] for o in observations]) for key in first}
     return np.stack(cast(Sequence[NDArray[np.uint8]], observations))
-
-
-def level_frames(infos: Sequence[dict[str, Any]]) -> None:
-    """Give all infos as many frames (and poses of frames), by repeating each one's first.
-
-    Gymnasium's arrays over slots have one shape, but a slot after its reset shows one frame and others F.
-    """
-    most = max((len(info["frames"]) for info in infos), default=0)
-    for info in infos:
-        for key in ("frames", "frame_c2w"):
-            if missing := most - len(info[key]):
-                info[key] = np.concatenate([np.repeat(info[key][:1], missing, axis=0), info[key]])

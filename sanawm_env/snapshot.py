@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
-from sanawm_env.state import FORMAT, VERSION, WorldState
+from sanawm_env.state import FORMAT, TASK, VERSION, WorldState
+from sanawm_env.tasks.episode import Episode
 
 __all__ = ["EnvSnapshot"]
 
@@ -42,6 +44,8 @@ class EnvSnapshot:
     written by `save`: after `load` it is None, which stands for the state's last frame alone."""
     frame_c2w: NDArray[np.float64] | None = None
     """`(N, 4, 4)` poses of `frames`."""
+    task: Episode | None = None
+    """What the environment's task remembers; None without a task."""
 
     def __post_init__(self) -> None:
         if self.state.slots != 1:
@@ -60,9 +64,10 @@ class EnvSnapshot:
         return self.state.nbytes
 
     def equal(self, other: EnvSnapshot) -> bool:
-        """Whether both would go on alike: equal bits of state, keyboard and step counter."""
+        """Whether both would go on alike: equal bits of state, task, keyboard and step counter."""
         mine, theirs = _bookkeeping(self), _bookkeeping(other)
-        return mine == theirs and self.state.equal(other.state)
+        tasks = other.task is None if self.task is None else self.task.equal(other.task)
+        return mine == theirs and tasks and self.state.equal(other.state)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, which `WorldState.load` reads as well.
@@ -77,6 +82,8 @@ class EnvSnapshot:
             _KEY: json.dumps(_bookkeeping(self)),
         }
         tensors = {name: value.cpu() for name, value in self.state.contiguous().flat().items()}
+        if self.task is not None:
+            tensors |= {TASK + name: torch.from_numpy(np.array(self.task[name])) for name in self.task}
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             temporary = Path(folder) / path.name
             save_file(tensors, temporary, metadata)
@@ -97,11 +104,18 @@ class EnvSnapshot:
         state = WorldState.load(path, checkpoint)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY, "{}")
+            remembered = {
+                name.removeprefix(TASK): file.get_tensor(name).numpy().copy()
+                for name in file.keys()
+                if name.startswith(TASK)
+            }
         try:
             values = json.loads(text)
             keyboard = values.get("keyboard")
             held = None if keyboard is None else _keyboard(keyboard)
-            return cls(state, int(values.get("elapsed_steps", 0)), held)
+            task = values.get("task")
+            episode = None if task is None else Episode(str(task), remembered)
+            return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
 
@@ -111,6 +125,7 @@ def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
     keyboard = snapshot.keyboard
     return {
         "elapsed_steps": snapshot.elapsed_steps,
+        "task": None if snapshot.task is None else snapshot.task.task,
         "keyboard": None
         if keyboard is None
         else {

@@ -21,11 +21,13 @@ from torch import Tensor
 from .model.cache import ModelCache
 from .noise import check_seeds
 
-__all__ = ["FORMAT", "VERSION", "WorldState"]
+__all__ = ["FORMAT", "TASK", "VERSION", "WorldState"]
 
 FORMAT = "sanawm_env.world_state"
 VERSION = "1"
 _CACHE, _VAE = "cache.", "vae."
+TASK = "task."
+"""Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
 _ALIGNMENT = 64
 """Bytes; what torch's CPU allocator gives, and the widest vector register."""
 
@@ -224,7 +226,8 @@ class WorldState:
                         "load that checkpoint, or start a new rollout."
                     )
                 # Clones lie aligned in memory like computed tensors; a product of others may round differently.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+                names = [name for name in file.keys() if not name.startswith(TASK)]
+                tensors = {name: file.get_tensor(name).clone() for name in names}
         except (safetensors.SafetensorError, OSError) as error:
             raise ValueError(
                 f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "

@@ -15,13 +15,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from sanawm_env.env import SanaWMEnv
 from sanawm_env.observations import Observation, frames_of
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 from sanawm_env.simulation import Moment, Opening, Simulation, check_choice
 from sanawm_env.slot_options import naming, one_each, read_moments, read_options, read_seeds, read_slots
-from sanawm_env.slots import Slots, join_observations, level_frames
+from sanawm_env.slots import Slots, join_observations
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
+from sanawm_env.tasks import Task
 from sanawm_env.world import WorldModel
 
 __all__ = ["SanaWMVectorEnv"]
@@ -69,8 +71,9 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     | Key                                      | Meaning                                                           |
     |------------------------------------------|-------------------------------------------------------------------|
     | `reset_mask`                             | `(N,)` bool array, which slots to reset; without it all           |
-    | `image`, `prompt`, `intrinsics`, `state` | as in `SanaWMEnv`, for all slots that are reset                   |
-    | `per_slot`                               | list of N: a slot's own dictionary of those four, in place of the |
+    | `image`, `prompt`, `intrinsics`, `state`,| as in `SanaWMEnv`, for all slots that are reset                   |
+    | `goal`                                   |                                                                   |
+    | `per_slot`                               | list of N: a slot's own dictionary of those five, in place of the |
     |                                          | shared ones, or None                                              |
 
     Options count for one episode; autoreset begins the next one from the arguments of the environment.
@@ -84,8 +87,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     - `DISABLED`: nothing; `step` is refused until the slot was reset through `reset_mask`, or restored.
 
     ## Info
-    The keys of `SanaWMEnv`, each an array over slots, with a mask `_key` of the slots that have it. Where a slot
-    was reset while another moved, the reset one repeats frame 0 (and its pose) to the F frames of a step.
+    The keys of `SanaWMEnv`, each an array over slots, with a mask `_key` of the slots that have it.
 
     ## Arguments
     | Argument            | Default     | Meaning                                                             |
@@ -109,6 +111,8 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
+    _goes_on = False
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -130,19 +134,42 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             check_choice("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         batched = None if exact is None else not exact
-        self._simulation = Simulation(checkpoint, batched=batched, **arguments)
-        self.frames_per_step: int = self._simulation.frames_per_step
-        """Pixel frames F of one step."""
-        self.step_seconds: float = self._simulation.step_seconds
-        """World time of one step."""
-        self.max_episode_steps = max_episode_steps
-        self.render_mode = render_mode
-        rate = self.model.config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
-        self.metadata = self.metadata | {"render_fps": rate, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
+        self._set_up(Simulation(checkpoint, batched=batched, **arguments), render_mode, max_episode_steps)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self._set_slots(int(num_envs))
         self._now: Slots | None = None
         self._ended: Flags = np.zeros(self.num_envs, bool)
         self._rngs = [seeding.np_random() for _ in range(self.num_envs)]
+
+    @classmethod
+    def of(cls, env: SanaWMEnv, num_envs: int, *, exact: bool | None = False) -> SanaWMVectorEnv:
+        """Make a vector environment whose slots are all at the present of a single environment.
+
+        It shares the model, the settings and the task, and nothing else: what planners imagine with. There is no
+        limit of steps, and a slot whose task ends just goes on, so that its neighbours need not wait.
+
+        Args:
+            env: A `SanaWMEnv` (`env.unwrapped` of a wrapped one) that was reset.
+            num_envs: Slots.
+            exact: See the class.
+
+        Raises:
+            ResetNeeded: Before the environment's first `reset` or `restore`.
+            ValueError: num_envs below 1.
+        """
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1; got {num_envs}.")
+        moment = env.snapshot()
+        twin = object.__new__(cls)
+        twin._set_up(env.simulation.with_batching(None if exact is None else not exact), None, -1)
+        twin.autoreset_mode = AutoresetMode.DISABLED
+        twin.metadata = twin.metadata | {"autoreset_mode": AutoresetMode.DISABLED}  # type: ignore[misc]
+        twin._goes_on = True
+        twin._set_slots(num_envs)
+        twin._now = Slots.of([moment]).select([0] * num_envs)
+        twin._ended = np.zeros(num_envs, bool)
+        twin._rngs = [seeding.np_random() for _ in range(num_envs)]
+        return twin
 
     # -- Gymnasium ----------------------------------------------------------------------------------------
 
@@ -197,31 +224,38 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         actions = one_each(actions, self.num_envs, self.action_space.shape)
         anew = np.flatnonzero(self._ended).tolist()
         moving = np.flatnonzero(~self._ended).tolist()
-        moves = []
+        moves, stops = [], {}
         for slot in moving:
             with naming(slot):
-                moves.append(now.move(slot, self._simulation.controls, actions[slot]))
+                motion, stops[slot] = self._simulation.split(actions[slot])
+                moves.append(now.move(slot, self._simulation.controls, motion))
 
         after = now
         if moving:
             after = after.put(moving, now.select(moving).advance(self.model, moves, self.sigmas))
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        told: dict[int, dict[str, Any]] = {}
+        for slot in moving:
+            with naming(slot):
+                outcome = self._simulation.judge(now.look(slot), after.look(slot), stops[slot])
+            after = after.remember(slot, outcome.moment.task)
+            rewards[slot], terminated[slot], told[slot] = outcome.reward, outcome.terminated, outcome.info
+            truncated[slot] = outcome.truncated or self._out_of_time(after.marks[slot].elapsed_steps)
         if anew:
             after = after.put(anew, self._autoreset(anew))
-        truncated = np.zeros(self.num_envs, bool)
-        truncated[moving] = [self._out_of_time(after.marks[slot].elapsed_steps) for slot in moving]
-        terminated = np.zeros(self.num_envs, bool)
         ended = terminated | truncated
         final: dict[int, dict[str, Any]] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             over = np.flatnonzero(ended).tolist()
             for slot in over:
                 observation, info = self._simulation.show(after.look(slot))
-                final[slot] = {"final_obs": observation, "final_info": info}
+                final[slot] = {"final_obs": observation, "final_info": info | told.pop(slot)}
             after = after.put(over, self._autoreset(over))
             ended = np.zeros(self.num_envs, bool)
-        self._now, self._ended = after, ended
-        observations, infos = self._show(range(self.num_envs), final)
-        return observations, np.zeros(self.num_envs), terminated, truncated, infos
+        self._now, self._ended = after, ended & (not self._goes_on)
+        observations, infos = self._show(range(self.num_envs), final, told)
+        return observations, rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The last frame `(H, W, 3)` of every slot."""
@@ -335,15 +369,36 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return self._simulation.keys
 
     @property
+    def task(self) -> Task | None:
+        """The task of all slots; None is a world without one."""
+        return self._simulation.task
+
+    @property
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
         return self._simulation.sigmas
 
     # -- parts --------------------------------------------------------------------------------------------
 
+    def _set_up(self, simulation: Simulation, render_mode: str | None, max_episode_steps: int | None) -> None:
+        self._simulation = simulation
+        self.frames_per_step: int = simulation.frames_per_step
+        """Pixel frames F of one step."""
+        self.step_seconds: float = simulation.step_seconds
+        """World time of one step."""
+        self.max_translation: float = simulation.max_translation
+        """Metres per step of a full action component (not in action mode `keys`)."""
+        self.max_rotation: float = simulation.max_rotation
+        """Radians per step of a full action component (likewise)."""
+        self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
+        rate = self.model.config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
+        self.metadata = self.metadata | {"render_fps": rate}  # type: ignore[misc]
+        if (form := simulation.goal_form) is not None:
+            self.compute_reward = form.compute_reward
+
     def _set_slots(self, count: int) -> None:
         self.num_envs = count
-        self.single_action_space = self._simulation.controls.space
+        self.single_action_space = self._simulation.action_space
         self.single_observation_space = copy.deepcopy(self._simulation.observation_space)
         self.action_space = batch_space(self.single_action_space, count)
         self.observation_space = batch_space(self.single_observation_space, count)
@@ -366,13 +421,15 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return self.max_episode_steps != -1 and elapsed >= self.max_episode_steps
 
     def _show(
-        self, slots: Sequence[int], final: dict[int, dict[str, Any]] | None = None
+        self,
+        slots: Sequence[int],
+        final: dict[int, dict[str, Any]] | None = None,
+        told: dict[int, dict[str, Any]] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
-        """Observations of all slots, and the info of some in Gymnasium's format."""
+        """Observations of all slots, and the info of some in Gymnasium's format; `told` is what tasks add to it."""
         now = self._require("show")
         shown = [self._simulation.show(now.look(slot)) for slot in range(self.num_envs)]
-        described = {slot: shown[slot][1] for slot in sorted(slots)}
-        level_frames(list(described.values()))
+        described = {slot: shown[slot][1] | (told or {}).get(slot, {}) for slot in sorted(slots)}
         infos: dict[str, Any] = {}
         for slot, info in described.items():
             infos = self._add_info(infos, (final or {}).get(slot, {}), slot)

@@ -158,7 +158,7 @@ def test_seeds_choose_scene_and_noise():
 def test_info_describes_the_step():
     env = make(max_translation=0.6)
     _, info = env.reset(seed=0)
-    assert info["frames"].shape == (1, H, W, 3) and np.array_equal(info["c2w"], np.eye(4))
+    assert info["frames"].shape == (12, H, W, 3) and np.array_equal(info["c2w"], np.eye(4))
     size = info["state_bytes"]
     for k in range(1, 6):
         obs, reward, terminated, truncated, info = env.step(FORWARD)
@@ -408,7 +408,7 @@ def test_rgb_array_list_gives_every_frame_once():
     assert env.metadata["render_fps"] == 16
     _, first = env.reset(seed=0)
     infos = [out[4] for out in random_steps(env, 2)]
-    assert same(env.render(), [*first["frames"], *infos[0]["frames"], *infos[1]["frames"]])
+    assert same(env.render(), [first["frames"][-1], *infos[0]["frames"], *infos[1]["frames"]])
     assert env.render() == []
     random_steps(env, 1)
     env.reset(seed=0)

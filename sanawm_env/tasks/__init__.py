@@ -1,0 +1,53 @@
+"""Tasks: goals, rewards and metrics inside a world.
+
+A task is a frozen dataclass of settings; `gym.make("SanaWM/PointNav-v0")` plays one with its defaults, and
+`gym.make("SanaWM/PointNav-v0", task=PointNav(success_distance=0.5))` with others. To write your own, subclass `Task`
+and pass an object of it: `gym.make("SanaWM-v0", task=MyTask())`.
+"""
+
+from __future__ import annotations
+
+from sanawm_env.tasks.episode import Episode
+from sanawm_env.tasks.explore import Explore
+from sanawm_env.tasks.follow_path import FollowPath
+from sanawm_env.tasks.image_nav import ImageNav
+from sanawm_env.tasks.loop_closure import LoopClosure
+from sanawm_env.tasks.point_nav import PointNav
+from sanawm_env.tasks.referee import Referee
+from sanawm_env.tasks.rewards import TERMS, RewardTerm, Step
+from sanawm_env.tasks.task import Beginning, GoalForm, Stage, Task
+
+__all__ = [
+    "TASKS",
+    "TERMS",
+    "Beginning",
+    "Episode",
+    "Explore",
+    "FollowPath",
+    "GoalForm",
+    "ImageNav",
+    "LoopClosure",
+    "PointNav",
+    "Referee",
+    "RewardTerm",
+    "Stage",
+    "Step",
+    "Task",
+    "get_task",
+]
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (PointNav, ImageNav, FollowPath, Explore, LoopClosure)}
+"""The tasks that have an id `SanaWM/<name>-v0`."""
+
+
+def get_task(task: str | Task) -> Task:
+    """A task by its name, with default settings; a task itself is passed through.
+
+    Raises:
+        ValueError: An unknown name, or something else.
+    """
+    if isinstance(task, Task):
+        return task
+    if isinstance(task, str) and task in TASKS:
+        return TASKS[task]()
+    raise ValueError(f"task must be one of {', '.join(TASKS)}, or a sanawm_env.tasks.Task; got {task!r}.")

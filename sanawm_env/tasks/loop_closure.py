@@ -1,0 +1,120 @@
+"""`LoopClosure`: go away and come back to the same view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sanawm_env.evaluation.psnr import psnr
+from sanawm_env.tasks.episode import Episode
+from sanawm_env.tasks.geometry import angle_between, motion_between
+from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive
+
+__all__ = ["LoopClosure"]
+
+
+@dataclass(frozen=True)
+class LoopClosure(Task):
+    """Get `out_distance` away from where the episode began, and come back to the same view.
+
+    What it asks of the policy is easy; what it asks of the *world* is memory: `info["revisit_psnr"]` compares the
+    picture with the first one at every step, and at a success it says how well the world remembered. `min_psnr` makes
+    that a condition.
+
+    Observation `home` `(6,)` float32: the first pose in the camera's frame now, `[x, y, z]` in metres and a rotation
+    vector in radians; `out` `(1,)` float32: 1 once the camera has been far enough away. `distance_to_goal` is what is
+    left of the way out and back.
+    """
+
+    name: ClassVar[str] = "LoopClosure"
+    without: ClassVar[Mapping[str, str]] = {
+        "novelty": "counted views (Explore)",
+        "deviation": "a path to follow (FollowPath)",
+    }
+
+    rewards: Mapping[str, float] = field(
+        default_factory=lambda: {"progress": 1.0, "view_progress": 0.1, "success": 2.5, "slack": 0.01}
+    )
+    """See `Task`."""
+    out_distance: float = 1.5
+    """Metres from home that have to be reached first."""
+    success_distance: float = 0.3
+    """Metres from home that count as there."""
+    success_angle_deg: float = 15.0
+    """Degrees between the views that count as the same."""
+    min_psnr: float = 0.0
+    """Decibels that the picture at home must have against the first; 0 asks for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(
+            self.name,
+            out_distance=self.out_distance,
+            success_distance=self.success_distance,
+            success_angle_deg=self.success_angle_deg,
+        )
+        if self.success_distance >= self.out_distance:
+            raise ValueError(
+                f"{self.name}: success_distance {self.success_distance} must be less than out_distance "
+                f"{self.out_distance}; nobody would have to leave."
+            )
+        if not (np.isfinite(self.min_psnr) and self.min_psnr >= 0):
+            raise ValueError(f"{self.name}: min_psnr must be decibels of at least 0; got {self.min_psnr}.")
+
+    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+        """`home` and `out`."""
+        return {
+            "home": spaces.Box(-np.inf, np.inf, (6,), np.float32),
+            "out": spaces.Box(0.0, 1.0, (1,), np.float32),
+        }
+
+    def read_goal(self, goal: Any, stage: Stage) -> Any:
+        """There is none to choose."""
+        raise ValueError("LoopClosure's goal is where the episode begins; leave the option 'goal' out.")
+
+    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+        """Home is here."""
+        return [
+            Episode.of(
+                self.name, goal=at.c2w, goal_image=at.frame.copy(), farthest=0.0, start_distance=2 * self.out_distance
+            )
+            for at in beginnings
+        ]
+
+    def follow(self, episode: Episode, c2w: Array) -> Episode:
+        """Remember how far the camera has been."""
+        far = np.linalg.norm(c2w[:, :3, 3] - episode["goal"][:3, 3], axis=1).max()
+        return episode.with_(farthest=far) if far > episode["farthest"] else episode
+
+    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+        """`distance_to_goal` in metres, `angle_to_goal` in degrees, `revisit_psnr` in dB, `out` 0 or 1."""
+        home = episode["goal"]
+        away = float(np.linalg.norm(home[:3, 3] - c2w[:3, 3]))
+        out = bool(episode["farthest"] >= self.out_distance)
+        # The way out is measured by the farthest point: going to and fro before it is no progress.
+        to_go = 0.0 if out else self.out_distance - episode.number("farthest")
+        return {
+            "distance_to_goal": away if out else to_go + self.out_distance,
+            "angle_to_goal": angle_between(home, c2w),
+            "revisit_psnr": float(psnr(frame, episode["goal_image"])),
+            "out": float(out),
+        }
+
+    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+        """Home again, after having been out."""
+        near = measures["distance_to_goal"] <= self.success_distance and measures["out"] == 1.0
+        same = measures["angle_to_goal"] <= self.success_angle_deg and measures["revisit_psnr"] >= self.min_psnr
+        return near and same
+
+    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+        """`home` and `out`."""
+        out = episode["farthest"] >= self.out_distance
+        return {
+            "home": motion_between(c2w, episode["goal"]).astype(np.float32),
+            "out": np.array([out], dtype=np.float32),
+        }
