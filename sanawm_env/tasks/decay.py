@@ -30,15 +30,16 @@ def appearance(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
 def decay(first: NDArray[np.float64], now: NDArray[np.float64]) -> float:
     """How much of the first frame's appearance is gone, in [0, 1].
 
-    The largest of three: contrast lost, mean colour moved (64 levels count as all), saturation gained (as a share of
-    what it could gain: worlds break into bright coloured blocks). It also rises when the camera looks at something
+    The largest of four: contrast lost, contrast gained (three times the first counts as all) and saturation gained (as
+    a share of what it could gain), for worlds break into bright coloured blocks, and mean colour moved (64 levels count
+    as all). It also rises when the camera looks at something
     else, a plain wall for instance; therefore limits belong near 1.
 
     Args:
         first: `appearance` of the episode's first frame.
         now: `appearance` of the present one.
     """
-    lost = 1 - now[3] / first[3] if first[3] > 0 else 0.0
+    contrast = now[3] / first[3] if first[3] > 0 else 1.0
     moved = float(np.abs(now[:3] - first[:3]).mean()) / _COLOUR_SCALE
     gained = (now[4] - first[4]) / (1 - first[4]) if first[4] < 1 else 0.0
-    return float(np.clip(max(lost, moved, gained), 0.0, 1.0))
+    return float(np.clip(max(1 - contrast, (contrast - 1) / 2, gained, moved), 0.0, 1.0))

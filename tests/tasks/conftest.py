@@ -1,0 +1,11 @@
+"""A small untrained world: poses, and with them goals and metrics, do not depend on the picture."""
+
+import pytest
+
+from sanawm_env import WorldModel
+from sanawm_env.config import small_config
+
+
+@pytest.fixture(scope="session")
+def world():
+    return WorldModel.untrained(small_config(), seed=0)
