@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .conditions import (
 )
 from .config import WorldConfig, check_sigmas, small_config
 from .model.cache import empty_cache
-from .model.checkpoint import build_modules, load_checkpoint, resolve, weights_hash
+from .model.checkpoint import build_modules, load_modules, resolve, weights_hash
 from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
 from .sampler import commit_chunk, denoise_chunk
@@ -106,23 +107,30 @@ class WorldModel:
         dtype: torch.dtype | None = None,
         *,
         batched: bool | None = None,
+        preset: str | None = None,
     ) -> WorldModel:
-        """Load a checkpoint.
+        """Load a checkpoint; for the published releases see docs/release.md.
 
         Args:
-            checkpoint: Built-in name (`tiny`) or path of a checkpoint folder.
+            checkpoint: Built-in name (`tiny`), path of a checkpoint folder or of a SANA-WM release, or a
+                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
             device: Where to compute.
-            dtype: Type of weights and activations; None is float32. The hash does not depend on it.
+            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
+                not depend on it.
             batched: See the class.
+            preset: How to run a release, a name in `sanawm_env.model.release_layouts.PRESETS`; None is its own.
 
         Raises:
-            FileNotFoundError, ValueError: See `sanawm_env.model.checkpoint`.
+            FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
+                `sanawm_env.model.checkpoint`.
+
+        Warns:
+            UserWarning: The weights were not trained to be stepped.
         """
-        config, model_state, vae_state, key = load_checkpoint(resolve(checkpoint), dtype or torch.float32)
-        transformer, vae = build_modules(config, "meta")
-        transformer.load_state_dict(model_state, assign=True)
-        vae.load_state_dict(vae_state, assign=True)
-        return cls(config, transformer.to(device), vae.to(device), key, batched=batched)
+        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        if loaded.notice:
+            warnings.warn(loaded.notice, stacklevel=2)
+        return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
 
     @classmethod
     def untrained(

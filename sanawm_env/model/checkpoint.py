@@ -5,7 +5,9 @@
     vae.safetensors      weights of the video autoencoder
     README.md            model card
 
-Nothing is ever unpickled. Every tensor's name and shape is checked against the config before it is used.
+The published SANA-WM releases have other layouts, which `release` reads. No pickle is ever opened but the
+streaming release's own, and that with `weights_only=True`. Every tensor's name and shape is checked against the
+config before it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -28,10 +30,12 @@ from .transformer import SanaWMTransformer
 from .vae import build_vae
 
 __all__ = [
+    "Modules",
     "audit",
     "build_modules",
     "builtin_checkpoints",
     "load_checkpoint",
+    "load_modules",
     "resolve",
     "save_checkpoint",
     "weights_hash",
@@ -51,33 +55,107 @@ def builtin_checkpoints() -> list[str]:
     return sorted(path.parent.name for path in BUILTIN.glob(f"*/{CONFIG}"))
 
 
+class Modules(NamedTuple):
+    """A loaded checkpoint."""
+
+    config: WorldConfig
+    """The world."""
+    transformer: SanaWMTransformer
+    """On its device, in its type, in eval mode."""
+    vae: nn.Module
+    """The same for the video autoencoder."""
+    checkpoint: str
+    """Hash of config and weights; it does not depend on the type they are loaded in."""
+    notice: str | None
+    """What somebody should know who steps this world, if anything."""
+
+
 def resolve(name_or_path: str | Path) -> Path:
-    """Find a checkpoint folder.
+    """Find a checkpoint folder, downloading a repository of the Hub if that is what is named.
 
     Args:
-        name_or_path: Name of a built-in checkpoint such as `tiny`, or path of a folder.
+        name_or_path: Name of a built-in checkpoint such as `tiny`, path of a folder, or a repository such as
+            `Efficient-Large-Model/SANA-WM_streaming`, with `@` and a revision if wanted. What exists on disk
+            goes before the Hub.
 
     Returns:
-        The folder; that it holds a `config.json` is certain.
+        The folder; that it holds a `config.json`, or is a SANA-WM release, is certain.
 
     Raises:
-        FileNotFoundError: Neither a built-in name nor a checkpoint folder.
+        FileNotFoundError: Neither a built-in name, nor a checkpoint folder, nor a repository.
         ValueError: A file, most likely a pickle or loose weights.
+        ImportError, PermissionError, ConnectionError: See `release_hub.fetch`.
     """
+    from .release_files import is_release
+    from .release_hub import fetch, is_repo_id
+
     path = Path(name_or_path)
     names = builtin_checkpoints()
     if str(name_or_path) in names:
         return BUILTIN / str(name_or_path)
     if path.is_file():
         what = "a pickle, which is never opened" if path.suffix.lower() in PICKLES else "a single file"
-        raise ValueError(f"{path} is {what}; give a checkpoint folder with {CONFIG}, {MODEL} and {VAE}.")
-    if path.is_dir() and (path / CONFIG).is_file():
-        return path
-    problem = f"the folder has no {CONFIG}" if path.is_dir() else "there is no such folder or name"
+        raise ValueError(
+            f"{path} is {what}; give a checkpoint folder with {CONFIG}, {MODEL} and {VAE}, "
+            "or the root folder of a SANA-WM release."
+        )
+    if path.is_dir():
+        if (path / CONFIG).is_file() or is_release(path):
+            return path
+        problem = f"the folder has no {CONFIG}, and is no SANA-WM release"
+    elif isinstance(name_or_path, str) and is_repo_id(name_or_path):
+        folder = fetch(name_or_path)
+        if is_release(folder):
+            return folder
+        problem = "the repository holds no SANA-WM release"
+    else:
+        problem = "there is no such folder or name"
     raise FileNotFoundError(
         f"checkpoint {str(name_or_path)!r}: {problem}. Built-in names: {', '.join(names) or 'none'}; "
-        f"or give a folder with {CONFIG}, {MODEL} and {VAE}."
+        f"or give a folder with {CONFIG}, {MODEL} and {VAE}, or a release such as "
+        "Efficient-Large-Model/SANA-WM_streaming."
     )
+
+
+def load_modules(
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    preset: str | None = None,
+) -> Modules:
+    """Load a checkpoint of any layout, ready to run.
+
+    A release goes from its files to the device tensor by tensor, so memory holds one whole copy at most.
+
+    Args:
+        folder: As returned by `resolve`.
+        device: Where the weights go.
+        dtype: Floating type of the weights; None is float32, and bfloat16 for a release.
+        preset: How to run a release, a name in `release_layouts.PRESETS`; None is the layout's own.
+
+    Raises:
+        FileNotFoundError, ValueError: See `load_checkpoint` and `release.read_release`.
+        ImportError: A release, without the extra `release`.
+    """
+    from .release_files import is_release
+
+    if not is_release(Path(folder)):
+        if preset is not None:
+            raise ValueError(f"presets belong to the SANA-WM releases, {folder} is none; leave preset out.")
+        config, model_state, vae_state, key = load_checkpoint(folder, dtype or torch.float32)
+        transformer, vae = build_modules(config, "meta")
+        transformer.load_state_dict(model_state, assign=True)
+        vae.load_state_dict(vae_state, assign=True)
+        return Modules(config, transformer.to(device), vae.to(device), key, None)
+
+    from .release import read_release
+
+    release = read_release(folder, preset)
+    transformer, vae = build_modules(release.config, "meta")
+    for module, state in ((transformer, release.model_state), (vae, release.vae_state)):
+        _fill(module, state, device, dtype or torch.bfloat16)
+    return Modules(release.config, transformer, vae, release.hash(), release.notice)
 
 
 def load_checkpoint(
@@ -86,7 +164,7 @@ def load_checkpoint(
     """Read a checkpoint folder, checking everything.
 
     Args:
-        folder: As returned by `resolve`.
+        folder: As returned by `resolve`, a release's too.
         dtype: Floating type of the answer; None keeps the stored one.
 
     Returns:
@@ -97,7 +175,15 @@ def load_checkpoint(
         ValueError: A broken, foreign or pickled file, another format version, or weights that do not fit the
             config.
     """
+    from .release_files import is_release
+
     folder = Path(folder)
+    if is_release(folder):
+        from .release import read_release
+
+        release = read_release(folder)
+        copies = ({k: _copy(v, "cpu", dtype) for k, v in s.items()} for s in (release.model_state, release.vae_state))
+        return release.config, *copies, release.hash()  # type: ignore[return-value]
     values = _read_config(folder / CONFIG)
     try:
         config = WorldConfig.from_dict(values)
@@ -189,13 +275,19 @@ def weights_hash(config: Mapping[str, Any], model_state: Mapping[str, Tensor], v
     return digest.hexdigest()[:16]
 
 
-def audit(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+def audit(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    what: str,
+    mend: str = f"Use the {CONFIG} that was saved with the weights.",
+) -> None:
     """Check that weights have exactly the names and shapes of a module.
 
     Args:
         module: May live on the meta device.
         state: The weights.
         what: Named in the error, for instance the file.
+        mend: Last sentence of the error.
 
     Raises:
         ValueError: Lists the missing, the unexpected and the mis-shaped tensors, all in one message.
@@ -212,9 +304,7 @@ def audit(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     }
     found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
     if found:
-        raise ValueError(
-            f"{what} does not fit its config; {'; '.join(found)}. Use the {CONFIG} that was saved with the weights."
-        )
+        raise ValueError(f"{what} does not fit its config; {'; '.join(found)}. {mend}")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -257,6 +347,19 @@ def _read_weights(path: Path) -> State:
 
 def _missing(path: Path) -> FileNotFoundError:
     return FileNotFoundError(f"{path} is missing; a checkpoint folder holds {CONFIG}, {MODEL} and {VAE}.")
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], device: torch.device | str, dtype: torch.dtype) -> None:
+    """Give a module on the meta device copies of audited weights, made one at a time."""
+    # In the module's order, so that two layouts of the same weights give the same module.
+    copies = {name: _copy(state[name], device, dtype) for name in module.state_dict()}
+    module.load_state_dict(copies, assign=True)
+
+
+def _copy(value: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
+    """A copy of a view of a file; like a clone it lies aligned, see `_read_weights`."""
+    kept = value.dtype if dtype is None or not value.is_floating_point() else dtype
+    return torch.empty(value.shape, dtype=kept, device=device).copy_(value)
 
 
 def _cast(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> State:
