@@ -146,7 +146,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     | Argument            | Default      | Meaning                                                           |
     |---------------------|--------------|-------------------------------------------------------------------|
-    | `checkpoint`        | `"tiny"`     | built-in name, checkpoint folder, or a loaded `WorldModel` to share |
+    | `checkpoint`        | `"tiny"`     | built-in name, folder, release (docs/release.md), or a loaded `WorldModel` |
     | `image`             | `None`       | path, PIL image or `(H, W, 3)` uint8 array; None is a procedural scene |
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |
@@ -160,10 +160,11 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `keymap`            | `"nvlabs"`   | preset name or `KeyMap`, for `"keys"`                             |
     | `obs_mode`          | `"frame"`    | `"frame"`, `"dict"` or `"pose"`                                   |
     | `obs_size`          | `None`       | rows and columns of observed images; None is the world's own      |
+    | `text_encoder`      | `None`       | folder of Gemma-2; None looks beside the checkpoint, then on the Hub |
     | `task`              | `None`       | name of a task, or a `sanawm_env.tasks.Task` with your settings   |
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
-    | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32                      |
+    | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
     | `max_episode_steps` | `None`       | truncation of a directly constructed environment; None is 60 s    |
 
     Without intrinsics and field of view, an image is taken to have the checkpoint's default field of view; a
@@ -201,6 +202,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         obs_mode: ObsMode = "frame",
         obs_size: tuple[int, int] | None = None,
         task: str | Task | None = None,
+        text_encoder: str | Path | None = None,
         render_mode: str | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
@@ -226,6 +228,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             obs_mode=obs_mode,
             obs_size=obs_size,
             task=task,
+            text_encoder=text_encoder,
             device=device,
             dtype=dtype,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.images import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare, read_image
 from sanawm_env.observations import Observation, ObsMode, describe, frames_of, observation_space, observe
 from sanawm_env.options import as_device, as_dtype, as_moment, as_size, check_options, sampler_sigmas
+from sanawm_env.prompts import Prompts, Text
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.snapshot import EnvSnapshot
 from sanawm_env.state import WorldState
@@ -41,6 +41,8 @@ class Opening:
     """The first frame; None leaves it to the episode's random numbers."""
     goal: Any = None
     """The task's goal; None leaves it to the task."""
+    text: Text | None = None
+    """Of the prompt; None for a world without text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,7 @@ class Simulation:
         obs_mode: ObsMode = "frame",
         obs_size: tuple[int, int] | None = None,
         task: str | Task | None = None,
+        text_encoder: str | Path | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         batched: bool | None = None,
@@ -152,6 +155,7 @@ class Simulation:
 
         self._image = None if image is None else read_image(image)
         self._prompt, self._intrinsics, self._fov_deg = prompt, intrinsics, fov_deg
+        self._prompts = Prompts(self.model, None if self._source is None else self._source[0], text_encoder)
         if intrinsics is not None and fov_deg is not None:
             raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
         if fov_deg is not None and not 0 < fov_deg < 180:
@@ -160,7 +164,6 @@ class Simulation:
             self._start_image(self._image, intrinsics)  # a bad camera should fail here and not at reset
         elif intrinsics is not None:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
-        self._prompt_warned = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -217,8 +220,7 @@ class Simulation:
             past = self._belonging(given["state"])
             return Opening(moment=EnvSnapshot(past.state, 0, past.keyboard, past.frames, past.frame_c2w), goal=goal)
         start = self._given_start(given)
-        self._check_prompt(given.get("prompt", self._prompt))
-        return Opening(start=start, goal=goal)
+        return Opening(start=start, goal=goal, text=self._prompts.read(given.get("prompt", self._prompt)))
 
     def begin(self, openings: Sequence[Opening], rngs: Sequence[np.random.Generator]) -> list[EnvSnapshot]:
         """Begin one episode per opening.
@@ -237,7 +239,9 @@ class Simulation:
                 starts.append(built_in(scene, config.width, config.height, self._fov_deg) if start is None else start)
                 seeds.append(noise)
             images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
-            state, frames = self.model.start(images, cameras, seeds)
+            texts = [text for i in fresh if (text := openings[i].text) is not None]
+            embeddings, masks = (torch.cat(part) for part in zip(*texts, strict=True)) if texts else (None, None)
+            state, frames = self.model.start(images, cameras, seeds, embeddings, masks)
             for k, i in enumerate(fresh):
                 one = state if len(fresh) == 1 else state.select([k])
                 begun[i] = EnvSnapshot(one, 0, None, frames[k], np.eye(4)[None])
@@ -337,22 +341,6 @@ class Simulation:
         if given.get("intrinsics") is not None:
             raise ValueError("option 'intrinsics' describes an image; give the option 'image' as well.")
         return None
-
-    def _check_prompt(self, prompt: str | None) -> None:
-        if prompt is not None and not isinstance(prompt, str):
-            raise ValueError(f"prompt must be a string; got {type(prompt).__name__}.")
-        if self.model.config.model.caption_channels:
-            raise ValueError(
-                f"checkpoint {self.model.config.name!r} is conditioned on text embeddings, which this version "
-                "cannot make from a prompt; begin with WorldModel.start(text=...) and pass the state to "
-                "reset(options={'state': ...})."
-            )
-        if prompt and not self._prompt_warned:
-            warnings.warn(
-                f"the prompt has no effect: checkpoint {self.model.config.name!r} was trained without text.",
-                stacklevel=4,
-            )
-            self._prompt_warned = True
 
     # -- copies -------------------------------------------------------------------------------------------
 
