@@ -311,7 +311,8 @@ class WorldModel:
         return WorldState(
             cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
             vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
-            c2w=torch.eye(4, dtype=torch.float64, device=device).repeat(slots, 1, 1),
+            # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
+            c2w=torch.eye(4, dtype=torch.float64).to(device).repeat(slots, 1, 1),
             frame_index=zeros(dtype=torch.int64),
             noise_seed=zeros(dtype=torch.int64),
             intrinsics=zeros(4, dtype=torch.float32),

@@ -1,0 +1,225 @@
+"""Train a policy with Stable-Baselines3 in a task, and measure it on held-out worlds as it learns.
+
+    python -m policies.sb3.train --algo ppo --task PointNav --steps 30000 --minutes 20 --out runs/rl/ppo_point
+
+`out` then has curve.jsonl (one evaluation a line, that of random actions first), curve.png, model.zip and
+settings.json. See docs/reinforcement-learning.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.utils import set_random_seed
+
+from policies.sb3 import curve
+from policies.sb3.exam import Act, Exam, random_act
+from policies.sb3.learners import load_learner, make_learner
+from policies.sb3.make import make_training_envs
+from policies.sb3.settings import TrainSettings
+from sanawm_env.evaluation.policy_trials import HELD_OUT_RESETS
+from sanawm_env.options import as_device
+from sanawm_env.world import WorldModel
+
+__all__ = ["main", "train"]
+
+_MUST_AGREE = (
+    "algo",
+    "task",
+    "task_args",
+    "discrete",
+    "hindsight",
+    "obs_mode",
+    "obs_size",
+    "envs",
+    "eval_seeds",
+    "seed",
+)
+"""Settings that a resumed run shares with its beginning: else its curve would not be one curve."""
+
+
+def train(settings: TrainSettings) -> list[curve.Point]:
+    """Train, until the steps or the minutes are used up.
+
+    Returns:
+        All evaluations, those of a resumed run's beginning included; the first is that of random actions.
+
+    Raises:
+        ValueError: `out` holds a run already and `resume` is not set, or resuming with settings that do not agree.
+        FileNotFoundError: No run to resume, or no such checkpoint.
+    """
+    past = _past(settings)
+    torch.set_num_threads(settings.threads)
+    world = WorldModel.load(settings.checkpoint, as_device(settings.device), batched=True)
+    envs = make_training_envs(settings, world)
+    exam = Exam(settings, settings.eval_seeds, world)
+    if settings.resume:
+        learner = load_learner(settings, envs, settings.out / "model.zip")
+        set_random_seed(settings.seed + learner.num_timesteps)
+    else:
+        learner = make_learner(settings, envs)
+        settings.out.mkdir(parents=True, exist_ok=True)
+        _write_settings(settings)
+    envs.seed(settings.training_seed(learner.num_timesteps))
+    run = _Run(settings, exam, learner, past)
+    if not past:
+        run.measure("random", random_act(exam, settings.seed))
+    if learner.num_timesteps < settings.steps:
+        # Stable-Baselines3 counts the steps to come; ours are counted from the very beginning.
+        ahead = settings.steps - learner.num_timesteps
+        learner.learn(ahead, callback=run, reset_num_timesteps=not settings.resume)
+    run.finish()
+    envs.close()
+    _plot(settings.out)
+    return run.points
+
+
+class _Run(BaseCallback):
+    """Evaluates every so often, saves, and watches the clock."""
+
+    def __init__(self, settings: TrainSettings, exam: Exam, learner: BaseAlgorithm, past: list[curve.Point]) -> None:
+        super().__init__()
+        self.points = past
+        self._settings, self._exam, self._learner = settings, exam, learner
+        self._began = time.perf_counter() - 60 * (past[-1].minutes if past else 0.0)
+        self._next = learner.num_timesteps + settings.eval_every if past else 0
+
+    def _on_training_start(self) -> None:
+        if not self._next:
+            self._evaluate()
+            self._next = self._settings.eval_every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._evaluate()
+            self._next += self._settings.eval_every
+        return not self._settings.minutes or self._minutes() < self._settings.minutes
+
+    def finish(self) -> None:
+        """The last evaluation, after the last update."""
+        self._evaluate(again=True)
+        if isinstance(self._learner, OffPolicyAlgorithm):
+            _replace(self._settings.out / "replay.pkl", self._learner.save_replay_buffer)
+
+    def measure(self, name: str, act: Act, again: bool = False) -> None:
+        """Evaluate a policy and write a line; `again` replaces an earlier line of the same steps."""
+        steps = 0 if name == "random" else self._learner.num_timesteps
+        path = self._settings.out / "curve.jsonl"
+        episodes = self._exam.sit(act)
+        point = curve.Point(
+            name, steps, steps * self._exam.frames_per_step, self._minutes(), tuple(self._exam.seeds), episodes
+        )
+        if again and self.points and (self.points[-1].policy, self.points[-1].steps) == (name, steps):
+            self.points.pop()
+            _replace(path, lambda new: curve.write(new, self.points))
+        self.points.append(point)
+        curve.append(path, point)
+        _tell(point)
+
+    def _evaluate(self, again: bool = False) -> None:
+        self.measure(self._settings.algo, self._act, again)
+        _replace(self._settings.out / "model.zip", self._learner.save)
+
+    def _act(self, observations: Any) -> Any:
+        return self._learner.predict(observations, deterministic=True)[0]
+
+    def _minutes(self) -> float:
+        return (time.perf_counter() - self._began) / 60
+
+
+def _past(settings: TrainSettings) -> list[curve.Point]:
+    """Evaluations of the run to go on with.
+
+    Raises:
+        FileNotFoundError, ValueError: See `train`.
+    """
+    saved = settings.out / "settings.json"
+    if not settings.resume:
+        if (settings.out / "curve.jsonl").exists():
+            raise ValueError(f"{settings.out} holds a run already; add --resume, or choose another --out.")
+        return []
+    for path in (saved, settings.out / "model.zip"):
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path} to resume from; leave --resume out.")
+    before, now = json.loads(saved.read_text(encoding="utf-8"))["settings"], _as_json(settings)
+    for name in _MUST_AGREE:
+        if before.get(name) != now[name]:
+            raise ValueError(
+                f"the run in {settings.out} has {name} {before.get(name)!r}, this one {now[name]!r}; "
+                "resume with the settings of its settings.json, or choose another --out."
+            )
+    return curve.read(settings.out / "curve.jsonl")
+
+
+def _write_settings(settings: TrainSettings) -> None:
+    first = settings.training_seed(0)
+    about = {
+        "settings": _as_json(settings),
+        "seeds": {
+            "held_out": f"evaluations reset with {settings.eval_seeds[0]}..{settings.eval_seeds[-1]}",
+            "training": f"slots begin with {first}..{first + settings.envs - 1}, later episodes are drawn from their "
+            f"random numbers; all reset seeds of training lie below {HELD_OUT_RESETS.start}",
+        },
+        "versions": {name: version(name) for name in ("sanawm_env", "stable-baselines3", "torch", "gymnasium", "numpy")}
+        | {"python": platform.python_version()},
+        "cpus": os.cpu_count(),
+    }
+    text = json.dumps(about, indent=2) + "\n"
+    _replace(settings.out / "settings.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _as_json(settings: TrainSettings) -> dict[str, Any]:
+    derived = {name: getattr(settings, name) for name in ("discrete", "hindsight", "eval_seeds")}
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings) | derived, default=str))
+    return values
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write a file beside its place and then put it there: a run that is killed leaves the old one whole."""
+    new = path.with_name(f"{path.stem}.new{path.suffix}")
+    write(new)
+    new.replace(path)
+
+
+def _tell(point: curve.Point) -> None:
+    parts = [f"{point.policy:>6} {point.steps:>8,} steps {point.minutes:6.1f} min"]
+    for name in ("return", "success", "spl", "soft_spl", "coverage", "progress"):
+        if name in point.episodes:
+            mean, low, high = curve.interval(point.episodes[name], name)
+            parts.append(f"{name} {mean:.3f} [{low:.3f}, {high:.3f}]")
+    print("  ".join(parts), flush=True)
+
+
+def _plot(folder: Path) -> None:
+    try:
+        from policies.sb3.plot import plot
+    except ImportError:
+        print("no curve.png: pip install matplotlib, then python -m policies.sb3.plot", file=sys.stderr)
+        return
+    plot([folder], folder / "curve.png")
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        settings = tyro.cli(TrainSettings, description=__doc__)
+        train(settings)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
