@@ -65,27 +65,31 @@ class Prompts:
         from sanawm_env.model.text import encode_prompts
 
         model = self._model
+        encoder, tokenizer = self._find()
         return encode_prompts(
             [words],
-            self._find(),
+            encoder,
+            tokenizer=tokenizer,
             length=model.text_length,
             channels=model.caption_channels,
             device=self._device,
             dtype=self._dtype,
         )
 
-    def _find(self) -> Path:
+    def _find(self) -> tuple[Path, Path]:
+        """Folders of the encoder and of its tokenizer."""
         from sanawm_env.model.checkpoint import resolve
         from sanawm_env.model.release_files import text_encoder_folders
         from sanawm_env.model.release_hub import fetch_text_encoder, is_repo_id
 
         if self._folder is not None:
-            return Path(self._folder)
+            return Path(self._folder), Path(self._folder)
         if self._checkpoint is not None:
             if found := text_encoder_folders(resolve(self._checkpoint)):
-                return found[0]
+                return found
             if is_repo_id(str(self._checkpoint)) and not Path(self._checkpoint).exists():
-                return fetch_text_encoder()
+                fetched = fetch_text_encoder()
+                return fetched, fetched
         raise FileNotFoundError(
             f"checkpoint {self._name!r} is conditioned on text and no text encoder lies beside it; give "
             "text_encoder=folder of gemma-2-2b-it (the Hub has it as Efficient-Large-Model/gemma-2-2b-it)."

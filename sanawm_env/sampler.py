@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,11 +75,13 @@ def denoise_chunk(
     """
     x = noise
     batch, _, time = x.shape[:3]
-    levels = torch.tensor(list(sigmas), dtype=torch.float32, device=x.device)
+    # Plain numbers, so that nothing is copied from the host: the whole loop can be captured in a CUDA graph.
+    # Rounded to float32 first, the type in which the latents move.
+    levels = np.asarray(sigmas, dtype=np.float32)
     moving = torch.ones(batch, time, device=x.device) if clean is None else (~clean).float()
     for now, following in pairwise(levels):
-        v, _ = velocity(model, x, now * moving, preconditioned=preconditioned, cache=cache, **conditions)
-        x = x - ((now - following) * moving)[:, None, :, None, None] * v
+        v, _ = velocity(model, x, moving * float(now), preconditioned=preconditioned, cache=cache, **conditions)
+        x = x - (moving * float(now - following))[:, None, :, None, None] * v
     return x, commit_chunk(model, x, cache, **conditions)
 
 

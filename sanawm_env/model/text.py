@@ -38,6 +38,7 @@ def encode_prompts(
     prompts: Sequence[str],
     folder: str | PathLike[str],
     *,
+    tokenizer: str | PathLike[str] | None = None,
     length: int = 300,
     instruction: str | None = None,
     channels: int | None = None,
@@ -56,6 +57,7 @@ def encode_prompts(
         prompts: One per slot. A prompt that is too long is cut at its end, with a warning that quotes the rest.
         folder: Encoder and tokenizer as Hugging Face lays them out: `config.json`, `*.safetensors`,
             `tokenizer.json`, `tokenizer_config.json`.
+        tokenizer: Folder of the tokenizer's two files, where they lie apart (diffusers' layout).
         length: Text tokens L of the model, `SanaWMConfig.text_length`.
         instruction: Put before every prompt; None is the release's, `""` is none (negative prompts have none).
         channels: Width that the model expects, checked before the encoder is loaded; None checks nothing.
@@ -82,11 +84,12 @@ def encode_prompts(
             f"need at least one prompt, length >= 2 and multiple >= 1; got {len(prompts)}, {length}, {multiple}."
         )
     folder = Path(folder)
-    _check_folder(folder, channels)
+    words = folder if tokenizer is None else Path(tokenizer)
+    _check_folder(folder, words, channels)
     place = Path(cache) if cache is not None else default_cache()
     # The release's instruction is named by its hash: a remembered prompt needs neither diffusers nor transformers.
     name = INSTRUCTION_SHA256 if instruction is None else hashlib.sha256(instruction.encode()).hexdigest()
-    recipe = {"encoder": encoder_fingerprint(folder), "instruction": name, "length": length, "dtype": str(dtype)}
+    recipe = {"encoder": encoder_fingerprint(folder, words), "instruction": name, "length": length, "dtype": str(dtype)}
     keys = {prompt: entry_key(recipe, prompt) for prompt in prompts}
     found: dict[str, Entry] = {}
     for prompt, key in keys.items():
@@ -94,7 +97,7 @@ def encode_prompts(
             found[prompt] = entry
     if missing := [prompt for prompt in keys if prompt not in found]:
         text = release_instruction() if instruction is None else instruction
-        for prompt, entry in zip(missing, _run(missing, folder, text, length, device, dtype), strict=True):
+        for prompt, entry in zip(missing, _run(missing, folder, words, text, length, device, dtype), strict=True):
             found[prompt] = entry
             if use_cache:
                 store_entry(place, keys[prompt], entry)
@@ -132,16 +135,17 @@ def release_instruction() -> str:
     return text
 
 
-def encoder_fingerprint(folder: str | PathLike[str]) -> str:
+def encoder_fingerprint(folder: str | PathLike[str], tokenizer: str | PathLike[str] | None = None) -> str:
     """Hash that names an encoder folder: small files whole, of large ones the size and 64 pieces of 64 KiB.
 
     Reading all of the release's 5 GB would take longer than encoding a prompt.
 
     Args:
         folder: See `encode_prompts`.
+        tokenizer: Likewise.
     """
     digest = hashlib.sha256()
-    for path in sorted(_parts(Path(folder))):
+    for path in sorted(_parts(Path(folder), Path(tokenizer or folder)), key=lambda path: path.name):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:
@@ -154,16 +158,19 @@ def encoder_fingerprint(folder: str | PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _parts(folder: Path) -> Iterable[Path]:
+def _parts(folder: Path, tokenizer: Path) -> Iterable[Path]:
     """Files that decide about an embedding."""
-    yield from (folder / name for name in ("config.json", "tokenizer.json", "tokenizer_config.json"))
+    yield folder / "config.json"
+    yield from (tokenizer / name for name in ("tokenizer.json", "tokenizer_config.json"))
     yield from folder.glob("*.safetensors")
 
 
-def _check_folder(folder: Path, channels: int | None) -> None:
+def _check_folder(folder: Path, tokenizer: Path, channels: int | None) -> None:
     """Refuse a folder that is no Gemma-2 before gigabytes are read."""
     weights = list(folder.glob("*.safetensors"))
-    missing = [path.name for path in _parts(folder) if not path.is_file()] + ([] if weights else ["*.safetensors"])
+    missing = [path.name for path in _parts(folder, tokenizer) if not path.is_file()] + (
+        [] if weights else ["*.safetensors"]
+    )
     if missing:
         raise FileNotFoundError(
             f"the text encoder {str(folder)!r} lacks {', '.join(missing)}; give the folder of a complete download "
@@ -184,10 +191,16 @@ def _check_folder(folder: Path, channels: int | None) -> None:
 
 
 def _run(
-    prompts: Sequence[str], folder: Path, instruction: str, length: int, device: torch.device | str, dtype: torch.dtype
+    prompts: Sequence[str],
+    folder: Path,
+    words: Path,
+    instruction: str,
+    length: int,
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> list[Entry]:
     """Load the encoder, run every prompt, free the encoder."""
-    tokenizer = _tokenizer(folder)
+    tokenizer = _tokenizer(words)
     # The last token of the instruction stays in sight: position 0, that one and length - 2 of the user's.
     longest = len(tokenizer(instruction).input_ids) + length - 2 if instruction else length
     # The tokens are made first: a bad tokenizer must not cost a minute of loading.

@@ -188,7 +188,7 @@ class SanaWMTransformer(nn.Module):
         if raymap is not None:
             matrices = ray_matrices(raymap.float(), height, width).reshape(batch, time, height * width, 4, 4)
             rays = RayFrames(matrices, invert_ray_matrices(matrices), camera)
-        order, labels, bias = None, torch.empty(0), None
+        order, labels, bias = None, frames, None  # labels count only where the call commits
         if cache is not None:
             if commit:
                 order, labels = window_order(config, cache, time)

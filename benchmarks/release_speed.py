@@ -1,0 +1,427 @@
+"""How fast is the 2.66 B release on this machine? Random weights of the true size: nothing is downloaded.
+
+    python benchmarks/release_speed.py --out docs/benchmarks/release_speed_h100.json
+
+Speed does not depend on the weights' values, so none are needed. Each number of slots gets a rollout: the first
+chunk, `warmup` chunks that are not counted, then `chunks` that are. Every chunk is timed in three phases with the
+device synchronised between them. The last line printed, and the file, is one JSON object:
+
+    results[B].denoise_ms, commit_ms, decode_ms   median milliseconds of a phase, for all B slots together
+    results[B].chunk_ms, chunk_p95_over_p50       of a whole chunk, and how evenly chunks come
+    results[B].clip_s           a minute (121 latent frames: 40 chunks) of every slot: denoise, commit and decode;
+                                the first chunk's own time, and 39 times the median of the others ...
+    results[B].clip_stage1_s    ... and without the decoding, as in the published figures
+    results[B].frames_per_s     B times 961 frames over clip_s
+    results[B].mfu              operations of denoise and commit, by the formula of `model/flops.py`, over the
+                                device's peak; null where the peak is not known
+    results[B].peak_bytes       most memory allocated while chunks ran, weights included (CUDA only)
+    results[B].state_bytes      recurrent memory of one slot: transformer cache and decoder tails
+    results[B].error            instead of all these, if that many slots do not fit
+    diffusers                   one forward of diffusers' `SanaWMTransformer3DModel` on as many latent frames, in the
+                                same run, beside one of ours: its chunk mode has no streaming cache, so ours is timed
+                                without one, too, on the same tokens
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tqdm import tqdm
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from benchmarks.core_speed import hardware
+
+MINUTE = 121
+"""Latent frames of the published clips."""
+PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "RTX 5090": 209.5e12}
+"""Dense bfloat16 operations per second by data sheet, of names that contain the key; the first match counts."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Time the release's three phases with random weights of its true size."""
+
+    size: Literal["release", "small"] = "release"
+    """`small` runs the same code on a toy in seconds, on a CPU; its figures mean nothing."""
+    slots: tuple[int, ...] = (1, 2, 4, 8)
+    """Numbers of slots."""
+    chunks: int = 20
+    """Timed chunks."""
+    warmup_chunks: int = 3
+    """Chunks before them, after the first chunk."""
+    device: str = "auto"
+    """Where to compute."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of weights and activations."""
+    decode: bool = True
+    """Time the VAE, too (needs the extra `release`)."""
+    diffusers: bool = True
+    """Time diffusers' transformer beside ours."""
+    out: Path | None = None
+    """File for the JSON; its folder is made."""
+    seed: int = 0
+    """Of weights and noise."""
+
+    def __post_init__(self) -> None:
+        if not self.slots or min(self.slots) < 1 or self.chunks < 1 or self.warmup_chunks < 0:
+            raise ValueError(
+                f"slots and chunks must be at least 1, warmup_chunks at least 0; "
+                f"got {self.slots}, {self.chunks} and {self.warmup_chunks}."
+            )
+
+
+def configs(size: str) -> tuple[Any, Any, tuple[int, int]]:
+    """Transformer, VAE and latent grid of a size; the VAE's config is None for the small one, which is `tiny`'s."""
+    from sanawm_env.model.config import RELEASE, SanaWMConfig
+    from sanawm_env.model.ltx_vae_config import LTXVAEConfig
+
+    if size == "release":
+        return RELEASE.replace(attention_dtype="bfloat16"), LTXVAEConfig(), (22, 40)
+    small = SanaWMConfig(depth=4, hidden_size=48, head_dim=24, in_channels=8, caption_channels=12, text_length=6,
+                         temporal_stride=4, pos_embed_tokens=0)  # fmt: skip
+    return small, None, (3, 4)
+
+
+def measure(args: Args) -> dict[str, Any]:
+    """Run the benchmark."""
+    import torch
+
+    from sanawm_env.options import as_device
+
+    device = as_device(args.device)
+    dtype = getattr(torch, args.dtype)
+    model_config, _, _ = configs(args.size)
+    torch.manual_seed(args.seed)
+    net = randomly(lambda: _transformer(model_config), device, dtype)
+    vae = _vae(args, device, dtype) if args.decode else None
+    results: dict[str, Any] = {}
+    seconds = warm_up(args, net, vae, device, dtype)
+    for slots in args.slots:
+        results[str(slots)] = _or_too_large(lambda: rollout(args, net, vae, slots, device, dtype))  # noqa: B023
+    beside = _or_too_large(lambda: compare(args, net, device, dtype)) if args.diffusers else None
+    return {
+        "results": results,
+        "diffusers": beside,
+        "warmup_s": round(seconds, 3),
+        "parameters": sum(value.numel() for value in net.parameters()),
+        "flops_per_chunk": _flops(args, 1),
+        "machine": machine(device),
+        "settings": asdict(args) | {"out": None if args.out is None else str(args.out), "device": str(device)},
+    }
+
+
+def warm_up(args: Args, net: Any, vae: Any, device: Any, dtype: Any) -> float:
+    """Run the first two chunks of every slot count once: kernels are chosen and loaded; says so, with progress.
+
+    Returns:
+        Seconds it took.
+    """
+    clock = time.perf_counter()
+    for slots in tqdm(args.slots, unit="size", desc="warm-up: choosing kernels", file=sys.stderr):
+        _or_too_large(lambda: list(_chunks(args, net, vae, slots, device, dtype, 2)))  # noqa: B023
+    return time.perf_counter() - clock
+
+
+def rollout(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any) -> dict[str, Any]:
+    """Time one rollout of `slots` slots."""
+    import torch
+
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    count = 1 + args.warmup_chunks + args.chunks
+    rows = []
+    chunks = _chunks(args, net, vae, slots, device, dtype, count)
+    for row in tqdm(chunks, total=count, unit="chunk", desc=f"{slots} slots", file=sys.stderr):
+        rows.append(row)
+    opening, timed = rows[0], rows[1 + args.warmup_chunks :]
+    phases = {name: statistics.median(row[name] for row in timed) for name in ("denoise", "commit", "decode")}
+    stage1 = [row["denoise"] + row["commit"] for row in timed]
+    whole = [row["denoise"] + row["commit"] + row["decode"] for row in timed]
+    later = (MINUTE - 4) // 3
+    clip1 = opening["denoise"] + opening["commit"] + later * statistics.median(stage1)
+    clip = clip1 + opening["decode"] + later * statistics.median(whole) - later * statistics.median(stage1)
+    peak = peak_rate(device)
+    frames = 1 + 8 * (MINUTE - 1)
+    return {
+        **{f"{name}_ms": round(value * 1e3, 3) for name, value in phases.items()},
+        "chunk_ms": round(statistics.median(whole) * 1e3, 3),
+        "chunk_p95_over_p50": round(_quantile(whole, 0.95) / statistics.median(whole), 4),
+        "chunk_ms_all": [round(value * 1e3, 3) for value in whole],
+        "first_chunk_ms": round(1e3 * sum(opening[name] for name in phases), 3),
+        "clip_s": round(clip, 3),
+        "clip_stage1_s": round(clip1, 3),
+        "frames_per_s": round(slots * frames / clip, 3),
+        "mfu": None if peak is None else round(slots * _flops(args, 1) / statistics.median(stage1) / peak, 4),
+        "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
+        "state_bytes": timed[-1]["state_bytes"],
+    }
+
+
+def _chunks(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any, count: int) -> Any:
+    """Yield the seconds of every phase of the chunks of one rollout, the first chunk first."""
+    import torch
+
+    from sanawm_env.model.cache import empty_cache
+    from sanawm_env.sampler import RELEASE_SIGMAS, commit_chunk
+
+    config, _, (rows, columns) = configs(args.size)
+    cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
+    tails = None if vae is None else vae.init_tails(slots, rows, columns)
+    with torch.inference_mode():
+        for index in range(count):
+            frames = config.chunk_frames + (index == 0)
+            conditions = _conditions(config, slots, frames, (rows, columns), device, dtype)
+            noise = torch.randn(slots, config.in_channels, frames, rows, columns, device=device)
+            clean = None
+            if index == 0:
+                clean = torch.zeros(slots, frames, dtype=torch.bool, device=device)
+                clean[:, 0] = True
+            seconds: dict[str, Any] = {}
+            clock = _now(device)
+            latents = _denoise(net, noise, cache, RELEASE_SIGMAS, clean, conditions)
+            seconds["denoise"], clock = _lap(clock, device)
+            cache = commit_chunk(net, latents, cache, **conditions)
+            seconds["commit"], clock = _lap(clock, device)
+            if vae is not None:
+                _, tails = vae.decode(latents.to(dtype), tails)
+            seconds["decode"], _ = _lap(clock, device)
+            state = [*cache.flat().values(), *(tails or {}).values()]
+            seconds["state_bytes"] = sum(value.nbytes for value in state) // slots
+            yield seconds
+
+
+def _denoise(net: Any, x: Any, cache: Any, sigmas: Sequence[float], clean: Any, conditions: dict[str, Any]) -> Any:
+    """The sampler's loop without its commit, which is timed by itself."""
+    import torch
+
+    from sanawm_env.sampler import velocity
+
+    moving = torch.ones(x.shape[0], x.shape[2], device=x.device) if clean is None else (~clean).float()
+    for now, following in pairwise(sigmas):
+        v, _ = velocity(net, x, moving * now, cache=cache, **conditions)
+        x = x - (moving * (now - following))[:, None, :, None, None] * v
+    return x
+
+
+def compare(args: Args, net: Any, device: Any, dtype: Any) -> dict[str, Any]:
+    """One forward of diffusers' transformer and one of ours, same tokens, one slot, no cache in either."""
+    import torch
+
+    try:
+        from diffusers import SanaWMTransformer3DModel
+    except ImportError as error:
+        return {"error": f"the installed diffusers has no SanaWMTransformer3DModel ({error})"}
+    config, _, grid = configs(args.size)
+    # Its rotary table is a plain attribute, which cannot be made on the meta device.
+    theirs = randomly(lambda: SanaWMTransformer3DModel(**_diffusers_arguments(config)), device, dtype, meta=False)
+    found: dict[str, Any] = {"diffusers": version("diffusers")}
+    for frames in (config.chunk_frames, 4 * config.chunk_frames + 1):
+        conditions = _conditions(config, 1, frames, grid, device, dtype)
+        x = torch.randn(1, config.in_channels, frames, *grid, device=device, dtype=dtype)
+        times = torch.full((1, frames), 500.0, device=device)
+
+        def ours(x: Any = x, times: Any = times, conditions: Any = conditions) -> Any:
+            return net(x, times, **conditions)
+
+        def other(x: Any = x, times: Any = times, conditions: Any = conditions) -> Any:
+            return theirs(
+                x,
+                times[:, None],
+                conditions["text"][:, None],
+                encoder_attention_mask=conditions["text_mask"],
+                camera_conditions=conditions["raymap"],
+                chunk_plucker=conditions["plucker"],
+                return_dict=False,
+            )
+
+        with torch.inference_mode():
+            pair = {"ours_ms": _time(ours, device, args), "diffusers_ms": _time(other, device, args)}
+        found[f"latent_frames_{frames}"] = pair | {"speedup": round(pair["diffusers_ms"] / pair["ours_ms"], 3)}
+    return found
+
+
+def _diffusers_arguments(config: Any) -> dict[str, Any]:
+    return {
+        "in_channels": config.in_channels,
+        "num_layers": config.depth,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": config.heads,
+        "patch_size": (1, *config.patch_size),
+        "softmax_every_n": config.softmax_every_n,
+        "linear_head_dim": config.head_dim,
+        "chunk_plucker_channels": config.plucker_channels,
+        "caption_channels": config.caption_channels,
+        "mlp_ratio": config.mlp_ratio,
+    }
+
+
+def _conditions(config: Any, slots: int, frames: int, grid: tuple[int, int], device: Any, dtype: Any) -> dict[str, Any]:
+    """Text and camera of one chunk: a camera that stands still costs as much as one that moves."""
+    import torch
+
+    pose = torch.eye(4, device=device).flatten()
+    camera = torch.tensor([grid[1] / 1.5, grid[1] / 1.5, grid[1] / 2, grid[0] / 2], device=device)
+    return {
+        "raymap": torch.cat((pose, camera)).expand(slots, frames, 20).contiguous(),
+        "plucker": torch.randn(slots, config.plucker_channels, frames, *grid, device=device),
+        "text": torch.randn(slots, config.text_length, config.caption_channels, device=device, dtype=dtype),
+        "text_mask": torch.ones(slots, config.text_length, device=device),
+    }
+
+
+def _transformer(config: Any) -> Any:
+    from sanawm_env.model.transformer import SanaWMTransformer
+
+    return SanaWMTransformer(config)
+
+
+def _vae(args: Args, device: Any, dtype: Any) -> Any:
+    from sanawm_env.model.vae import TinyVAE, TinyVAEConfig
+
+    config, vae_config, _ = configs(args.size)
+    if vae_config is None:
+        return randomly(lambda: TinyVAE(TinyVAEConfig(channels=config.in_channels, width=16)), device, dtype)
+    from sanawm_env.model.ltx_vae import LTXVideoVAE
+
+    return randomly(lambda: LTXVideoVAE(vae_config), device, dtype)
+
+
+def randomly(build: Callable[[], Any], device: Any, dtype: Any, *, meta: bool = True) -> Any:
+    """A module made on the device itself, never on the CPU, with small random parameters."""
+    import torch
+
+    with torch.device("meta" if meta else device):
+        module = build().to(dtype)
+    module = (module.to_empty(device=device) if meta else module).eval().requires_grad_(False)
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if not value.is_floating_point():
+            value.zero_()
+        elif name.endswith(("norm.weight", "norm_cam.weight", "latents_std")):
+            value.fill_(1)
+        else:
+            value.normal_(std=0.02)
+    return module
+
+
+def peak_rate(device: Any) -> float | None:
+    """The device's bfloat16 peak, if its name is known."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((rate for key, rate in PEAKS.items() if key in name), None)
+
+
+def machine(device: Any) -> dict[str, Any]:
+    """GPU, driver, versions."""
+    import torch
+
+    from sanawm_env.doctor_device import look_at
+
+    facts: dict[str, Any] = {"device": str(device), "hardware": hardware(torch.get_num_threads())}
+    if device.type == "cuda":
+        found = look_at(str(device))
+        capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        facts |= {"gpu": found.label, "gpu_memory": found.memory, "capability": capability, "driver": found.driver}
+        facts |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    packages = ("torch", "diffusers", "triton", "flash-linear-attention", "torchao")
+    return facts | {"python": platform.python_version(), "versions": {name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _flops(args: Args, slots: int) -> int:
+    """Operations of one later chunk: denoising and commit."""
+    from sanawm_env.model.flops import chunk_flops
+    from sanawm_env.sampler import RELEASE_SIGMAS
+
+    config, _, (rows, columns) = configs(args.size)
+    return slots * chunk_flops(config, config.chunk_frames, rows * columns, steps=len(RELEASE_SIGMAS) - 1).total
+
+
+def _or_too_large(run: Callable[[], Any]) -> Any:
+    """The answer, or what is said where memory does not suffice; the other sizes go on."""
+    import torch
+
+    try:
+        return run()
+    except torch.OutOfMemoryError as error:
+        message = str(error).splitlines()[0]
+    # Out of the handler, or the traceback would keep the tensors.
+    gc.collect()
+    torch.cuda.empty_cache()
+    return {"error": message}
+
+
+def _now(device: Any) -> float:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _lap(since: float, device: Any) -> tuple[float, float]:
+    now = _now(device)
+    return now - since, now
+
+
+def _time(run: Callable[[], Any], device: Any, args: Args) -> float:
+    """Median milliseconds, after two calls that are not counted."""
+    seconds = []
+    for index in range(2 + min(args.chunks, 10)):
+        clock = _now(device)
+        run()
+        spent = _now(device) - clock
+        if index >= 2:
+            seconds.append(spent)
+    return round(statistics.median(seconds) * 1e3, 3)
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    try:
+        args = tyro.cli(Args, description=__doc__, args=argv)
+        result = measure(args)
+        if args.out is not None:
+            _write(args.out, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    except (ValueError, OSError, ImportError) as error:
+        print(f"release_speed: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(json.dumps(result, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()

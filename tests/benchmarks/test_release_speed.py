@@ -1,0 +1,74 @@
+"""The release's benchmark runs on the CPU at toy size: the same code, figures that mean nothing."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import release_speed
+from benchmarks.release_speed import Args, main, measure
+from sanawm_env.model.flops import chunk_flops
+
+torch.set_num_threads(1)
+SMALL = ["--size", "small", "--chunks", "2", "--warmup-chunks", "1", "--device", "cpu", "--dtype", "float32"]
+
+
+def test_all_phases_and_diffusers_beside(capsys, tmp_path):
+    pytest.importorskip("diffusers", reason="diffusers (extra `release`) is not installed")
+    out = tmp_path / "new" / "speed.json"
+    main([*SMALL, "--slots", "1", "2", "--out", str(out)])
+    captured = capsys.readouterr()
+    found = json.loads(captured.out.strip().splitlines()[-1])
+    assert found == json.loads(out.read_text()) and [p.name for p in out.parent.iterdir()] == [out.name]
+    assert "warm-up" in captured.err and found["warmup_s"] > 0
+    config, _, (rows, columns) = release_speed.configs("small")
+    assert found["flops_per_chunk"] == chunk_flops(config, config.chunk_frames, rows * columns).total
+    one, two = found["results"]["1"], found["results"]["2"]
+    for row in (one, two):
+        assert all(row[f"{name}_ms"] > 0 for name in ("denoise", "commit", "decode", "first_chunk"))
+        assert len(row["chunk_ms_all"]) == 2 and row["chunk_p95_over_p50"] >= 1
+        assert row["clip_s"] > row["clip_stage1_s"] > 39e-3 * row["denoise_ms"]
+        assert row["mfu"] is None and row["peak_bytes"] is None
+    assert one["state_bytes"] == two["state_bytes"] > 0
+    beside = found["diffusers"]
+    assert beside["latent_frames_3"]["ours_ms"] > 0 and beside["latent_frames_13"]["diffusers_ms"] > 0
+    assert found["machine"]["versions"]["torch"] and found["machine"]["hardware"]["cpu"]
+
+
+def test_a_size_that_does_not_fit_is_said_and_the_others_go_on(monkeypatch):
+    run = release_speed._denoise
+
+    def limited(net, x, *rest):
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
+        return run(net, x, *rest)
+
+    monkeypatch.setattr(release_speed, "_denoise", limited)
+    arguments = {"size": "small", "chunks": 1, "warmup_chunks": 0, "device": "cpu", "dtype": "float32"}
+    found = measure(Args(slots=(1, 2), diffusers=False, decode=False, **arguments))["results"]
+    assert found["1"]["chunk_ms"] > 0 and found["2"] == {"error": "CUDA out of memory. Tried to allocate 9 GiB"}
+
+
+def test_the_loop_is_the_samplers():
+    """What is timed computes what the environment computes."""
+    from sanawm_env.model.cache import empty_cache
+    from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
+
+    config, _, grid = release_speed.configs("small")
+    torch.manual_seed(0)
+    where = (torch.device("cpu"), torch.float32)
+    net = release_speed.randomly(lambda: release_speed._transformer(config), *where)
+    conditions = release_speed._conditions(config, 1, 3, grid, *where)
+    x, cache = torch.randn(1, 8, 3, *grid), empty_cache(config, 1, 12)
+    with torch.no_grad():
+        expected, _ = denoise_chunk(net, x, cache, RELEASE_SIGMAS, **conditions)
+        found = release_speed._denoise(net, x, cache, RELEASE_SIGMAS, None, conditions)
+    torch.testing.assert_close(found, expected)
+    assert expected.isfinite().all() and not torch.equal(expected, x)
+
+
+@pytest.mark.parametrize("more", [["--chunks", "0"], ["--slots", "0"], ["--device", "cuda:77"]])
+def test_bad_arguments_end_with_an_error(capsys, more):
+    with pytest.raises(SystemExit) as stop:
+        main([*SMALL, *more])
+    assert stop.value.code == 2 and capsys.readouterr().err
