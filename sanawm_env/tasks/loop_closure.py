@@ -92,7 +92,7 @@ class LoopClosure(Task):
         return episode.with_(farthest=far) if far > episode["farthest"] else episode
 
     def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
-        """`distance_to_goal` in metres, `angle_to_goal` in degrees, `revisit_psnr` in dB, `out` 0 or 1."""
+        """`distance_to_goal` in metres, `angle_to_goal` in degrees, `revisit_psnr` in dB, `been_out` 0 or 1."""
         home = episode["goal"]
         away = float(np.linalg.norm(home[:3, 3] - c2w[:3, 3]))
         out = bool(episode["farthest"] >= self.out_distance)
@@ -102,12 +102,12 @@ class LoopClosure(Task):
             "distance_to_goal": away if out else to_go + self.out_distance,
             "angle_to_goal": angle_between(home, c2w),
             "revisit_psnr": float(psnr(frame, episode["goal_image"])),
-            "out": float(out),
+            "been_out": float(out),
         }
 
     def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
         """Home again, after having been out."""
-        near = measures["distance_to_goal"] <= self.success_distance and measures["out"] == 1.0
+        near = measures["distance_to_goal"] <= self.success_distance and measures["been_out"] == 1.0
         same = measures["angle_to_goal"] <= self.success_angle_deg and measures["revisit_psnr"] >= self.min_psnr
         return near and same
 
