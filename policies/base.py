@@ -24,7 +24,8 @@ class Policy(Protocol):
             action = policy.act(observation, info)
             observation, reward, terminated, truncated, info = env.step(action)
 
-    A policy answers for its randomness: the same settings and the same order of episodes give the same actions.
+    A policy answers for its randomness: the same settings and the same order of episodes give the same actions. One
+    that imagines futures also has `frames`, the pixel frames imagined since `begin`.
     """
 
     def begin(self, env: Env, observation: Any, info: Info) -> None:

@@ -1,4 +1,4 @@
-"""The command `sanawm`: `rollout`, `evaluate`, `bench`, `train` and `info`."""
+"""The command `sanawm`: `rollout`, `evaluate`, `evaluate-policy`, `bench`, `train`, `info`, `doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Annotated
 import tyro
 
 from sanawm_env.cli_bench import Bench
+from sanawm_env.cli_doctor import Doctor
 from sanawm_env.cli_evaluate import Evaluate
+from sanawm_env.cli_evaluate_policy import EvaluatePolicy
 from sanawm_env.cli_info import Info
 from sanawm_env.cli_rollout import Rollout
 
@@ -43,11 +45,13 @@ _Bench = tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand
 Command = (
     Annotated[Rollout, tyro.conf.subcommand("rollout")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
     | Annotated[
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
