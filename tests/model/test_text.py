@@ -150,6 +150,19 @@ def test_another_encoder_is_another_entry(encoder, tmp_path):
     assert encoder_fingerprint(copy) == encoder_fingerprint(encoder) != encoder_fingerprint(other)
 
 
+def test_tokenizer_in_a_folder_of_its_own(encoder, tmp_path):
+    """As in diffusers' layout."""
+    copy, words = shutil.copytree(encoder, tmp_path / "text_encoder"), tmp_path / "tokenizer"
+    words.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(copy / name, words / name)
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+        encode(copy, PROMPT)
+    first, _ = encode(encoder, PROMPT)
+    assert encoder_fingerprint(copy, words) == encoder_fingerprint(encoder)
+    assert torch.equal(encode(copy, PROMPT, tokenizer=words, use_cache=False)[0], first)
+
+
 def test_large_files_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "_PIECE", 8)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
