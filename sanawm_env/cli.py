@@ -1,4 +1,4 @@
-"""The command `sanawm`: `rollout`, `evaluate`, `evaluate-policy`, `bench`, `train`, `info`, `doctor`."""
+"""The command `sanawm`: `rollout`, `render`, `refine`, `evaluate`, `bench`, `train`, `info`, `doctor` and others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from sanawm_env.cli_doctor import Doctor
 from sanawm_env.cli_evaluate import Evaluate
 from sanawm_env.cli_evaluate_policy import EvaluatePolicy
 from sanawm_env.cli_info import Info
+from sanawm_env.cli_refine import Refine
+from sanawm_env.cli_render import Render
 from sanawm_env.cli_rollout import Rollout
 
 __all__ = ["main"]
@@ -44,6 +46,8 @@ _Bench = tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand
 
 Command = (
     Annotated[Rollout, tyro.conf.subcommand("rollout")]
+    | Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Refine, tyro.conf.subcommand("refine")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
     | Annotated[

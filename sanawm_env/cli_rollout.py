@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sanawm_env.images import StartImage
+    from sanawm_env.prompts import Text
     from sanawm_env.world import WorldModel
 
 __all__ = ["TOUR", "Rollout"]
@@ -47,6 +48,8 @@ class Rollout:
     """Horizontal field of view in degrees, in place of --intrinsics."""
     prompt: str | None = None
     """Text, for checkpoints with text conditioning."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
     """Built-in name or checkpoint folder."""
     chunk_frames: int | None = None
@@ -81,6 +84,7 @@ class Rollout:
         )
         model = env.model
         start, scene, noise, origin = self._start(model, env, len(c2w))
+        text = self._text(model)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         config = model.config
         recipe = Recipe(
@@ -100,8 +104,10 @@ class Rollout:
             fps=config.fps,
             device=str(model.device),
             dtype=str(model.dtype).removeprefix("torch."),
+            checkpoint_name=config.name,
+            prompt=self.prompt or "",
         )
-        chunks = dream(model, start, c2w, noise, chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas)
+        chunks = dream(model, start, c2w, noise, chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas, text=text)
         with tqdm(total=len(c2w), unit="frames", desc=self.out.name, disable=None) as bar:
             seconds = write_rollout(chunks, c2w, recipe, self.out, bar.update)
         print(
@@ -135,6 +141,16 @@ class Rollout:
         actions = TOUR if self.actions is None else self.actions
         return rollout_keys(actions, self.keymap), {"actions": actions, "keymap": self.keymap}
 
+    def _text(self, model: WorldModel) -> Text | None:
+        """The prompt as the world takes it."""
+        from sanawm_env.prompts import Prompts
+
+        if not model.config.model.caption_channels and self.text_encoder is None:
+            if self.prompt:
+                note(f"the prompt has no effect: checkpoint {model.config.name!r} was trained without text.")
+            return None
+        return Prompts(model, self.checkpoint, self.text_encoder).read(self.prompt)
+
     def _start(self, model: WorldModel, env: Any, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
         """Frame 0, its scene seed, the noise seed, and where the intrinsics come from."""
         from gymnasium.utils.seeding import np_random
@@ -144,8 +160,6 @@ class Rollout:
 
         scene, noise = draw_seeds(np_random(self.seed)[0])  # as SanaWMEnv.reset(seed=...) does
         config = model.config
-        if self.prompt and not config.model.caption_channels:
-            note(f"the prompt has no effect: checkpoint {config.name!r} was trained without text.")
         if self.image is None:
             start = built_in(scene, config.width, config.height, self.fov)
             return start, scene, noise, {"from": "scene" if self.fov is None else "fov"}

@@ -22,6 +22,7 @@ __all__ = ["EXTRAS", "diagnose"]
 
 EXTRAS = {
     "release": ("diffusers", "transformers", "huggingface_hub"),
+    "quant": ("torchao",),
     "cuda": ("flash-linear-attention", "triton"),
     "eval": ("evo", "matplotlib", "jinja2"),
 }

@@ -165,6 +165,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
+    | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"`: docs/precision.md  |
     | `max_episode_steps` | `None`       | truncation of a directly constructed environment; None is 60 s    |
 
     Without intrinsics and field of view, an image is taken to have the checkpoint's default field of view; a
@@ -206,6 +207,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         render_mode: str | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
+        precision: str | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
         """See the class."""
@@ -231,6 +233,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             text_encoder=text_encoder,
             device=device,
             dtype=dtype,
+            precision=precision,
         )
         config = self.model.config
         self.frames_per_step: int = self._simulation.frames_per_step

@@ -57,7 +57,7 @@ BASIS = {
     "working_per_slot": f"estimate: live tensors of one chunk traced without a GPU, times {MARGIN}",
     "text_encoder": "exact: shapes of gemma-2-2b-it in bfloat16; freed after encoding",
     "reserve": "assumption: CUDA context and kernels",
-    "precision": "fp8, nvfp4 and int8 are plans: this version loads fp32 and bf16",
+    "precision": "fp8, nvfp4 and int8 load through torchao; fp8 and nvfp4 were never run on a GPU",
 }
 
 

@@ -65,7 +65,7 @@ class Prompts:
         from sanawm_env.model.text import encode_prompts
 
         model = self._model
-        encoder, tokenizer = self._find()
+        encoder, tokenizer = self.folders()
         return encode_prompts(
             [words],
             encoder,
@@ -76,7 +76,7 @@ class Prompts:
             dtype=self._dtype,
         )
 
-    def _find(self) -> tuple[Path, Path]:
+    def folders(self) -> tuple[Path, Path]:
         """Folders of the encoder and of its tokenizer."""
         from sanawm_env.model.checkpoint import resolve
         from sanawm_env.model.release_files import text_encoder_folders

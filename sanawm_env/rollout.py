@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ import sanawm_env
 from sanawm_env.images import StartImage
 from sanawm_env.video import VideoWriter
 from sanawm_env.world import WorldModel
+
+if TYPE_CHECKING:
+    from sanawm_env.prompts import Text
 
 __all__ = ["Recipe", "dream", "file_hash", "relative", "versions", "write_rollout"]
 
@@ -66,6 +69,10 @@ class Recipe:
     """SHA-256 of all frames as raw RGB bytes, before video compression."""
     versions: dict[str, str] = field(default_factory=lambda: versions())
     """Of the software."""
+    checkpoint_name: str = ""
+    """Name of the world; for a release repository, commit and preset."""
+    prompt: str = ""
+    """Text, for a world that was trained with some."""
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -81,6 +88,7 @@ def dream(
     *,
     chunk_frames: int,
     sigmas: Sequence[float] | None = None,
+    text: Text | None = None,
 ) -> Iterator[Frames]:
     """Frames along a camera path, chunk by chunk.
 
@@ -91,12 +99,13 @@ def dream(
         noise_seed: Of the sampler.
         chunk_frames: Latent frames per step.
         sigmas: Noise levels; None is the checkpoint's.
+        text: Of `Prompts.read`, for a world with text.
 
     Yields:
         `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0. Where the path ends inside a chunk,
         the last pose is held to fill it and the frames beyond are cut off.
     """
-    state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed])
+    state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed], *(text or ()))
     yield frames[0]
     step = chunk_frames * model.vae.temporal_stride
     for begin in range(1, len(c2w), step):

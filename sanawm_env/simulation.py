@@ -90,6 +90,7 @@ class Simulation:
         text_encoder: str | Path | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
+        precision: str | None = None,
         batched: bool | None = None,
     ) -> None:
         """See `SanaWMEnv` for the arguments; `batched` is that of `WorldModel`, None leaves a loaded one's as it is.
@@ -100,12 +101,12 @@ class Simulation:
         check_choice("action_mode", action_mode, ("delta", "per_frame", "keys"))
         check_choice("obs_mode", obs_mode, ("frame", "dict", "pose"))
         if isinstance(checkpoint, WorldModel):
-            if device != "auto" or dtype is not None:
-                raise ValueError("a WorldModel has its device and dtype; leave those two arguments out.")
+            if device != "auto" or dtype is not None or precision is not None:
+                raise ValueError("a WorldModel has its device, dtype and precision; leave those arguments out.")
             self._source: tuple[Any, ...] | None = None
             self.model = _with_batching(checkpoint, batched)
         else:
-            self._source = (checkpoint, as_device(device), as_dtype(dtype), batched)
+            self._source = (checkpoint, as_device(device), as_dtype(dtype), batched, precision)
             self.model = _load(*self._source)
         config = self.model.config
 
@@ -347,7 +348,7 @@ class Simulation:
     def with_batching(self, batched: bool | None) -> Simulation:
         """The same, with slots in one forward or one after another; None leaves it as it is."""
         twin = copy.copy(self)
-        twin._source = None if self._source is None else (*self._source[:3], batched)
+        twin._source = None if self._source is None else (*self._source[:3], batched, self._source[4])
         twin.model = _with_batching(self.model, batched)
         return twin
 
@@ -382,8 +383,14 @@ def _seen(moment: EnvSnapshot) -> Seen:
     return Seen(moment.task, _pose_of(moment), frames_of(moment)[-1])
 
 
-def _load(checkpoint: str | Path, device: torch.device, dtype: torch.dtype | None, batched: bool | None) -> WorldModel:
-    return WorldModel.load(checkpoint, device, dtype, batched=batched)
+def _load(
+    checkpoint: str | Path,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    batched: bool | None,
+    precision: str | None,
+) -> WorldModel:
+    return WorldModel.load(checkpoint, device, dtype, batched=batched, precision=precision)
 
 
 def _with_batching(model: WorldModel, batched: bool | None) -> WorldModel:

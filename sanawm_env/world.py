@@ -108,6 +108,7 @@ class WorldModel:
         *,
         batched: bool | None = None,
         preset: str | None = None,
+        precision: str | None = None,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/release.md.
 
@@ -119,15 +120,27 @@ class WorldModel:
                 not depend on it.
             batched: See the class.
             preset: How to run a release, a name in `sanawm_env.model.release_layouts.PRESETS`; None is its own.
+            precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `sanawm_env.model.precision`; it decides
+                `dtype`, too. None leaves all to `dtype`. The hash stays that of the weights, so that a state made
+                in one precision goes on in another with the same activations: the same world, rounded otherwise.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
-                `sanawm_env.model.checkpoint`.
+                `sanawm_env.model.checkpoint` and `sanawm_env.model.precision.check_precision`.
 
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
+        low = None
+        if precision is not None:
+            from .model.precision import QUANTISED, check_precision, loading_dtype, quantise
+
+            checked = check_precision(precision, device)
+            dtype = loading_dtype(checked, device, dtype)
+            low = checked if checked in QUANTISED else None
         loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        if low is not None:
+            quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
         return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)

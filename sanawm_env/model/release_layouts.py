@@ -25,8 +25,13 @@ TEXT_ENCODER = f"{ORGANISATION}/gemma-2-2b-it"
 
 def _shifted(steps: int, shift: float) -> tuple[float, ...]:
     """Euler noise levels 1..0, `steps` intervals, shifted: s*u / (1 + (s-1)*u)."""
-    levels = [1 - i / steps for i in range(steps + 1)]
-    return tuple(shift * u / (1 + (shift - 1) * u) for u in levels)
+
+    def shifted(u: float) -> float:
+        return shift * u / (1 + (shift - 1) * u)
+
+    # As diffusers' scheduler and upstream have it: evenly from 1 to the shifted 1/1000, then shifted once more.
+    low = shifted(0.001)
+    return (*(shifted(1 + (low - 1) * i / (steps - 1)) for i in range(steps)), 0.0)
 
 
 @dataclass(frozen=True)
