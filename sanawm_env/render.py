@@ -30,7 +30,7 @@ from sanawm_env.images import StartImage
 from sanawm_env.model.release_layouts import PRESETS
 from sanawm_env.model.transformer import SanaWMTransformer
 from sanawm_env.noise import check_seeds, frame_noise
-from sanawm_env.sampler import velocity
+from sanawm_env.sampler import euler_sigmas, velocity
 from sanawm_env.world import WorldModel
 
 __all__ = [
@@ -53,24 +53,6 @@ Text = tuple[Tensor, Tensor]
 
 STEPS, GUIDANCE, FLOW_SHIFT = 60, 5.0, 9.8
 """Of the release: model calls (two forwards each), guidance scale, flow shift."""
-
-
-def euler_sigmas(steps: int = STEPS, shift: float = FLOW_SHIFT) -> tuple[float, ...]:
-    """Noise levels of the release's scheduler: `steps` of them and a final 0.
-
-    The evenly spaced levels run from 1 down to the *shifted* 1/1000, and are then shifted (again): s*u / (1 + (s-1)*u).
-
-    Raises:
-        ValueError: Steps below 1, or a shift that is not positive.
-    """
-    if steps < 1 or not shift > 0:
-        raise ValueError(f"steps must be at least 1 and the flow shift positive; got {steps} and {shift}.")
-
-    def shifted(u: Any) -> Any:
-        return shift * u / (1 + (shift - 1) * u)
-
-    levels = shifted(np.linspace(1.0, np.float32(shifted(np.float32(0.001))), steps))
-    return (*(float(level) for level in levels.astype(np.float32)), 0.0)
 
 
 def chunk_starts(frames: int, chunk: int, first_chunk: Literal["plus_one", "alone"] = "plus_one") -> list[int]:

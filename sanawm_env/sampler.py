@@ -47,6 +47,24 @@ def velocity(
     return out, cache
 
 
+def euler_sigmas(steps: int = 60, shift: float = 9.8) -> tuple[float, ...]:
+    """Noise levels of the release's scheduler: `steps` of them and a final 0.
+
+    The evenly spaced levels run from 1 down to the *shifted* 1/1000, and are then shifted (again): s*u / (1 + (s-1)*u).
+
+    Raises:
+        ValueError: Steps below 1, or a shift that is not positive.
+    """
+    if steps < 1 or not shift > 0:
+        raise ValueError(f"steps must be at least 1 and the flow shift positive; got {steps} and {shift}.")
+
+    def shifted(u: Any) -> Any:
+        return shift * u / (1 + (shift - 1) * u)
+
+    levels = shifted(np.linspace(1.0, np.float32(shifted(np.float32(0.001))), steps))
+    return (*(float(level) for level in levels.astype(np.float32)), 0.0)
+
+
 def denoise_chunk(
     model: SanaWMTransformer,
     noise: Tensor,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import WorldConfig
-from ..sampler import RELEASE_SIGMAS
+from ..sampler import RELEASE_SIGMAS, euler_sigmas
 from .config import RELEASE, RELEASE_BIDIRECTIONAL, Mode, SanaWMConfig
 
 __all__ = ["PRESETS", "RELEASES", "TEXT_ENCODER", "VAE_REPO", "Preset", "Release", "frame_size", "release_config"]
@@ -21,17 +21,6 @@ VAE_REPO = f"{ORGANISATION}/SANA-WM_streaming"
 """The repository whose VAE decodes causally, which is what stepping needs."""
 TEXT_ENCODER = f"{ORGANISATION}/gemma-2-2b-it"
 """Stage 1's text encoder, a repository of its own (Google's `gemma-2-2b-it`, mirrored)."""
-
-
-def _shifted(steps: int, shift: float) -> tuple[float, ...]:
-    """Euler noise levels 1..0, `steps` intervals, shifted: s*u / (1 + (s-1)*u)."""
-
-    def shifted(u: float) -> float:
-        return shift * u / (1 + (shift - 1) * u)
-
-    # As diffusers' scheduler and upstream have it: evenly from 1 to the shifted 1/1000, then shifted once more.
-    low = shifted(0.001)
-    return (*(shifted(1 + (low - 1) * i / (steps - 1)) for i in range(steps)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -100,15 +89,15 @@ PRESETS: dict[str, Preset] = {
         Preset("streaming-g2", "streaming", _G2, RELEASE_SIGMAS),
         # The many-step teacher was published with G2. Offline it sees all earlier chunks; stepping keeps the
         # student's window, so that memory stays constant.
-        Preset("chunk_causal", "chunk_causal", _G2, _shifted(60, 9.8)),
+        Preset("chunk_causal", "chunk_causal", _G2, euler_sigmas(60, 9.8)),
         # NVlabs' Triton path: no UCPE downscale.
         Preset(
             "bidirectional",
             "bidirectional",
             _switches(RELEASE_BIDIRECTIONAL) | {"camera_downscale": False},
-            _shifted(60, 9.8),
+            euler_sigmas(60, 9.8),
         ),
-        Preset("bidirectional-diffusers", "bidirectional", _switches(RELEASE_BIDIRECTIONAL), _shifted(60, 9.8)),
+        Preset("bidirectional-diffusers", "bidirectional", _switches(RELEASE_BIDIRECTIONAL), euler_sigmas(60, 9.8)),
     )
 }
 

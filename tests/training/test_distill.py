@@ -15,7 +15,7 @@ SIGMAS = (1.0, 0.8, 0.0)
 
 @pytest.fixture
 def segment(walk_pool):
-    return Walks(WalkConfig(segment=4, longest=8, full=1.0), walk_pool, 2, seed=3).next()
+    return Walks(WalkConfig(segment=4, longest=8, full=1.0, time_shift=0.0, pause=0.0), walk_pool, 2, seed=3).next()
 
 
 def generator():
