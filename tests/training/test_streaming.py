@@ -11,7 +11,9 @@ CLEAN = StreamConfig(own=0.0, context_noise=0.0)
 
 
 def one_segment(pool, slots=3):
-    walks = Walks(WalkConfig(segment=4, longest=8, full=1.0, turn_back=0.0, time_shift=0.0, pause=0.0), pool, slots, seed=2)
+    walks = Walks(
+        WalkConfig(segment=4, longest=8, full=1.0, turn_back=0.0, time_shift=0.0, pause=0.0), pool, slots, seed=2
+    )
     return walks, walks.next()
 
 
