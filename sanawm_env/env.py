@@ -291,9 +291,9 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         elapsed = now.elapsed_steps + 1
         after = EnvSnapshot(state, elapsed, keyboard, frames[0], poses, now.task)
         outcome = self._simulation.judge(now, after, stop)
-        observation, info = self._enter(outcome.moment, fresh=False)
+        observation, info = self._enter(outcome.moment, fresh=False, told=outcome.info)
         truncated = outcome.truncated or self._out_of_time(elapsed)
-        return observation, outcome.reward, outcome.terminated, truncated, info | outcome.info
+        return observation, outcome.reward, outcome.terminated, truncated, info
 
     def render(self) -> Any:
         """The last frame, the frames since the last call, or nothing, by render mode."""
@@ -384,8 +384,10 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     # -- parts --------------------------------------------------------------------------------------------
 
-    def _enter(self, now: EnvSnapshot, fresh: bool = True) -> tuple[Observation, dict[str, Any]]:
-        """Make `now` the present, show it, and describe it; `fresh` unless it follows the frames before."""
+    def _enter(
+        self, now: EnvSnapshot, fresh: bool = True, told: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Make `now` the present, show it, and describe it; `fresh` unless a step that `told` this led to it."""
         self._now = now
         frames = frames_of(now)
         if self.render_mode == "rgb_array_list":
@@ -393,7 +395,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             self._unseen = new if fresh else self._unseen + new
         elif self._window is not None:
             self._window.show(frames[-1:] if fresh else frames)
-        return self._simulation.show(now)
+        return self._simulation.show(now, told)
 
     def _out_of_time(self, elapsed: int) -> bool:
         if self.max_episode_steps is not None:

@@ -280,12 +280,18 @@ class Simulation:
         self.model.check_state(state)
         return replace(snapshot, state=state)
 
-    def show(self, moment: EnvSnapshot) -> tuple[Observation, dict[str, Any]]:
-        """Observation and info of a moment, in memory of their own."""
+    def show(self, moment: EnvSnapshot, told: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Observation and info of a moment, in memory of their own.
+
+        Args:
+            moment: The moment.
+            told: `Outcome.info` of the step that led to it, so that the task need not measure again; None for others.
+        """
         info = describe(moment, self.model.config.fps, self.frames_per_step)
         if self.referee is None:
             return observe(moment, self.obs_mode, self.frames_per_step, self.obs_size), info
         seen = _seen(moment)
+        info |= self.referee.describe(seen) if told is None else told
         form = self.goal_form
         if form is not None:
             mode: ObsMode = "frame" if self.obs_mode == "frame" else "pose"
@@ -294,10 +300,10 @@ class Simulation:
                 "desired_goal": form.desired_goal(seen.episode),
             }
             world = observe(moment, mode, self.frames_per_step, self.obs_size)
-            return cast(Observation, {"observation": world, **goals}), info | self.referee.describe(seen)
+            return cast(Observation, {"observation": world, **goals}), info
         entries = self.referee.observe(seen)
         observation = observe(moment, self.obs_mode, self.frames_per_step, self.obs_size, entries)
-        return observation, info | self.referee.describe(seen)
+        return observation, info
 
     def judge(self, before: EnvSnapshot, after: EnvSnapshot, stop: bool = False) -> Outcome:
         """What the step between two moments means.

@@ -249,8 +249,8 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             over = np.flatnonzero(ended).tolist()
             for slot in over:
-                observation, info = self._simulation.show(after.look(slot))
-                final[slot] = {"final_obs": observation, "final_info": info | told.pop(slot)}
+                observation, info = self._simulation.show(after.look(slot), told.pop(slot))
+                final[slot] = {"final_obs": observation, "final_info": info}
             after = after.put(over, self._autoreset(over))
             ended = np.zeros(self.num_envs, bool)
         self._now, self._ended = after, ended & (not self._goes_on)
@@ -426,10 +426,10 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         final: dict[int, dict[str, Any]] | None = None,
         told: dict[int, dict[str, Any]] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
-        """Observations of all slots, and the info of some in Gymnasium's format; `told` is what tasks add to it."""
+        """Observations of all slots, and the info of some in Gymnasium's format; `told` as in `Simulation.show`."""
         now = self._require("show")
-        shown = [self._simulation.show(now.look(slot)) for slot in range(self.num_envs)]
-        described = {slot: shown[slot][1] | (told or {}).get(slot, {}) for slot in sorted(slots)}
+        shown = [self._simulation.show(now.look(slot), (told or {}).get(slot)) for slot in range(self.num_envs)]
+        described = {slot: shown[slot][1] for slot in sorted(slots)}
         infos: dict[str, Any] = {}
         for slot, info in described.items():
             infos = self._add_info(infos, (final or {}).get(slot, {}), slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -55,7 +56,7 @@ class Beginning:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """What all tasks have in common. A task is a value without an episode in it; episodes are `Episode`s."""
 
     name: ClassVar[str] = ""
@@ -85,37 +86,37 @@ class Task:
         if self.drift_limit is not None and not 0 < self.drift_limit <= 1:
             raise ValueError(f"drift_limit must lie in (0, 1], or be None for no limit; got {self.drift_limit}.")
 
+    @abstractmethod
     def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
         """Spaces that the task adds to observations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_goal(self, goal: Any, stage: Stage) -> Any:
         """Check a reset option `goal`.
 
         Raises:
             ValueError: It cannot be a goal of this task; says what one is.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
         """The first `Episode` of each rollout."""
-        raise NotImplementedError
 
     def follow(self, episode: Episode, c2w: Array) -> Episode:
         """The episode after the camera went along poses `(F, 4, 4)`."""
         return episode
 
+    @abstractmethod
     def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """Named numbers about the present, for info and rewards, from the pose `(4, 4)` and picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
         """Whether the goal is reached at this moment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
         """Observations of `entries` at the pose `(4, 4)`, in memory of their own."""
-        raise NotImplementedError
 
 
 @runtime_checkable
