@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .attention import CameraAttention, CrossAttention, Layout
 from .cache import BlockCache
 from .config import SanaWMConfig
+from .linear import Linear, linear
 
 
 class ConvLayer(nn.Module):
@@ -23,7 +24,7 @@ class ConvLayer(nn.Module):
 
     def pointwise(self, x: Tensor) -> Tensor:
         """Apply a 1x1 convolution to the last axis."""
-        return F.linear(x, self.conv.weight[:, :, 0, 0], self.conv.bias)
+        return linear(x, self.conv.weight[:, :, 0, 0], self.conv.bias)
 
 
 class GatedConvFFN(nn.Module):
@@ -58,7 +59,7 @@ class GatedConvFFN(nn.Module):
             same = [*(a == b for a, b in pairwise(chunks)), False]
             future = future * torch.tensor(same, dtype=y.dtype, device=y.device)[None, :, None, None]
         weight = self.t_conv.weight[..., 0].permute(0, 2, 1).flatten(1)  # (C, 3*C), tap-major
-        return F.linear(torch.cat((past, y, future), dim=-1), weight)
+        return linear(torch.cat((past, y, future), dim=-1), weight)
 
 
 class Block(nn.Module):
@@ -69,7 +70,7 @@ class Block(nn.Module):
         c = config.hidden_size
         self.scale_shift_table = nn.Parameter(torch.zeros(6, c))
         self.attn = CameraAttention(config, softmax=config.is_softmax(index))
-        self.plucker_proj = nn.Linear(c, c)
+        self.plucker_proj = Linear(c, c)
         if config.caption_channels:
             self.cross_attn = CrossAttention(config)
         self.mlp = GatedConvFFN(config)
@@ -120,10 +121,10 @@ class PatchEmbed(nn.Module):
         weight = self.proj.weight
         height, width = weight.shape[-2:]
         if (height, width) == (1, 1):
-            return F.linear(x.permute(0, 2, 3, 4, 1).flatten(2, 3), weight.flatten(1), self.proj.bias)
+            return linear(x.permute(0, 2, 3, 4, 1).flatten(2, 3), weight.flatten(1), self.proj.bias)
         # Folding patches by hand turns the strided convolution into one GEMM.
         x = x.unflatten(4, (-1, width)).unflatten(3, (-1, height)).permute(0, 2, 3, 5, 1, 4, 6)
-        return F.linear(x.flatten(4).flatten(2, 3), weight.flatten(1), self.proj.bias)
+        return linear(x.flatten(4).flatten(2, 3), weight.flatten(1), self.proj.bias)
 
 
 class TimestepEmbed(nn.Module):
@@ -133,7 +134,7 @@ class TimestepEmbed(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(self.FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(Linear(self.FREQUENCIES, width), nn.SiLU(), Linear(width, width))
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """Embed timesteps of any shape (0 clean, 1000 noise); adds a last axis of `width`."""
@@ -149,8 +150,8 @@ class CaptionMLP(nn.Module):
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.caption_channels, config.hidden_size)
-        self.fc2 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.fc1 = Linear(config.caption_channels, config.hidden_size)
+        self.fc2 = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, text: Tensor) -> Tensor:
         """`(..., caption_channels)` to `(..., C)`."""
@@ -179,7 +180,7 @@ class FinalLayer(nn.Module):
         c = config.hidden_size
         self.patch = config.patch_size
         self.channels = config.in_channels
-        self.linear = nn.Linear(c, math.prod(config.patch_size) * config.in_channels)
+        self.linear = Linear(c, math.prod(config.patch_size) * config.in_channels)
         self.scale_shift_table = nn.Parameter(torch.zeros(2, c))
 
     def forward(self, x: Tensor, t_emb: Tensor, height: int, width: int) -> Tensor:

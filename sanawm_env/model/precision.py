@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from sanawm_env.doctor_device import look_at, unsupported
 from sanawm_env.memory_plan import PRECISIONS, Precision
 from sanawm_env.model.blocks import ConvLayer
+from sanawm_env.model.linear import Linear
 from sanawm_env.model.transformer import SanaWMTransformer
 
 __all__ = [
@@ -108,7 +109,7 @@ class PointwiseLinear(nn.Module):
         super().__init__()
         weight = layer.conv.weight.detach()
         with torch.device("meta"):
-            self.conv = nn.Linear(weight.shape[1], weight.shape[0], bias=layer.conv.bias is not None)
+            self.conv = Linear(weight.shape[1], weight.shape[0], bias=layer.conv.bias is not None)
         self.conv.weight = nn.Parameter(weight[:, :, 0, 0], requires_grad=layer.conv.weight.requires_grad)
         self.conv.bias = layer.conv.bias  # type: ignore[assignment]
 

@@ -18,6 +18,7 @@ from ..model.transformer import SanaWMTransformer
 from ..model.vae import TinyVAE
 from .codec import load_vae, vae_of
 from .data import Batch, DataConfig, LatentPool
+from .finer import finer_tokens
 from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 from .host import keep_freed_memory
 from .loop import clock, learning_rate, train_for
@@ -63,6 +64,9 @@ class WorldTrainConfig:
     """Folder of a trained VAE (`vae.json`, `vae.safetensors`)."""
     init: str = ""
     """Checkpoint (name or folder) whose weights and VAE a new run starts from, for instance `tiny`."""
+    finer: bool = False
+    """`init` has larger patches or another VAE than this run: rewrite its embedder and head (`training.finer`), and
+    take the VAE from `vae`."""
     method: Literal["clips", "walks"] = "clips"
     """`clips`: diffusion forcing on short clips, all chunks in one call (`training.flow`). `walks`: chunk by chunk
     along minute-long walks, from the memory of what the model made itself (`training.streaming`)."""
@@ -128,7 +132,10 @@ def train_world(config: WorldTrainConfig) -> Path:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     start = load_checkpoint(resolve(config.init)) if config.init else None
-    vae = load_vae(config.vae, config.device) if start is None else vae_of(start[0], start[2], config.device)
+    if start is None or config.finer:
+        vae = load_vae(config.vae, config.device)
+    else:
+        vae = vae_of(start[0], start[2], config.device)
     cell = [vae.spatial_stride * side for side in config.model.patch_size]
     if config.data.height % cell[0] or config.data.width % cell[1]:
         raise ValueError(
@@ -143,8 +150,12 @@ def train_world(config: WorldTrainConfig) -> Path:
     model = SanaWMTransformer(config.model)
     initialise(model, config.seed)
     if start is not None:
-        audit(model, start[1], f"checkpoint {config.init!r}")
-        model.load_state_dict(start[1])
+        weights = start[1]
+        if config.finer:
+            old_vae = vae_of(start[0], start[2], config.device)
+            weights = finer_tokens(weights, start[0].model, config.model, old_vae, vae)
+        audit(model, weights, f"checkpoint {config.init!r}")
+        model.load_state_dict(weights)
     model.to(config.device)
     optimizer, ema = MuonAdamW(model, config.lr_muon, config.lr_adam), EMA(model, config.ema)
     config.out.mkdir(parents=True, exist_ok=True)

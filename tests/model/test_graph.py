@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sanawm_env.config import small_config
+from sanawm_env.model import linear
 from sanawm_env.model.cache import ModelCache, empty_cache
 from sanawm_env.model.config import SanaWMConfig
 from sanawm_env.model.transformer import SanaWMTransformer
@@ -30,6 +31,12 @@ CONFIGS = {
     "release_g2": RELEASED.replace(camera_conv_tail=True, softmax_scale="head", attention_dtype="bfloat16"),
     "built_in": small_config().model.replace(depth=2, softmax_every_n=2),
 }
+
+
+@pytest.fixture(autouse=True)
+def _products_as_on_a_gpu(monkeypatch):
+    """The graph is a GPU's: there, and for the fake tensors of a trace, linear layers are torch's own."""
+    monkeypatch.setattr(linear, "_ONEDNN", None)
 
 
 class Loop(torch.nn.Module):
