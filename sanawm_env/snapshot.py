@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
-from sanawm_env.state import FORMAT, TASK, VERSION, WorldState
+from sanawm_env.state import TASK, WorldState
 from sanawm_env.tasks.episode import Episode
 
 __all__ = ["EnvSnapshot"]
@@ -75,12 +75,7 @@ class EnvSnapshot:
         A file of that name is replaced only once the new one is whole.
         """
         path = Path(path)
-        metadata = {
-            "format": FORMAT,
-            "version": VERSION,
-            "checkpoint": self.state.checkpoint,
-            _KEY: json.dumps(_bookkeeping(self)),
-        }
+        metadata = self.state.metadata() | {_KEY: json.dumps(_bookkeeping(self))}
         tensors = {name: value.cpu() for name, value in self.state.contiguous().flat().items()}
         if self.task is not None:
             tensors |= {TASK + name: torch.from_numpy(np.array(self.task[name])) for name in self.task}

@@ -58,6 +58,8 @@ class WorldState:
     """`(B, H, W, 3)` uint8, so that a restored world can be looked at before it is stepped."""
     checkpoint: str
     """Hash of the weights that made this state."""
+    checkpoint_name: str = ""
+    """Which weights those were, with their revision if they came from the Hub; says what to load, decides nothing."""
 
     def __post_init__(self) -> None:
         slots = self.c2w.shape[0]
@@ -102,7 +104,7 @@ class WorldState:
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> WorldState:
         """Apply `fn` to every tensor."""
-        return _build({name: fn(value) for name, value in self.flat().items()}, self.checkpoint)
+        return _build({name: fn(value) for name, value in self.flat().items()}, self)
 
     def fork(self, n: int, reseed: Sequence[int] | None = None) -> WorldState:
         """Repeat every slot n times, slot 0's copies first.
@@ -149,7 +151,7 @@ class WorldState:
         theirs = self._matching(other)
 
         mixed = {name: value.index_copy(0, index, theirs[name]) for name, value in self.flat().items()}
-        return _build(mixed, self.checkpoint)
+        return _build(mixed, self)
 
     @classmethod
     def cat(cls, states: Sequence[WorldState]) -> WorldState:
@@ -162,7 +164,7 @@ class WorldState:
             raise ValueError("cat needs at least one state.")
         head = states[0]
         parts = [head.flat(), *(head._matching(other) for other in states[1:])]
-        return _build({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, head.checkpoint)
+        return _build({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, head)
 
     def to(self, device: torch.device | str) -> WorldState:
         """The state on another device."""
@@ -178,10 +180,19 @@ class WorldState:
 
     # -- files ------------------------------------------------------------------------------------------
 
+    def metadata(self) -> dict[str, str]:
+        """What a state file says of itself beside its tensors."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "checkpoint": self.checkpoint,
+            "checkpoint_name": self.checkpoint_name,
+        }
+
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
         path = Path(path)
-        metadata = {"format": FORMAT, "version": VERSION, "checkpoint": self.checkpoint}
+        metadata = self.metadata()
         # Tensors that share memory (a state made by views) are refused by safetensors: write copies of those.
         tensors = {name: _own(value).cpu() for name, value in self.flat().items()}
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -219,10 +230,10 @@ class WorldState:
                         f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
                         f"{VERSION!r}; load it with the version that wrote it."
                     )
-                found = metadata.get("checkpoint", "")
-                if checkpoint is not None and found != checkpoint:
+                origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
+                if checkpoint is not None and origin[0] != checkpoint:
                     raise ValueError(
-                        f"{path} is a state of checkpoint {found!r}, the loaded one is {checkpoint!r}; "
+                        f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
                         "load that checkpoint, or start a new rollout."
                     )
                 # Clones lie aligned in memory like computed tensors; a product of others may round differently.
@@ -234,7 +245,7 @@ class WorldState:
                 "Save the state again with WorldState.save."
             ) from None
         try:
-            return _build(tensors, found)
+            return _build(tensors, origin)
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(f"{path} is not a usable world state ({error}); save it again.") from None
 
@@ -264,20 +275,26 @@ class WorldState:
         return theirs
 
 
-_PLAIN = tuple(
-    field.name for field in dataclasses.fields(WorldState) if field.name not in ("cache", "vae_tails", "checkpoint")
-)
+def named(checkpoint: str, name: str) -> str:
+    """A checkpoint for an error message: its hash, and its name where one is known."""
+    return f"{checkpoint!r} ({name})" if name else repr(checkpoint)
+
+
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
+_PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
 
 
-def _build(tensors: dict[str, Tensor], checkpoint: str) -> WorldState:
-    """Inverse of `WorldState.flat`."""
+def _build(tensors: dict[str, Tensor], origin: WorldState | tuple[str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; the checkpoint's hash and name are those of `origin`."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
     if len(tensors) != len(cache) + len(tails) + len(_PLAIN):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    return WorldState(cache=ModelCache.from_flat(cache), vae_tails=tails, checkpoint=checkpoint, **plain)
+    if isinstance(origin, WorldState):
+        origin = origin.checkpoint, origin.checkpoint_name
+    return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
 
 
 def _own(value: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from .model.checkpoint import build_modules, load_modules, resolve, weights_hash
 from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
 from .sampler import commit_chunk, denoise_chunk
-from .state import WorldState
+from .state import WorldState, named
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
@@ -334,6 +334,7 @@ class WorldModel:
             text_mask=zeros(text_length, dtype=torch.bool),
             last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
             checkpoint=self.checkpoint,
+            checkpoint_name=self.config.name,
         )
 
     # -- checks -----------------------------------------------------------------------------------------
@@ -346,7 +347,8 @@ class WorldModel:
         """
         if state.checkpoint != self.checkpoint:
             raise ValueError(
-                f"the state belongs to checkpoint {state.checkpoint!r}, this world is {self.checkpoint!r}; "
+                f"the state belongs to checkpoint {named(state.checkpoint, state.checkpoint_name)}, "
+                f"this world is {named(self.checkpoint, self.config.name)}; "
                 "load that checkpoint, or start a new rollout."
             )
         if state.device.type != self.device.type:

@@ -223,3 +223,16 @@ def test_missing_file_and_other_checkpoint(tmp_path):
     state().save(tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="load that checkpoint"):
         WorldState.load(tmp_path / "a.safetensors", "f" * 16)
+
+
+def test_a_state_says_which_weights_made_it(tmp_path):
+    """Hash and name, revision included, survive every way to a new state, and the disk."""
+    name = "somebody/some-model@0123abc (streaming)"
+    made = WorldState(**{**vars(state()), "checkpoint_name": name})
+    made.save(tmp_path / "a.safetensors")
+    for after in (made.fork(2), made.select([1]), made.replace_slots([0], made.select([2])),
+                  WorldState.cat([made, made]), made.to("cpu"), WorldState.load(tmp_path / "a.safetensors")):  # fmt: skip
+        assert (after.checkpoint, after.checkpoint_name) == (made.checkpoint, name)
+    with pytest.raises(ValueError, match=r"somebody/some-model@0123abc"):
+        WorldState.load(tmp_path / "a.safetensors", "f" * 16)
+    assert state().checkpoint_name == small_config().name and made.equal(state()), "a name decides nothing"
