@@ -26,6 +26,7 @@ from sanawm_env.evaluation import SceneTrial, summarize, try_scene
 from sanawm_env.evaluation.commands import ROTATION, TRANSLATION
 from sanawm_env.noise import MAX_SEED
 from sanawm_env.options import as_device, sampler_sigmas
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import EVAL_SEEDS
 from sanawm_env.world import WorldModel
 
@@ -39,7 +40,7 @@ class Args:
 
     seeds: str = "20000000:20000020"
     """Scene seeds, first:last+1."""
-    checkpoint: str = "tiny"
+    checkpoint: str = DEFAULT_CHECKPOINT
     """Built-in name or folder; `untrained` is a small world of random weights, for tests."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default if not given."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from sanawm_env.cli_evaluate import require
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 __all__ = ["Bench", "MakeBench", "RunBench"]
 
@@ -49,7 +50,7 @@ class RunBench:
     """Results go to <results>/<method>."""
     results: Path = Path("results")
     """Folder of all methods' results."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name or checkpoint folder; `none` only scores videos that are there."""
     limit: int | None = None
     """First so many scenes only."""

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+
 __all__ = ["Doctor"]
 
 
@@ -17,7 +19,7 @@ class Doctor:
     Works without a GPU: `--device cuda:80GB` plans for one that is elsewhere.
     """
 
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name, folder, or repository such as Efficient-Large-Model/SANA-WM_streaming."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1; or a GPU to plan for: cuda:80GB, cuda:32GB:blackwell."""

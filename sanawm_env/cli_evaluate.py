@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+
 if TYPE_CHECKING:
     from sanawm_env.evaluation.parts import Setting
     from sanawm_env.world import WorldModel
@@ -54,7 +56,7 @@ class Evaluate:
 
     suite: Literal["smoke", "quick", "full"] = "quick"
     """`quick` takes minutes on two cores; `full` also writes report.html."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
     out: Path = Path("runs/evaluate")
     """Folder of results."""

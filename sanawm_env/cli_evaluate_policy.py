@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sanawm_env.cli_specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
-from sanawm_env.registration import EPISODE_SECONDS
+from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 
 if TYPE_CHECKING:
     from sanawm_env.evaluation.policy_trials import Trial
@@ -58,7 +58,7 @@ class EvaluatePolicy:
     """Reset seeds count up from here; those from 1,000,000 on are kept for evaluation."""
     seeds: tuple[int, ...] = ()
     """The reset seeds themselves, in place of --episodes and --first-seed."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default otherwise."""

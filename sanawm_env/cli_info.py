@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+
 __all__ = ["Info"]
 
 
@@ -15,7 +17,7 @@ __all__ = ["Info"]
 class Info:
     """Show a checkpoint's sizes, its state's bytes, the device and the versions in use."""
 
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name or checkpoint folder."""
     device: str = "auto"
     """cpu, cuda, or auto."""

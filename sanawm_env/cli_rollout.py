@@ -11,6 +11,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+
 if TYPE_CHECKING:
     from sanawm_env.images import StartImage
     from sanawm_env.prompts import Text
@@ -50,7 +52,7 @@ class Rollout:
     """Text, for checkpoints with text conditioning."""
     text_encoder: Path | None = None
     """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "tiny"
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name or checkpoint folder."""
     chunk_frames: int | None = None
     """Latent frames per model step; the checkpoint's default otherwise."""

@@ -26,6 +26,7 @@ from .model.cache import empty_cache
 from .model.checkpoint import build_modules, load_modules, resolve, weights_hash
 from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
+from .registration import DEFAULT_CHECKPOINT
 from .sampler import commit_chunk, denoise_chunk
 from .state import WorldState, named
 
@@ -102,7 +103,7 @@ class WorldModel:
     @classmethod
     def load(
         cls,
-        checkpoint: str | Path = "tiny",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         *,
