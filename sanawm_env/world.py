@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .chunk import decode, denoise
 from .conditions import (
-    camera_chunk,
     camera_conditions,
     check_images,
     check_intrinsics,
@@ -27,7 +28,7 @@ from .model.checkpoint import build_modules, load_modules, resolve, weights_hash
 from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
 from .registration import DEFAULT_CHECKPOINT
-from .sampler import commit_chunk, denoise_chunk
+from .sampler import commit_chunk
 from .state import WorldState, named
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
@@ -196,14 +197,14 @@ class WorldModel:
         begun = []
         for part in self._parts([True] * slots):
             state = self._empty(len(part), self.device, text.shape[1])
-            values = {
+            values: dict[str, Any] = {
                 "noise_seed": noise_seed[part],
                 "intrinsics": cameras[part],
                 "text": text[part].to(self.dtype),
                 "text_mask": text_mask[part],
                 "last_frame": torch.from_numpy(images)[part],
             }
-            begun.append(self._begin(_with(state, **{k: v.to(self.device) for k, v in values.items()})))
+            begun.append(self._begin(replace(state, **{k: v.to(self.device) for k, v in values.items()})))
         state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
         return state, images[:, None].copy()
 
@@ -247,50 +248,19 @@ class WorldModel:
         """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
         pixels = state.last_frame.to(self.dtype).div(127.5).sub(1).permute(0, 3, 1, 2)[:, :, None]
         latent = self.vae.encode(pixels).to(self.dtype)
-        state = _with(state, first_latent=latent)
+        state = replace(state, first_latent=latent)
         if self.config.model.first_chunk == "alone":
             chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
-            cache = commit_chunk(self.transformer, latent, state.cache, **self._conditions(state, chunk))
+            cache = commit_chunk(self.transformer, latent, state.cache, **self.conditions(state, chunk), filled=0)
             _, tails = self.vae.decode(latent, state.vae_tails)
-            state = _with(state, cache=cache, vae_tails=tails)
+            state = replace(state, cache=cache, vae_tails=tails)
         return state.contiguous()
 
     def _advance(self, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> tuple[WorldState, Tensor]:
         """Step slots that are all at their first chunk, or all past it; frames `(B, F, H, W, 3)` uint8."""
-        stride = self.vae.temporal_stride
-        opening = int(state.cache.frames[0]) == 0
-        chunk = camera_chunk(c2w, stride, "future" if opening else "absent")
-        latents = self._noise(state, c2w.shape[1] // stride, opening)
-        clean = None
-        if opening:
-            latents = torch.cat((state.first_latent, latents), dim=2)
-            clean = torch.zeros(latents.shape[0], latents.shape[2], dtype=torch.bool, device=self.device)
-            clean[:, 0] = True
-        latents, cache = denoise_chunk(
-            self.transformer,
-            latents,
-            state.cache,
-            sigmas,
-            clean=clean,
-            preconditioned=self.config.preconditioned,
-            **self._conditions(state, chunk),
-        )
-        pixels, tails = self.vae.decode(latents.to(self.dtype), state.vae_tails)
-        if opening:
-            pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
-        frames = pixels.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1)
-        frames = frames.contiguous()
-        after = _with(
-            state,
-            cache=cache,
-            vae_tails=tails,
-            c2w=c2w[:, -1],
-            frame_index=state.frame_index + c2w.shape[1],
-            last_frame=frames[:, -1].clone(),  # the caller may write into the frames
-        )
-        return after.contiguous(), frames
+        return decode(self, denoise(self, state, c2w, sigmas))
 
-    def _conditions(self, state: WorldState, chunk: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    def conditions(self, state: WorldState, chunk: tuple[Tensor, Tensor]) -> dict[str, Any]:
         """Keyword arguments of the transformer: camera and text."""
         size = (self.config.height, self.config.width)
         conditions: dict[str, Any] = camera_conditions(chunk, state.intrinsics, size, self.token_grid)
@@ -298,7 +268,7 @@ class WorldModel:
             conditions |= {"text": state.text, "text_mask": state.text_mask}
         return conditions
 
-    def _noise(self, state: WorldState, frames: int, opening: bool) -> Tensor:
+    def noise(self, state: WorldState, frames: int, opening: bool) -> Tensor:
         """Starting noise `(B, C, frames, h, w)` of the next latent frames; frame 0 is never noise."""
         shape = (self.vae.latent_channels, *self.latent_size)
         pairs = zip(state.noise_seed.tolist(), state.cache.frames.tolist(), strict=True)
@@ -363,11 +333,6 @@ class WorldModel:
                 f"{self._signature.get(name, 'none')}; load the world in the dtype the state was made in, "
                 "or start a new rollout."
             )
-
-
-def _with(state: WorldState, **changes: Any) -> WorldState:
-    fields = {name: getattr(state, name) for name in WorldState.__dataclass_fields__}
-    return WorldState(**(fields | changes))
 
 
 def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

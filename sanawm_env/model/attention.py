@@ -60,6 +60,9 @@ class Layout:
     """`(B or 1, 1, N or 1, keys)` additive softmax mask over window and call, or None when all is visible."""
     window_order: Tensor | None = None
     """Gather index of the next softmax window; present only when the call commits."""
+    window_filled: int | None = None
+    """How many frames of the softmax window hold something, the last ones, in every slot; None reads them all
+    and leaves it to `key_bias` to hide the empty ones."""
 
 
 class CameraAttention(nn.Module):
@@ -207,8 +210,10 @@ class CameraAttention(nn.Module):
         """Softmax attention of this call's queries over window and call; `(B, T, S, heads, D)`."""
         frames, tokens = q.shape[1:3]
         if cache is not None:
-            k = torch.cat((cache[k_name].to(k.dtype), k), dim=1)
-            v = torch.cat((cache[v_name].to(v.dtype), v), dim=1)
+            # Empty places come first in the window, so what is filled is its end.
+            begin = 0 if layout.window_filled is None else cache[k_name].shape[1] - layout.window_filled
+            k = torch.cat((cache[k_name][:, begin:].to(k.dtype), k), dim=1)
+            v = torch.cat((cache[v_name][:, begin:].to(v.dtype), v), dim=1)
         # Attention wants (B, heads, tokens, D).
         q, k, v = (a.flatten(1, 2).transpose(1, 2) for a in (q, k, v))
         dtype = q.dtype

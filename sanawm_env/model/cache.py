@@ -158,6 +158,42 @@ def window_order(config: SanaWMConfig, cache: ModelCache, new_frames: int) -> tu
     return order, labels.gather(1, order)
 
 
+def common_fill(cache: ModelCache) -> int | None:
+    """How many places of the softmax window are filled, if all slots agree; None if they do not.
+
+    One small copy to the host, and so a wait for the device: ask once per chunk, outside of a captured graph.
+    """
+    counts = set((cache.window_chunk >= 0).sum(1).tolist())
+    return counts.pop() if len(counts) == 1 else None
+
+
+def fills(config: SanaWMConfig, chunk_frames: int) -> list[int]:
+    """Filled places of the window before each step of a rollout, until steps repeat.
+
+    Every step makes `chunk_frames` latent frames, the first one frame 0 besides with `first_chunk="plus_one"`.
+
+    Returns:
+        One number per kind of step, in the order in which they come. A window that keeps every chunk
+        (`cached_chunks=-1`) ends where it is full.
+    """
+    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64)
+    cache = ModelCache((), window, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    found: list[int] = []
+    length = 1 if config.first_chunk == "alone" else 0
+    while True:
+        if length:
+            _, labels = window_order(config, cache, length)
+            cache = ModelCache((), labels, cache.frames + length, cache.chunks + 1)
+        filled = common_fill(cache)
+        assert filled is not None  # there is one slot
+        opening = not int(cache.frames)
+        length = chunk_frames + int(opening)
+        endless = config.cached_chunks == -1 and not config.window_frames
+        if filled in found or (endless and int(cache.frames) + length > config.window_capacity):
+            return found
+        found.append(filled)
+
+
 def slide(window: Tensor, new: Tensor, order: Tensor) -> Tensor:
     """Gather the next window `(B, capacity, S, heads, D)` out of `window` and `new` along axis 1."""
     both = torch.cat((window, new.to(window.dtype)), dim=1)

@@ -63,6 +63,7 @@ class SanaWMTransformer(nn.Module):
         commit: bool = False,
         chunks: Sequence[int] | None = None,
         frames: Tensor | None = None,
+        filled: int | None = None,
     ) -> tuple[Tensor, ModelCache | None]:
         """Predict velocities.
 
@@ -78,6 +79,11 @@ class SanaWMTransformer(nn.Module):
             commit: Also return the cache after this chunk.
             chunks: Chunk index of every frame (chunk-causal mode); None makes the call one chunk.
             frames: `(B, T)` absolute latent-frame indices; None continues `cache`, or starts at 0.
+            filled: Places of the cached window that hold a frame, the same number in every slot
+                (`cache.common_fill`). Softmax attention then reads these alone and needs no mask, so that a GPU can
+                run its flash kernel. None is unknown: all places are read and the empty ones masked, which gives
+                the same up to rounding. Whether it is true of the cache is not looked up: that would wait for the
+                device at every call.
 
         Returns:
             Velocities `(B, C, T, H, W)`, and the next cache if `commit`, else None.
@@ -94,6 +100,9 @@ class SanaWMTransformer(nn.Module):
             raise ValueError("commit=True needs a cache to continue; start from empty_cache().")
         if cache is not None and cache.blocks[0]["ffn_tail"].shape[::2] != (batch, height * width):
             raise ValueError("The cache was made for another number of slots or another latent size.")
+        if filled is not None and (cache is None or not 0 <= filled <= cache.window_chunk.shape[1]):
+            places = 0 if cache is None else cache.window_chunk.shape[1]
+            raise ValueError(f"filled counts places of the cache's window, 0 to {places} here; got {filled}.")
         chunks = [0] * time if chunks is None else list(chunks)
         if len(chunks) != time or any(b < a for a, b in pairwise(chunks)):
             raise ValueError(f"chunks must give {time} non-decreasing chunk indices, one per frame; got {chunks}.")
@@ -101,7 +110,7 @@ class SanaWMTransformer(nn.Module):
             start = x.new_zeros(batch, dtype=torch.int64) if cache is None else cache.frames
             frames = start[:, None] + torch.arange(time, device=x.device)
 
-        layout, labels = self._layout(batch, time, height, width, raymap, frames, chunks, cache, commit)
+        layout, labels = self._layout(batch, time, height, width, raymap, frames, chunks, cache, commit, filled)
         tokens = self.x_embedder(x)
         t_emb = self.t_embedder(timesteps.long() if config.truncate_timesteps else timesteps)
         modulation = self.t_block(t_emb)
@@ -180,6 +189,7 @@ class SanaWMTransformer(nn.Module):
         chunks: list[int],
         cache: ModelCache | None,
         commit: bool,
+        filled: int | None,
     ) -> tuple[Layout, Tensor]:
         """Geometry and visibility shared by all blocks, and the window labels after a commit."""
         config = self.config
@@ -192,10 +202,10 @@ class SanaWMTransformer(nn.Module):
         if cache is not None:
             if commit:
                 order, labels = window_order(config, cache, time)
-            bias = self._window_bias(cache, time, height * width)
+            bias = self._window_bias(cache, time, height * width) if filled is None else None
         elif chunks[0] != chunks[-1] and config.chunk_causal_softmax == "window":
             bias = self._chunk_bias(frames, chunks, height * width)
-        return Layout(chunks, height, width, main, rays, bias, order), labels
+        return Layout(chunks, height, width, main, rays, bias, order, filled), labels
 
     def _window_bias(self, cache: ModelCache, time: int, tokens: int) -> Tensor:
         """Hide the empty places of the window: `(B, 1, 1, (capacity + T) * S)`."""
