@@ -5,6 +5,7 @@ Tokens are held as `(B, T, S, C)`: slot, latent frame, token in the frame, chann
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from .cache import BlockCache, slide
 from .config import SanaWMConfig, SoftmaxScale, softmax_scale
+from .fused import FusedProjections, Projections
 from .gdn import Chunks, frame_scan, last_frames, short_conv
 from .linear import Linear
 from .rotary import Rotation, rotate
@@ -90,6 +92,8 @@ class CameraAttention(nn.Module):
         if not softmax:
             self.conv_k = ShortConvWeight(c, config.conv_kernel_size)
             self.conv_k_cam = ShortConvWeight(c, config.conv_kernel_size)
+        self.fused: FusedProjections | None = None
+        """Set by `fused.fuse_projections`."""
 
     def forward(self, x: Tensor, layout: Layout, cache: BlockCache | None) -> tuple[Tensor, BlockCache]:
         """Mix tokens over space, time and camera.
@@ -103,9 +107,17 @@ class CameraAttention(nn.Module):
             `(B, T, S, C)`, and the cache entries that a commit would store.
         """
         mix = self._softmax_mix if self.softmax else self._gdn_mix
-        mixed, update = mix(x, layout, cache)
-        gate = F.silu(self.output_gate(x).float())
+        # One product in place of five or six, where the weights lie for it (`fused`).
+        fused = self.fused(x) if self.fused is not None and layout.rays is not None and self.fused.usable else None
+        mixed, update = mix(x, fused, layout, cache)
+        gate = F.silu((self.output_gate(x) if fused is None else fused.gate).float())
         return self.proj((mixed.float() * gate).to(x.dtype)), update
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CameraAttention:
+        super()._apply(fn, recurse)
+        if self.fused is not None and not self.fused.holds:
+            self.fused = None  # the module was moved: let go of the old memory
+        return self
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.config.heads, self.config.head_dim))
@@ -116,18 +128,21 @@ class CameraAttention(nn.Module):
 
     # -- gated delta rule ---------------------------------------------------------------------------------
 
-    def _gdn_mix(self, x: Tensor, layout: Layout, cache: BlockCache | None) -> tuple[Tensor, BlockCache]:
+    def _gdn_mix(
+        self, x: Tensor, fused: Projections | None, layout: Layout, cache: BlockCache | None
+    ) -> tuple[Tensor, BlockCache]:
         config = self.config
         taps = config.conv_kernel_size - 1
         tokens = x.shape[2]
         past = cache if cache is not None else _empty_gdn_cache(config, x)
         key_scale = config.head_dim**-0.5 * tokens**-0.5
 
-        beta = torch.sigmoid(self.beta_proj(x).float())  # (B, T, S, heads): per token
+        beta = self.beta_proj(x) if fused is None or fused.beta is None else fused.beta
+        beta = torch.sigmoid(beta.float())  # (B, T, S, heads): per token
         rate = F.softplus(self.gate_proj(x.mean(2)).float() + self.dt_bias.float())
         decay = torch.exp(-torch.exp(self.A_log.float()) * rate)  # (B, T, heads): per frame
 
-        q, k_raw, v = self.qkv(x).chunk(3, dim=-1)
+        q, k_raw, v = (self.qkv(x) if fused is None else fused.qkv).chunk(3, dim=-1)
         k = short_conv(k_raw, self.conv_k.weight, past["conv_tail"], layout.chunks, carry=True)
         q = self._heads(F.relu(self.q_norm(q))).float()
         k = self._heads(F.relu(self.k_norm(k))).float() * key_scale
@@ -150,7 +165,7 @@ class CameraAttention(nn.Module):
         if config.camera_conv_tail:
             update["cam_conv_tail"] = past["cam_conv_tail"]
         if layout.rays is not None:
-            q, k_raw, v = self._camera_qkv(x)
+            q, k_raw, v = self._camera_qkv(x) if fused is None else fused.camera
             tail = past["cam_conv_tail"] if config.camera_conv_tail else None
             k = short_conv(k_raw, self.conv_k_cam.weight, tail, layout.chunks, carry=config.camera_conv_tail)
             q = self._heads(F.relu(self.q_norm_cam(q))).float()
@@ -174,15 +189,17 @@ class CameraAttention(nn.Module):
 
     # -- softmax ------------------------------------------------------------------------------------------
 
-    def _softmax_mix(self, x: Tensor, layout: Layout, cache: BlockCache | None) -> tuple[Tensor, BlockCache]:
+    def _softmax_mix(
+        self, x: Tensor, fused: Projections | None, layout: Layout, cache: BlockCache | None
+    ) -> tuple[Tensor, BlockCache]:
         config = self.config
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (self.qkv(x) if fused is None else fused.qkv).chunk(3, dim=-1)
         q, k, v = self._heads(self.q_norm(q)), self._heads(self.k_norm(k)), self._heads(v)
         q, k = (rotate(a.float(), layout.rotation).to(x.dtype) for a in (q, k))
         out = self._attend(q, k, v, "k", "v", layout, cache, config.softmax_scale).flatten(-2)
         new = {"k": k, "v": v}
         if layout.rays is not None:
-            q, k, v = self._camera_qkv(x)
+            q, k, v = self._camera_qkv(x) if fused is None else fused.camera
             q, k, v = self._heads(self.q_norm_cam(q)), self._heads(self.k_norm_cam(k)), self._heads(v)
             q, k, v = (a.to(x.dtype) for a in self._to_world(q.float(), k.float(), v.float(), layout.rays))
             camera = self._attend(q, k, v, "cam_k", "cam_v", layout, cache, config.camera_softmax_scale)

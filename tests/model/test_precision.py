@@ -312,3 +312,13 @@ def test_emulated_formats_equal_those_of_torchao(seed, spread):
     theirs = NVFP4Tensor.to_nvfp4(weight, per_tensor_scale=scale).dequantize()
     wrong = (round_nvfp4(weight) - theirs).abs() > 1e-4 * theirs.abs()
     assert wrong.float().mean() < 0.01  # numbers in the middle may fall to either side
+
+
+@needs_torchao
+def test_quantised_weights_are_not_fused(folder):
+    from sanawm_env.model.fused import fuse_projections
+
+    world = WorldModel.load(folder, precision="int8")
+    with pytest.raises(ValueError, match="each layer has scales of its own"):
+        fuse_projections(world.transformer)
+    assert not any(block.attn.fused for block in world.transformer.blocks)
