@@ -2,13 +2,14 @@
 
 The first half touches no decoder memory and the second no transformer memory, so that the decoding of one chunk can
 run beside the denoising of the next. What the GPU does in the first half is `run_phase`, a pure
-function of tensors.
+function of tensors, which can be recorded once and replayed (`record`, `sanawm_env.model.capture`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from .state import WorldState
 if TYPE_CHECKING:
     from .world import WorldModel
 
-__all__ = ["Denoised", "Phase", "decode", "denoise", "prepare", "run_phase"]
+__all__ = ["Denoised", "Phase", "decode", "denoise", "function", "prepare", "record", "run_phase"]
 
 _CACHE = "cache."
 _CONDITIONS = ("raymap", "plucker", "text", "text_mask")
@@ -68,10 +69,29 @@ def denoise(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[
         sigmas: Noise levels.
     """
     phase, values = prepare(world, state, c2w, sigmas)
-    found = run_phase(world.transformer, phase, values, preconditioned=world.config.preconditioned)
+    program = None if world.programs is None else world.programs.find(phase, world.transformer)
+    found = function(world, phase)(values) if program is None else program(values)
     cache = ModelCache.from_flat({n.removeprefix(_CACHE): v for n, v in found.items() if n.startswith(_CACHE)})
     after = replace(state, cache=cache, c2w=c2w[:, -1], frame_index=state.frame_index + c2w.shape[1])
     return Denoised(after.contiguous(), found["latents"], phase.opening)
+
+
+def function(world: WorldModel, phase: Phase) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """`run_phase` as a function of the tensors alone."""
+    return partial(run_phase, world.transformer, phase, preconditioned=world.config.preconditioned)
+
+
+def record(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> Phase:
+    """Record the first half of the step that `denoise` would make of these, for all steps of its phase.
+
+    Raises:
+        ValueError: The world has no `programs` to keep it in.
+    """
+    if world.programs is None:
+        raise ValueError("the world keeps no programs; call world.warmup(capture=True), which makes room for them.")
+    phase, values = prepare(world, state, c2w, sigmas)
+    world.programs.record(phase, function(world, phase), values, world.transformer)
+    return phase
 
 
 def decode(world: WorldModel, done: Denoised) -> tuple[WorldState, Tensor]:

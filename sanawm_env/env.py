@@ -316,6 +316,11 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         if self._window is not None:
             self._window.close()
 
+    def warmup(self, **options: Any) -> dict[str, float]:
+        """Run every kind of step once, in a dummy rollout; options and answer are those of `WorldModel.warmup`."""
+        chunk = self.frames_per_step // self.model.vae.temporal_stride
+        return self.model.warmup(chunk_frames=chunk, **({"sigmas": self.sigmas} | options))
+
     # -- snapshot, restore, fork --------------------------------------------------------------------------
 
     def snapshot(self) -> EnvSnapshot:

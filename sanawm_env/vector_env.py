@@ -265,6 +265,15 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         now = self._require("render")
         return tuple(frames_of(now.look(slot))[-1].copy() for slot in range(self.num_envs))
 
+    def warmup(self, **options: Any) -> dict[str, float]:
+        """Run every kind of step once, for as many slots; options and answer are those of `WorldModel.warmup`.
+
+        Slots that share a forward are warmed up in step. Where some begin a new episode the groups are smaller, and
+        such steps run as without a warm-up.
+        """
+        chunk = self.frames_per_step // self.model.vae.temporal_stride
+        return self.model.warmup(self.num_envs, chunk, **({"sigmas": self.sigmas} | options))
+
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """Random numbers of each slot."""

@@ -24,6 +24,7 @@ from .conditions import (
 )
 from .config import WorldConfig, check_sigmas, small_config
 from .model.cache import empty_cache
+from .model.capture import Programs, Recorder
 from .model.checkpoint import build_modules, load_modules, resolve, weights_hash
 from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
@@ -86,6 +87,8 @@ class WorldModel:
         self.batched = self.device.type != "cpu" if batched is None else batched
 
         model, stride = config.model, vae.spatial_stride
+        self.programs: Programs | None = None
+        """Recorded programs that steps run through where one fits; None, the default, records nothing (`warmup`)."""
         self.latent_size = (config.height // stride, config.width // stride)
         """Rows and columns of the latent grid."""
         cell = (stride * model.patch_size[0], stride * model.patch_size[1])
@@ -241,6 +244,31 @@ class WorldModel:
             if order != list(range(state.slots)):
                 after, frames = after.select(order), frames[order]
         return after, frames.cpu().numpy()
+
+    def warmup(
+        self,
+        slots: int = 1,
+        chunk_frames: int | None = None,
+        *,
+        sigmas: Sequence[float] | None = None,
+        text_length: int | None = None,
+        capture: bool | None = None,
+        recorder: Recorder | None = None,
+        progress: bool = True,
+    ) -> dict[str, float]:
+        """Run one step of every kind ahead, so that no later step is slow because it is the first of its kind.
+
+        The arguments and the errors are those of `sanawm_env.warmup.warm_up`.
+
+        Returns:
+            Seconds by phase.
+        """
+        from .warmup import warm_up
+
+        return warm_up(
+            self, slots, chunk_frames, sigmas=sigmas, text_length=text_length, capture=capture, recorder=recorder,
+            progress=progress,
+        )  # fmt: skip
 
     # -- one group of slots in the same phase -----------------------------------------------------------
 
