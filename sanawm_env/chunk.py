@@ -1,7 +1,7 @@
 """One step of a world in two halves: denoise and commit a chunk, then decode it.
 
 The first half touches no decoder memory and the second no transformer memory, so that the decoding of one chunk can
-run beside the denoising of the next. What the GPU does in the first half is `run_phase`, a pure
+run beside the denoising of the next (`sanawm_env.stream`). What the GPU does in the first half is `run_phase`, a pure
 function of tensors, which can be recorded once and replayed (`record`, `sanawm_env.model.capture`).
 """
 

@@ -108,11 +108,15 @@ def dream(
     state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed], *(text or ()))
     yield frames[0]
     step = chunk_frames * model.vae.temporal_stride
-    for begin in range(1, len(c2w), step):
+    begins = range(1, len(c2w), step)
+
+    def held(begin: int) -> NDArray[np.float64]:
         poses = c2w[begin : begin + step]
-        held = np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])
-        state, frames = model.step(state, held[None], sigmas=sigmas)
-        yield frames[0, : len(poses)]
+        return np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])[None]
+
+    chunks = model.stream(state, map(held, begins), sigmas=sigmas)
+    for begin, (_, frames) in zip(begins, chunks, strict=True):
+        yield frames[0, : len(c2w) - begin]
 
 
 def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:

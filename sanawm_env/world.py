@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from .model.transformer import SanaWMTransformer
 from .noise import check_seeds, frame_noise
 from .registration import DEFAULT_CHECKPOINT
 from .sampler import commit_chunk
-from .state import WorldState, named
+from .state import WorldState
+from .state_check import check_state
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
@@ -102,7 +103,7 @@ class WorldModel:
         ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
         if ours != theirs:
             raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
-        self._signature = _signature(self._empty(1, "meta"))
+        self._pattern = self._empty(1, "meta")
 
     @classmethod
     def load(
@@ -229,10 +230,7 @@ class WorldModel:
         Raises:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
-        self.check_state(state)
-        most, stride = self.config.max_chunk_frames, self.vae.temporal_stride
-        poses = torch.from_numpy(check_poses(c2w, state.slots, stride, most)).to(self.device)
-        levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
+        poses, levels = self.check_step(state, c2w, sigmas)
         parts = self._parts((state.cache.frames == 0).tolist())
         if parts == [list(range(state.slots))]:
             after, frames = self._advance(state.contiguous(), poses, levels)
@@ -244,6 +242,28 @@ class WorldModel:
             if order != list(range(state.slots)):
                 after, frames = after.select(order), frames[order]
         return after, frames.cpu().numpy()
+
+    def stream(
+        self, state: WorldState, chunks: Iterable[ArrayLike], *, sigmas: Sequence[float] | None = None
+    ) -> Iterator[tuple[WorldState, Frames]]:
+        """Repeated `step` along poses known in advance: the same states and frames, in less time on CUDA.
+
+        There the frames of a chunk are decoded beside the denoising of the next one (`sanawm_env.stream`).
+
+        Args:
+            state: As in `step`.
+            chunks: Poses of each step, as `step` takes them.
+            sigmas: As in `step`.
+
+        Yields:
+            What `step` returns, for each of `chunks`.
+
+        Raises:
+            ValueError: As `step`, when the chunk's turn comes.
+        """
+        from .stream import stream
+
+        return stream(self, state, chunks, sigmas=sigmas)
 
     def warmup(
         self,
@@ -336,7 +356,20 @@ class WorldModel:
             checkpoint_name=self.config.name,
         )
 
+    def together(self, state: WorldState) -> bool:
+        """Whether one forward steps all slots."""
+        return len(self._parts((state.cache.frames == 0).tolist())) == 1
+
     # -- checks -----------------------------------------------------------------------------------------
+
+    def check_step(
+        self, state: WorldState, c2w: ArrayLike, sigmas: Sequence[float] | None
+    ) -> tuple[Tensor, tuple[float, ...]]:
+        """The poses of a step on the world's device and its noise levels; raises ValueError as `step` does."""
+        self.check_state(state)
+        poses = check_poses(c2w, state.slots, self.vae.temporal_stride, self.config.max_chunk_frames)
+        levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
+        return torch.from_numpy(poses).to(self.device), levels
 
     def check_state(self, state: WorldState) -> None:
         """Refuse a state that `step` could not go on from.
@@ -344,26 +377,4 @@ class WorldModel:
         Raises:
             ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
         """
-        if state.checkpoint != self.checkpoint:
-            raise ValueError(
-                f"the state belongs to checkpoint {named(state.checkpoint, state.checkpoint_name)}, "
-                f"this world is {named(self.checkpoint, self.config.name)}; "
-                "load that checkpoint, or start a new rollout."
-            )
-        if state.device.type != self.device.type:
-            raise ValueError(f"the state is on {state.device}, the world on {self.device}; use state.to().")
-        found = _signature(state)
-        if found != self._signature:
-            names = found.keys() | self._signature.keys()
-            name = min(n for n in names if found.get(n) != self._signature.get(n))
-            raise ValueError(
-                f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has "
-                f"{self._signature.get(name, 'none')}; load the world in the dtype the state was made in, "
-                "or start a new rollout."
-            )
-
-
-def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape without slots, and type, of every tensor; the free length of the text left out."""
-    text = ("text", "text_mask")
-    return {n: ((tuple(v.shape[1:]) if n not in text else ()), v.dtype) for n, v in state.flat().items()}
+        check_state(state, self._pattern, self.device)
