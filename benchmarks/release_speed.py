@@ -16,10 +16,19 @@ device synchronised between them. The last line printed, and the file, is one JS
                                 device's peak; null where the peak is not known
     results[B].peak_bytes       most memory allocated while chunks ran, weights included (CUDA only)
     results[B].state_bytes      recurrent memory of one slot: transformer cache and decoder tails
+    results[B].stage1_ms        denoising and commit together
+    results[B].program_bytes    inputs and outputs of recorded programs, without their working memory; null without
     results[B].error            instead of all these, if that many slots do not fit
     diffusers                   one forward of diffusers' `SanaWMTransformer3DModel` on as many latent frames, in the
                                 same run, beside one of ours: its chunk mode has no streaming cache, so ours is timed
                                 without one, too, on the same tokens
+    also[way].results[B]        as `results`, which are those of eager torch, for each of `--also`, in the same run:
+                                `fused` one product for all projections of an attention (`model/fused.py`);
+                                `captured` denoising and commit as one CUDA graph (`model/capture.py`), off CUDA the
+                                same copies around the plain function: denoise_ms and commit_ms are null, stage1_ms
+                                is their sum; `fused+captured`; `compiled` the transformer under torch.compile
+    also[way].warmup_s          as `warmup_s`: with recording and compiling
+    also[way].error             instead, if that way does not run here
 """
 
 from __future__ import annotations
@@ -45,6 +54,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it find
 
 from benchmarks.core_speed import hardware
 
+Way = Literal["fused", "captured", "fused+captured", "compiled"]
 MINUTE = 121
 """Latent frames of the published clips."""
 PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "RTX 5090": 209.5e12}
@@ -71,6 +81,11 @@ class Args:
     """Time the VAE, too (needs the extra `release`)."""
     diffusers: bool = True
     """Time diffusers' transformer beside ours."""
+    also: tuple[Way, ...] = ()
+    """More ways to run, measured after eager torch in the same process; those with `fused` last, for weights stay
+    fused."""
+    compile_backend: str = "inductor"
+    """Of torch.compile; inductor needs a C++ compiler on a CPU and Triton on a GPU."""
     out: Path | None = None
     """File for the JSON; its folder is made."""
     seed: int = 0
@@ -113,9 +128,13 @@ def measure(args: Args) -> dict[str, Any]:
     for slots in args.slots:
         results[str(slots)] = _or_too_large(lambda: rollout(args, net, vae, slots, device, dtype))  # noqa: B023
     beside = _or_too_large(lambda: compare(args, net, device, dtype)) if args.diffusers else None
+    also: dict[str, Any] = {}
+    for way in sorted(args.also, key=lambda way: "fused" in way):
+        also[way] = another_way(way, args, net, vae, device, dtype)
     return {
         "results": results,
         "diffusers": beside,
+        "also": also,
         "warmup_s": round(seconds, 3),
         "parameters": sum(value.numel() for value in net.parameters()),
         "flops_per_chunk": _flops(args, 1),
@@ -124,7 +143,28 @@ def measure(args: Args) -> dict[str, Any]:
     }
 
 
-def warm_up(args: Args, net: Any, vae: Any, device: Any, dtype: Any) -> float:
+def another_way(way: Way, args: Args, net: Any, vae: Any, device: Any, dtype: Any) -> dict[str, Any]:
+    """Measure one of `--also`; fuses `net` for good where the way says so."""
+    import torch
+
+    from sanawm_env.model.fused import fuse_projections
+
+    captured = "captured" in way
+    try:
+        if "fused" in way:
+            fuse_projections(net)
+        run = torch.compile(net, backend=args.compile_backend, dynamic=False) if way == "compiled" else net
+        seconds = warm_up(args, run, vae, device, dtype, captured)
+        found = {
+            str(slots): _or_too_large(lambda: rollout(args, run, vae, slots, device, dtype, captured))  # noqa: B023
+            for slots in args.slots
+        }
+    except Exception as error:  # whatever a compiler or a driver says; the other ways go on
+        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
+    return {"results": found, "warmup_s": round(seconds, 3)}
+
+
+def warm_up(args: Args, net: Any, vae: Any, device: Any, dtype: Any, captured: bool = False) -> float:
     """Run the first two chunks of every slot count once: kernels are chosen and loaded; says so, with progress.
 
     Returns:
@@ -132,11 +172,13 @@ def warm_up(args: Args, net: Any, vae: Any, device: Any, dtype: Any) -> float:
     """
     clock = time.perf_counter()
     for slots in tqdm(args.slots, unit="size", desc="warm-up: choosing kernels", file=sys.stderr):
-        _or_too_large(lambda: list(_chunks(args, net, vae, slots, device, dtype, 2)))  # noqa: B023
+        _or_too_large(lambda: list(_chunks(args, net, vae, slots, device, dtype, 2, captured)))  # noqa: B023
     return time.perf_counter() - clock
 
 
-def rollout(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any) -> dict[str, Any]:
+def rollout(
+    args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any, captured: bool = False
+) -> dict[str, Any]:
     """Time one rollout of `slots` slots."""
     import torch
 
@@ -145,43 +187,49 @@ def rollout(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any)
         torch.cuda.reset_peak_memory_stats(device)
     count = 1 + args.warmup_chunks + args.chunks
     rows = []
-    chunks = _chunks(args, net, vae, slots, device, dtype, count)
+    chunks = _chunks(args, net, vae, slots, device, dtype, count, captured)
     for row in tqdm(chunks, total=count, unit="chunk", desc=f"{slots} slots", file=sys.stderr):
         rows.append(row)
     opening, timed = rows[0], rows[1 + args.warmup_chunks :]
-    phases = {name: statistics.median(row[name] for row in timed) for name in ("denoise", "commit", "decode")}
-    stage1 = [row["denoise"] + row["commit"] for row in timed]
-    whole = [row["denoise"] + row["commit"] + row["decode"] for row in timed]
+    names = ("stage1", "decode") if captured else ("denoise", "commit", "stage1", "decode")
+    phases = {name: statistics.median(row[name] for row in timed) for name in names}
+    stage1 = [row["stage1"] for row in timed]
+    whole = [row["stage1"] + row["decode"] for row in timed]
     later = (MINUTE - 4) // 3
-    clip1 = opening["denoise"] + opening["commit"] + later * statistics.median(stage1)
+    clip1 = opening["stage1"] + later * statistics.median(stage1)
     clip = clip1 + opening["decode"] + later * statistics.median(whole) - later * statistics.median(stage1)
     peak = peak_rate(device)
     frames = 1 + 8 * (MINUTE - 1)
     return {
+        **dict.fromkeys(("denoise_ms", "commit_ms")),
         **{f"{name}_ms": round(value * 1e3, 3) for name, value in phases.items()},
         "chunk_ms": round(statistics.median(whole) * 1e3, 3),
         "chunk_p95_over_p50": round(_quantile(whole, 0.95) / statistics.median(whole), 4),
         "chunk_ms_all": [round(value * 1e3, 3) for value in whole],
-        "first_chunk_ms": round(1e3 * sum(opening[name] for name in phases), 3),
+        "first_chunk_ms": round(1e3 * (opening["stage1"] + opening["decode"]), 3),
         "clip_s": round(clip, 3),
         "clip_stage1_s": round(clip1, 3),
         "frames_per_s": round(slots * frames / clip, 3),
         "mfu": None if peak is None else round(slots * _flops(args, 1) / statistics.median(stage1) / peak, 4),
         "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
         "state_bytes": timed[-1]["state_bytes"],
+        "program_bytes": timed[-1]["program_bytes"],
     }
 
 
-def _chunks(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any, count: int) -> Any:
+def _chunks(
+    args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any, count: int, captured: bool = False
+) -> Any:
     """Yield the seconds of every phase of the chunks of one rollout, the first chunk first."""
     import torch
 
-    from sanawm_env.model.cache import empty_cache
+    from sanawm_env.model.cache import common_fill, empty_cache
     from sanawm_env.sampler import RELEASE_SIGMAS, commit_chunk
 
     config, _, (rows, columns) = configs(args.size)
     cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
     tails = None if vae is None else vae.init_tails(slots, rows, columns)
+    programs = _programs(device) if captured else None
     with torch.inference_mode():
         for index in range(count):
             frames = config.chunk_frames + (index == 0)
@@ -191,18 +239,62 @@ def _chunks(args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any,
             if index == 0:
                 clean = torch.zeros(slots, frames, dtype=torch.bool, device=device)
                 clean[:, 0] = True
-            seconds: dict[str, Any] = {}
-            clock = _now(device)
-            latents = _denoise(net, noise, cache, RELEASE_SIGMAS, clean, conditions)
-            seconds["denoise"], clock = _lap(clock, device)
-            cache = commit_chunk(net, latents, cache, **conditions)
-            seconds["commit"], clock = _lap(clock, device)
+            filled = common_fill(cache)
+            seconds: dict[str, Any] = {"program_bytes": None}
+            if programs is not None:
+                program, values = _program(programs, net, noise, cache, filled, clean, conditions)
+                begun = _now(device)
+                latents, cache = _outputs(program(values))
+                seconds["stage1"], clock = _lap(begun, device)
+                seconds["program_bytes"] = programs.nbytes
+            else:
+                begun = _now(device)
+                latents = _denoise(net, noise, cache, RELEASE_SIGMAS, clean, conditions | {"filled": filled})
+                seconds["denoise"], clock = _lap(begun, device)
+                cache = commit_chunk(net, latents, cache, filled=filled, **conditions)
+                seconds["commit"], clock = _lap(clock, device)
+                seconds["stage1"] = clock - begun
             if vae is not None:
                 _, tails = vae.decode(latents.to(dtype), tails)
             seconds["decode"], _ = _lap(clock, device)
             state = [*cache.flat().values(), *(tails or {}).values()]
             seconds["state_bytes"] = sum(value.nbytes for value in state) // slots
             yield seconds
+
+
+def _programs(device: Any) -> Any:
+    """A place for recorded programs: CUDA graphs, elsewhere the copies of `capture` around the plain function."""
+    from sanawm_env.model.capture import CudaRecorder, Programs
+
+    if device.type == "cuda":
+        return Programs(CudaRecorder())
+    return Programs(lambda function, inputs: lambda: function(inputs))
+
+
+def _program(
+    programs: Any, net: Any, noise: Any, cache: Any, filled: Any, clean: Any, conditions: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The environment's program of a chunk, recorded if it is the first of its kind, and what it takes."""
+    from functools import partial
+
+    from sanawm_env.chunk import Phase, run_phase
+    from sanawm_env.sampler import RELEASE_SIGMAS
+
+    slots, _, frames = noise.shape[:3]
+    phase = Phase(slots, frames, clean is not None, filled, RELEASE_SIGMAS, conditions["text"].shape[1])
+    values = {"noise": noise} | conditions | {f"cache.{name}": value for name, value in cache.flat().items()}
+    if clean is not None:
+        values["clean"] = clean
+    found = programs.find(phase, net)
+    return found or programs.record(phase, partial(run_phase, net, phase), values, net), values
+
+
+def _outputs(values: dict[str, Any]) -> tuple[Any, Any]:
+    """Latents and the next cache."""
+    from sanawm_env.model.cache import ModelCache
+
+    cache = {name.removeprefix("cache."): value for name, value in values.items() if name.startswith("cache.")}
+    return values["latents"], ModelCache.from_flat(cache)
 
 
 def _denoise(net: Any, x: Any, cache: Any, sigmas: Sequence[float], clean: Any, conditions: dict[str, Any]) -> Any:

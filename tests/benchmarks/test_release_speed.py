@@ -49,6 +49,61 @@ def test_a_size_that_does_not_fit_is_said_and_the_others_go_on(monkeypatch):
     assert found["1"]["chunk_ms"] > 0 and found["2"] == {"error": "CUDA out of memory. Tried to allocate 9 GiB"}
 
 
+def test_other_ways_beside_eager_in_one_run(monkeypatch):
+    """Fused ways come last, for weights stay fused; each way runs what it says."""
+    order, way = [], release_speed.another_way
+
+    def noted(name, args, net, *rest):
+        order.append((name, any(block.attn.fused for block in net.blocks)))
+        return way(name, args, net, *rest)
+
+    monkeypatch.setattr(release_speed, "another_way", noted)
+    arguments = {"size": "small", "chunks": 1, "warmup_chunks": 2, "device": "cpu", "dtype": "float32"}
+    also = ("fused+captured", "fused", "captured", "compiled")
+    settings = {"diffusers": False, "decode": False, "also": also, "compile_backend": "eager"}
+    found = measure(Args(slots=(1,), **settings, **arguments))
+    assert order == [("captured", False), ("compiled", False), ("fused+captured", False), ("fused", True)]
+    eager = found["results"]["1"]
+    assert eager["program_bytes"] is None and eager["stage1_ms"] >= eager["denoise_ms"]
+    assert found["also"].keys() == set(also)
+    for name, one in found["also"].items():
+        row = one["results"]["1"]
+        assert one["warmup_s"] > 0 and row["stage1_ms"] > 0 and row.keys() == eager.keys()
+        assert row["state_bytes"] == eager["state_bytes"]
+        assert (row["denoise_ms"] is None) == (row["program_bytes"] is not None) == ("captured" in name)
+
+
+def test_a_way_that_does_not_run_is_said_and_the_others_go_on():
+    arguments = {"size": "small", "chunks": 1, "warmup_chunks": 0, "device": "cpu", "dtype": "float32"}
+    settings = {"diffusers": False, "decode": False, "also": ("compiled", "fused"), "compile_backend": "nonsense"}
+    found = measure(Args(slots=(1,), **settings, **arguments))
+    assert "nonsense" in found["also"]["compiled"]["error"]
+    assert found["results"]["1"]["stage1_ms"] > 0 and found["also"]["fused"]["results"]["1"]["stage1_ms"] > 0
+
+
+def test_a_captured_chunk_is_the_samplers():
+    """The program that is timed gives latents and cache of the loop that is timed."""
+    from sanawm_env.model.cache import empty_cache
+    from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
+
+    config, _, grid = release_speed.configs("small")
+    torch.manual_seed(0)
+    where = (torch.device("cpu"), torch.float32)
+    net = release_speed.randomly(lambda: release_speed._transformer(config), *where)
+    programs, cache = release_speed._programs(where[0]), empty_cache(config, 1, 12)
+    for frames, filled in ((4, 0), (3, 4), (3, 7), (3, 7)):
+        conditions = release_speed._conditions(config, 1, frames, grid, *where)
+        x = torch.randn(1, 8, frames, *grid)
+        clean = (torch.arange(4) == 0)[None] if not filled else None
+        with torch.no_grad():
+            expected, after = denoise_chunk(net, x, cache, RELEASE_SIGMAS, clean=clean, filled=filled, **conditions)
+        program, values = release_speed._program(programs, net, x, cache, filled, clean, conditions)
+        latents, cache = release_speed._outputs(program(values))
+        assert torch.equal(latents, expected)
+        assert all(torch.equal(value, after.flat()[name]) for name, value in cache.flat().items())
+    assert len(programs) == 3
+
+
 def test_the_loop_is_the_samplers():
     """What is timed computes what the environment computes."""
     from sanawm_env.model.cache import empty_cache
