@@ -89,6 +89,7 @@ def dream(
     chunk_frames: int,
     sigmas: Sequence[float] | None = None,
     text: Text | None = None,
+    overlap: bool | None = None,
 ) -> Iterator[Frames]:
     """Frames along a camera path, chunk by chunk.
 
@@ -100,6 +101,7 @@ def dream(
         chunk_frames: Latent frames per step.
         sigmas: Noise levels; None is the checkpoint's.
         text: Of `Prompts.read`, for a world with text.
+        overlap: See `WorldModel.stream`.
 
     Yields:
         `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0. Where the path ends inside a chunk,
@@ -114,7 +116,7 @@ def dream(
         poses = c2w[begin : begin + step]
         return np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])[None]
 
-    chunks = model.stream(state, map(held, begins), sigmas=sigmas)
+    chunks = model.stream(state, map(held, begins), sigmas=sigmas, overlap=overlap)
     for begin, (_, frames) in zip(begins, chunks, strict=True):
         yield frames[0, : len(c2w) - begin]
 

@@ -21,7 +21,7 @@ from .state import WorldState
 if TYPE_CHECKING:
     from .world import WorldModel
 
-__all__ = ["Beside", "CudaBeside", "Inline", "Running", "stream"]
+__all__ = ["Beside", "CudaBeside", "Inline", "Running", "beside_for", "stream"]
 
 Frames = NDArray[np.uint8]
 
@@ -94,6 +94,11 @@ class CudaBeside:
         return running.state, running.frames.numpy().copy()
 
 
+def beside_for(device: torch.device) -> Beside:
+    """A second CUDA stream; on other devices the same order of work without one."""
+    return CudaBeside(device) if device.type == "cuda" else Inline()
+
+
 def stream(
     world: WorldModel,
     state: WorldState,
@@ -111,7 +116,7 @@ def stream(
         state: Of `start` or a step; not modified.
         chunks: Poses of each step, as `step` takes them; drawn one step ahead where decoding runs beside.
         sigmas: Noise levels; None is the checkpoint's.
-        beside: Where to decode; None is a second stream on CUDA, and elsewhere plain steps.
+        beside: Where to decode; None is plain steps.
 
     Yields:
         State and frames `(B, F, H, W, 3)` after each step.
@@ -119,8 +124,6 @@ def stream(
     Raises:
         ValueError: As `step`, when the chunk's turn comes.
     """
-    if beside is None and world.device.type == "cuda":
-        beside = CudaBeside(world.device)
     if beside is None:
         for poses in chunks:
             state, frames = world.step(state, poses, sigmas=sigmas)

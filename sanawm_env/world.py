@@ -244,26 +244,28 @@ class WorldModel:
         return after, frames.cpu().numpy()
 
     def stream(
-        self, state: WorldState, chunks: Iterable[ArrayLike], *, sigmas: Sequence[float] | None = None
+        self,
+        state: WorldState,
+        chunks: Iterable[ArrayLike],
+        *,
+        sigmas: Sequence[float] | None = None,
+        overlap: bool | None = None,
     ) -> Iterator[tuple[WorldState, Frames]]:
-        """Repeated `step` along poses known in advance: the same states and frames, in less time on CUDA.
-
-        There the frames of a chunk are decoded beside the denoising of the next one (`sanawm_env.stream`).
+        """Repeated `step` along poses known in advance: the same states and frames.
 
         Args:
             state: As in `step`.
             chunks: Poses of each step, as `step` takes them.
             sigmas: As in `step`.
+            overlap: Decode a chunk beside the denoising of the next, on a second CUDA stream (`sanawm_env.stream`).
+                None is off as long as this has never run on a GPU.
 
         Yields:
-            What `step` returns, for each of `chunks`.
-
-        Raises:
-            ValueError: As `step`, when the chunk's turn comes.
+            What `step` returns, for each of `chunks`; ValueErrors come when the chunk's turn does.
         """
-        from .stream import stream
+        from .stream import beside_for, stream
 
-        return stream(self, state, chunks, sigmas=sigmas)
+        return stream(self, state, chunks, sigmas=sigmas, beside=beside_for(self.device) if overlap else None)
 
     def warmup(
         self,

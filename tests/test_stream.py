@@ -123,16 +123,13 @@ def test_a_rollout_is_streamed_and_its_frames_are_those_of_steps(monkeypatch):
         held = np.concatenate([some, np.repeat(some[-1:], 8 - len(some), axis=0)])
         state, frames = model.step(state, held[None])
         expected.append(frames[0, : len(some)])
-    for beside in (None, Inline()):
-        if beside is not None:
-            monkeypatch.setattr(
-                type(model),
-                "stream",
-                lambda self, *a, beside=beside, **options: stream(self, *a, beside=beside, **options),
-            )
-        found = list(dream(model, start, poses, 7, chunk_frames=2))
+    begun, run = [], Inline.begin
+    monkeypatch.setattr(Inline, "begin", lambda self, *chunk: begun.append(1) or run(self, *chunk))
+    for overlap in (None, True):
+        found = list(dream(model, start, poses, 7, chunk_frames=2, overlap=overlap))
         assert [len(some) for some in found] == [1, 8, 5]
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+        assert len(begun) == (2 if overlap else 0)
 
 
 @pytest.mark.gpu
@@ -140,4 +137,4 @@ def test_a_rollout_is_streamed_and_its_frames_are_those_of_steps(monkeypatch):
 def test_two_cuda_streams_give_the_frames_of_one():
     model = cuda_world()
     state = begin(model, 0, 1)
-    same(model.stream(state, walks(0, 1)), plain(model, state, walks(0, 1)))
+    same(model.stream(state, walks(0, 1), overlap=True), plain(model, state, walks(0, 1)))
