@@ -1,4 +1,4 @@
-"""The checkpoint that ships: it loads, passes the outside checkers, and is a world, not noise."""
+"""The checkpoints that ship: they load, pass the outside checkers, and are worlds, not noise."""
 
 import warnings
 
@@ -10,13 +10,19 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import sanawm_env  # noqa: F401
 from sanawm_env.evaluation import psnr_gain, rollout
+from sanawm_env.model.checkpoint import builtin_checkpoints
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import make_clips
 from sanawm_env.world import WorldModel
 
 
-@pytest.fixture(scope="module")
-def world():
-    return WorldModel.load("tiny")
+@pytest.fixture(scope="module", params=builtin_checkpoints())
+def world(request):
+    return WorldModel.load(request.param)
+
+
+def test_the_default_ships():
+    assert DEFAULT_CHECKPOINT in builtin_checkpoints() and "tiny" in builtin_checkpoints()
 
 
 def test_outside_checkers_have_no_complaint():

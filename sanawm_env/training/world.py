@@ -70,6 +70,9 @@ class WorldTrainConfig:
     method: Literal["clips", "walks"] = "clips"
     """`clips`: diffusion forcing on short clips, all chunks in one call (`training.flow`). `walks`: chunk by chunk
     along minute-long walks, from the memory of what the model made itself (`training.streaming`)."""
+    clip_share: float = 0.0
+    """With `walks`: share of steps that train on clips instead, twice `batch` of them. Walks alone are mostly late in a
+    rollout, and a network that sees little else forgets how sharp the first second can be."""
     minutes: float = 60.0
     """Wall-clock budget of this call; the learning rate falls to zero over its last part."""
     decay_share: float = 0.25
@@ -238,8 +241,12 @@ class _Run:
     def step(self, minutes: float) -> tuple[dict[str, float], float]:
         """One optimizer step; see `loop.Step`."""
         config = self.config
+        # The same in every process: these two kinds of steps take different time, and the others would wait.
+        dice = torch.rand((), generator=torch.Generator().manual_seed(config.seed + 31 * self.progress["step"]))
         if self.walks is None:
             loss = self.loss(self.pool.sample(config.batch, config.latents))
+        elif float(dice) < config.clip_share:
+            loss = self.loss(self.pool.sample(2 * config.batch, config.latents))
         else:
             loss = self.walk(self.walks)
         self.optimizer.zero_grad(set_to_none=True)
@@ -257,8 +264,9 @@ class _Run:
     def loss(self, batch: Batch) -> torch.Tensor:
         config = self.config
         chunks = draw_chunks(config.latents, config.max_chunk, self.generator)
-        per_chunk = draw_levels(config.noise, config.batch, chunks[-1], self.generator)
-        levels = torch.zeros(config.batch, config.latents)
+        count = len(batch.latents)
+        per_chunk = draw_levels(config.noise, count, chunks[-1], self.generator)
+        levels = torch.zeros(count, config.latents)
         levels[:, 1:] = per_chunk[:, torch.tensor(chunks[1:]) - 1]
         noise = torch.randn(batch.latents.shape, generator=self.generator).to(batch.latents.device)
         dream = bool(torch.rand((), generator=self.generator) < config.noise.own_context)

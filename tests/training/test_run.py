@@ -127,6 +127,53 @@ def test_walks_go_on_from_a_checkpoint(runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_coarse_world_becomes_a_finer_one(runs, tmp_path):
+    """Smaller patches and a richer VAE from a checkpoint; then a resumed call goes on from the run, not from it."""
+    (tmp_path / "vae.json").write_text(
+        json.dumps(VAE | {"out": str(tmp_path / "vae"), "vae": {"channels": 12, "width": 8}})
+    )
+    main(["vae", "--config", str(tmp_path / "vae.json")])
+    values = WORLD | {"out": str(tmp_path), "init": str(runs / "world" / "checkpoint"), "vae": str(tmp_path / "vae"),
+                      "finer": True, "minutes": 0.02}  # fmt: skip
+    values["model"] = WORLD["model"] | {"patch_size": [1, 1], "in_channels": 12}
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    main(["world", "--config", str(tmp_path / "c.json")])
+    finer = WorldModel.load(tmp_path / "checkpoint")
+    assert finer.token_grid == (4, 6) and finer.vae.latent_channels == 12
+    first = json.loads((tmp_path / "progress.json").read_text())["step"]
+    main(["world", "--config", str(tmp_path / "c.json")])
+    assert json.loads((tmp_path / "progress.json").read_text())["step"] > first
+
+
+def test_clips_between_walks_are_as_many_as_asked(walk_pool, network, monkeypatch):
+    """`clip_share` of the steps, the same ones in every process, on twice the batch."""
+    from sanawm_env.training import world as module
+    from sanawm_env.training.optim import EMA, MuonAdamW
+
+    config = WorldTrainConfig(method="walks", clip_share=0.4, batch=2, latents=3, max_chunk=2, model=network.config,
+                              bf16=False, seed=3)  # fmt: skip
+    config = with_values(config, {"walks": {"segment": 2, "longest": 4, "longest_pause": 2}})
+    kinds: dict[int, list[str]] = {}
+    for rank in (0, 1):
+        run = module._Run(config, network, MuonAdamW(network, 0.0, 0.0), EMA(network, 0.9), walk_pool,
+                          {"step": 0, "minutes": 0.0}, rank)  # fmt: skip
+        seen = kinds[rank] = []
+        monkeypatch.setattr(
+            run, "walk", lambda walks, seen=seen: (seen.append("walk"), network.t_block[1].bias.sum())[1]
+        )
+        monkeypatch.setattr(
+            run,
+            "loss",
+            lambda clips, seen=seen: (seen.append(f"{len(clips.latents)} clips"), network.t_block[1].bias.sum())[1],
+        )
+        for _ in range(60):
+            run.step(0.0)
+            run.progress["step"] += 1
+    assert kinds[0] == kinds[1] and set(kinds[0]) == {"walk", "4 clips"}
+    assert 12 <= kinds[0].count("4 clips") <= 36
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ode", "dmd"])
 def test_distillation_exports_the_students_schedule(runs, tmp_path, method):
     checkpoint = str(runs / "world" / "checkpoint")
