@@ -46,8 +46,9 @@ class Loop(torch.nn.Module):
         super().__init__()
         self.model = SanaWMTransformer(config).eval().requires_grad_(False)
 
-    def forward(self, noise, cache, conditions, clean=None):
-        x, after = denoise_chunk(self.model, noise, ModelCache.from_flat(cache), SIGMAS, clean=clean, **conditions)
+    def forward(self, noise, cache, conditions, clean=None, filled=None):
+        cache = ModelCache.from_flat(cache)
+        x, after = denoise_chunk(self.model, noise, cache, SIGMAS, clean=clean, filled=filled, **conditions)
         return x, after.flat()
 
 
@@ -157,8 +158,9 @@ class HostData(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["later_chunk", "first_chunk"])
+@pytest.mark.parametrize("counted", [False, True], ids=["masked", "counted"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_nothing_crosses_between_host_and_device(name, first):
+def test_nothing_crosses_between_host_and_device(name, counted, first):
     """A copy from pageable memory would end the capture of a CUDA graph, a copy back would wait for the GPU."""
     config = CONFIGS[name]
     frames = first_frames(config) if first else config.chunk_frames
@@ -168,8 +170,9 @@ def test_nothing_crosses_between_host_and_device(name, first):
         loop = Loop(config).to(torch.bfloat16)
         clean = torch.zeros(2, frames, dtype=torch.bool) if first else None
     cache = start(config, **where)
+    filled = (0 if first else config.window_capacity - 1) if counted else None
     with torch.no_grad(), HostData() as host, Crossings("meta") as crossings:
-        x, after = loop(noise.float(), cache, conditions, clean)
+        x, after = loop(noise.float(), cache, conditions, clean, filled)
     assert crossings.found == [] and host.found == [] and crossings.count > 100
     assert x.device.type == "meta" and x.shape == noise.shape and x.dtype == torch.float32
     assert {k: (v.shape, v.dtype) for k, v in after.items()} == {k: (v.shape, v.dtype) for k, v in cache.items()}
