@@ -230,8 +230,9 @@ def test_a_state_says_which_weights_made_it(tmp_path):
     name = "somebody/some-model@0123abc (streaming)"
     made = WorldState(**{**vars(state()), "checkpoint_name": name})
     made.save(tmp_path / "a.safetensors")
-    for after in (made.fork(2), made.select([1]), made.replace_slots([0], made.select([2])),
-                  WorldState.cat([made, made]), made.to("cpu"), WorldState.load(tmp_path / "a.safetensors")):  # fmt: skip
+    ways = [made.fork(2), made.select([1]), made.replace_slots([0], made.select([2])), made.to("cpu")]
+    ways += [WorldState.cat([made, made]), WorldState.load(tmp_path / "a.safetensors")]
+    for after in ways:
         assert (after.checkpoint, after.checkpoint_name) == (made.checkpoint, name)
     with pytest.raises(ValueError, match=r"somebody/some-model@0123abc"):
         WorldState.load(tmp_path / "a.safetensors", "f" * 16)
