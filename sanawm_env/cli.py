@@ -35,7 +35,7 @@ class BenchCommand:
 
 @dataclass
 class Train:
-    """Train a world: `sanawm train vae|world|distill [--config FILE]`; `--help` after the word lists its options."""
+    """Train a world: `sanawm train vae|world|distill|average [--config FILE]`; `--help` after it lists the options."""
 
     def run(self) -> None:
         """Never reached: the rest of the line goes to the trainer's own parser, see `main`."""

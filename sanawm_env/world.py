@@ -119,7 +119,7 @@ class WorldModel:
         """Load a checkpoint; for the published releases see docs/release.md.
 
         Args:
-            checkpoint: Built-in name (`tiny`), path of a checkpoint folder or of a SANA-WM release, or a
+            checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
                 repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
             device: Where to compute.
             dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does

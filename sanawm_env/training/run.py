@@ -1,4 +1,4 @@
-"""`sanawm train vae|world|distill`: dataclass configs, JSON files and command-line overrides."""
+"""`sanawm train vae|world|distill|average`: dataclass configs, JSON files and command-line overrides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from .average import AverageConfig, average_checkpoints
 from .few_step import DistillConfig, train_distill
 from .vae import VAETrainConfig, train_vae
 from .world import WorldTrainConfig, train_world
@@ -48,15 +49,18 @@ def recipe(name: str) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run `sanawm train`; the first word is `vae`, `world` or `distill`; `--config` takes a JSON file or a recipe."""
+    """Run `sanawm train`; the first word is the kind of `usage`; `--config` takes a JSON file or a recipe."""
     argv = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, tuple[type, Any]] = {
         "vae": (VAETrainConfig, train_vae),
         "world": (WorldTrainConfig, train_world),
         "distill": (DistillConfig, train_distill),
+        "average": (AverageConfig, average_checkpoints),
     }
     if not argv or argv[0] not in kinds:
-        raise SystemExit("usage: sanawm train {vae,world,distill} [--config FILE|RECIPE] [options]; --help lists them")
+        raise SystemExit(
+            "usage: sanawm train {vae,world,distill,average} [--config FILE|RECIPE] [options]; --help lists them"
+        )
     kind, run = kinds[argv.pop(0)]
     default = kind()
     if "--config" in argv:
