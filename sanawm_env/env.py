@@ -146,7 +146,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     | Argument            | Default      | Meaning                                                           |
     |---------------------|--------------|-------------------------------------------------------------------|
-    | `checkpoint`        | `"tiny"`     | built-in name, folder, release (docs/release.md), or a loaded `WorldModel` |
+    | `checkpoint`        | `"small"`    | built-in name, folder, release (docs/release.md), or a loaded `WorldModel` |
     | `image`             | `None`       | path, PIL image or `(H, W, 3)` uint8 array; None is a procedural scene |
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |

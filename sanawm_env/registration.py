@@ -9,8 +9,8 @@ import gymnasium as gym
 
 __all__ = ["DEFAULT_CHECKPOINT", "EPISODE_SECONDS", "register_envs"]
 
-DEFAULT_CHECKPOINT = "tiny"
-"""Of the checkpoints in the package: `tiny` is the steadier and faster one, `small` the sharper one."""
+DEFAULT_CHECKPOINT = "small"
+"""Of the checkpoints in the package: `small` is the sharper one, `tiny` the faster one."""
 TASK_NAMES = ("PointNav", "ImageNav", "FollowPath", "Explore", "LoopClosure")
 """Keys of `sanawm_env.tasks.TASKS`, which is not imported here: listing environments should not load torch."""
 EPISODE_SECONDS = 60.0

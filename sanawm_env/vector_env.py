@@ -93,7 +93,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     | Argument            | Default     | Meaning                                                             |
     |---------------------|-------------|---------------------------------------------------------------------|
     | `num_envs`          | 1           | slots N                                                             |
-    | `checkpoint`        | `"tiny"`    | as in `SanaWMEnv`                                                   |
+    | `checkpoint`        | `"small"`   | as in `SanaWMEnv`                                                   |
     | `autoreset_mode`    | `NEXT_STEP` | an `AutoresetMode` or its value; also in `metadata["autoreset_mode"]` |
     | `exact`             | `None`      | see above                                                           |
     | `render_mode`       | `None`      | `"rgb_array"`: `render` gives the last frame of every slot          |

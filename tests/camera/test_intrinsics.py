@@ -23,7 +23,7 @@ def test_resize_and_crop_follow_a_projected_point(
     point = np.array([x, y, 1.0])
     pixel = (before.matrix() @ point)[:2]
     moved = pixel * [resized_width / source_width, resized_height / source_height] - [left, top]
-    np.testing.assert_allclose((after.matrix() @ point)[:2], moved)
+    np.testing.assert_allclose((after.matrix() @ point)[:2], moved, atol=1e-9)
     assert resized_width >= width and resized_height >= height
     assert left >= 0 and left + width <= resized_width
     assert top >= 0 and top + height <= resized_height
