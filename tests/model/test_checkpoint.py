@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from sanawm_env.config import small_config
 from sanawm_env.model import checkpoint as module
 from sanawm_env.model.checkpoint import builtin_checkpoints, load_checkpoint, resolve, save_checkpoint
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world import WorldModel
 
 
@@ -110,11 +111,11 @@ def test_resolve(saved, tmp_path):
 
 
 def test_resolve_builtin(saved, monkeypatch, tmp_path):
-    shutil.copytree(saved, tmp_path / "tiny")
+    shutil.copytree(saved, tmp_path / DEFAULT_CHECKPOINT)
     monkeypatch.setattr(module, "BUILTIN", tmp_path)
     monkeypatch.chdir(tmp_path.parent)
-    assert builtin_checkpoints() == ["tiny"]
-    assert resolve("tiny") == tmp_path / "tiny"
+    assert builtin_checkpoints() == [DEFAULT_CHECKPOINT]
+    assert resolve(DEFAULT_CHECKPOINT) == tmp_path / DEFAULT_CHECKPOINT
     assert WorldModel.load().config.name == "test world"
 
 
