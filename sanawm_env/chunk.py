@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Denoised", "Phase", "decode", "denoise", "function", "prepare", "record", "run_phase"]
 
 _CACHE = "cache."
-_CONDITIONS = ("raymap", "plucker", "text", "text_mask")
+_CONDITIONS = ("raymap", "plucker", "anchor", "text", "text_mask")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Denoised(NamedTuple):
     """`(B, C, T, h, w)` float32, frame 0 among them in an opening."""
     opening: bool
     """See `Phase`."""
+    views: Tensor | None
+    """`(B, 4, T*stride, H/2, W/2)` the anchor from the chunk's poses, for the decoder; None without one."""
 
 
 def denoise(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> Denoised:
@@ -68,12 +70,12 @@ def denoise(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[
         c2w: `(B, F, 4, 4)` float64 poses of the F new pixel frames, on the world's device.
         sigmas: Noise levels.
     """
-    phase, values = prepare(world, state, c2w, sigmas)
+    phase, values, views = prepare(world, state, c2w, sigmas)
     program = None if world.programs is None else world.programs.find(phase, world.transformer)
     found = function(world, phase)(values) if program is None else program(values)
     cache = ModelCache.from_flat({n.removeprefix(_CACHE): v for n, v in found.items() if n.startswith(_CACHE)})
     after = replace(state, cache=cache, c2w=c2w[:, -1], frame_index=state.frame_index + c2w.shape[1])
-    return Denoised(after.contiguous(), found["latents"], phase.opening)
+    return Denoised(after.contiguous(), found["latents"], phase.opening, views)
 
 
 def function(world: WorldModel, phase: Phase) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
@@ -89,14 +91,14 @@ def record(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[f
     """
     if world.programs is None:
         raise ValueError("the world keeps no programs; call world.warmup(capture=True), which makes room for them.")
-    phase, values = prepare(world, state, c2w, sigmas)
+    phase, values, _ = prepare(world, state, c2w, sigmas)
     world.programs.record(phase, function(world, phase), values, world.transformer)
     return phase
 
 
 def decode(world: WorldModel, done: Denoised) -> tuple[WorldState, Tensor]:
     """The second half: the state after the step, and frames `(B, F, H, W, 3)` uint8 on the device."""
-    pixels, tails = world.vae.decode(done.latents.to(world.dtype), done.state.vae_tails)
+    pixels, tails = world.decode(done.latents, done.state.vae_tails, done.views)
     if done.opening:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
     frames = pixels.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1)
@@ -108,20 +110,25 @@ def decode(world: WorldModel, done: Denoised) -> tuple[WorldState, Tensor]:
 
 def prepare(
     world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[float]
-) -> tuple[Phase, dict[str, Tensor]]:
-    """What `run_phase` takes. Asks the device for a few numbers: frame counters and the window's filling."""
+) -> tuple[Phase, dict[str, Tensor], Tensor | None]:
+    """What `run_phase` takes, and what the anchor looks like (`Denoised.views`).
+
+    Asks the device for a few numbers: frame counters and the window's filling.
+    """
     stride = world.vae.temporal_stride
     opening = int(state.cache.frames[0]) == 0
     chunk = camera_chunk(c2w, stride, "future" if opening else "absent")
     noise = world.noise(state, c2w.shape[1] // stride, opening)
-    values = {_CACHE + name: value for name, value in state.cache.flat().items()} | world.conditions(state, chunk)
+    values = {_CACHE + name: value for name, value in state.cache.flat().items()}
+    views = world.views(state, chunk)
+    values |= world.conditions(state, chunk, views)
     if opening:
         noise = torch.cat((state.first_latent, noise), dim=2)
         values["clean"] = torch.zeros(noise.shape[0], noise.shape[2], dtype=torch.bool, device=world.device)
         values["clean"][:, 0] = True
     length = values["text"].shape[1] if "text" in values else 0
     phase = Phase(state.slots, noise.shape[2], opening, common_fill(state.cache), tuple(sigmas), length)
-    return phase, values | {"noise": noise}
+    return phase, values | {"noise": noise}, views
 
 
 def run_phase(

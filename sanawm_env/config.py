@@ -116,13 +116,14 @@ def check_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
     return levels
 
 
-def small_config(**changes: Any) -> WorldConfig:
+def small_config(*, anchored: bool = False, **changes: Any) -> WorldConfig:
     """A world small enough for unit tests: 64x112 px, four blocks of width 64.
 
     Args:
+        anchored: Keep the given image as an anchor (`sanawm_env.anchor`), where `model` and `vae` are not given.
         **changes: Fields of `WorldConfig` to set.
     """
-    vae = changes.setdefault("vae", {"kind": "tiny", "channels": 8, "width": 16})
+    vae = changes.setdefault("vae", {"kind": "tiny", "channels": 8, "width": 16, "anchor": anchored})
     probe: Any = build_vae(vae)
     defaults: dict[str, Any] = {"height": 64, "width": 112}
     if "model" not in changes:
@@ -141,5 +142,6 @@ def small_config(**changes: Any) -> WorldConfig:
             softmax_scale="head",
             camera_softmax_scale="head",
             chunk_causal_softmax="window",
+            anchor=anchored,
         )
     return WorldConfig(**(defaults | changes))

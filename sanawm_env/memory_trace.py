@@ -96,6 +96,8 @@ def trace_transformer(
             "raymap": torch.zeros(1, frames, 20),
             "plucker": torch.zeros(1, model.plucker_channels, frames, rows, columns),
         }
+        if model.anchor:
+            conditions["anchor"] = torch.zeros(1, model.in_channels + 1, *x.shape[2:], dtype=dtype)
         if model.caption_channels:
             conditions["text"] = torch.zeros(1, model.text_length, model.caption_channels, dtype=dtype)
         times = torch.zeros(1, frames)

@@ -24,7 +24,7 @@ from .noise import check_seeds
 __all__ = ["FORMAT", "TASK", "VERSION", "WorldState"]
 
 FORMAT = "sanawm_env.world_state"
-VERSION = "1"
+VERSION = "2"
 _CACHE, _VAE = "cache.", "vae."
 TASK = "task."
 """Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
@@ -54,6 +54,10 @@ class WorldState:
     """`(B, L, Ct)` text embeddings, or `(B, 0, 0)` when the model has no text conditioning."""
     text_mask: Tensor
     """`(B, L)` bool, True where a token counts."""
+    first_frame: Tensor
+    """`(B, H, W, 3)` uint8 frame 0, or `(B, 0, 0, 3)` when the world is not anchored (`sanawm_env.anchor`)."""
+    first_disparity: Tensor
+    """`(B, H/2, W/2)` float32 inverse z-depth of frame 0, 1/m, or `(B, 0, 0)`."""
     last_frame: Tensor
     """`(B, H, W, 3)` uint8, so that a restored world can be looked at before it is stepped."""
     checkpoint: str

@@ -13,8 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .anchor import anchor_views, check_anchor_vae, code_views, to_pixels
 from .chunk import decode, denoise
 from .conditions import (
+    CameraChunk,
     camera_conditions,
     check_images,
     check_intrinsics,
@@ -103,6 +105,8 @@ class WorldModel:
         ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
         if ours != theirs:
             raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
+        if model.anchor:
+            check_anchor_vae(vae)
         self._pattern = self._empty(1, "meta")
 
     @classmethod
@@ -208,6 +212,8 @@ class WorldModel:
                 "text_mask": text_mask[part],
                 "last_frame": torch.from_numpy(images)[part],
             }
+            if self.config.model.anchor:
+                values["first_frame"] = values["last_frame"].clone()
             begun.append(self._begin(replace(state, **{k: v.to(self.device) for k, v in values.items()})))
         state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
         return state, images[:, None].copy()
@@ -296,13 +302,19 @@ class WorldModel:
 
     def _begin(self, state: WorldState) -> WorldState:
         """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
-        pixels = state.last_frame.to(self.dtype).div(127.5).sub(1).permute(0, 3, 1, 2)[:, :, None]
-        latent = self.vae.encode(pixels).to(self.dtype)
+        pixels = to_pixels(state.last_frame, self.dtype)
+        latent = self.vae.encode(pixels[:, :, None]).to(self.dtype)
         state = replace(state, first_latent=latent)
+        if self.config.model.anchor:
+            disparity = self.transformer.anchor.depth.disparity(pixels, state.intrinsics)
+            state = replace(state, first_disparity=disparity)
         if self.config.model.first_chunk == "alone":
             chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
-            cache = commit_chunk(self.transformer, latent, state.cache, **self.conditions(state, chunk), filled=0)
-            _, tails = self.vae.decode(latent, state.vae_tails)
+            views = self.views(state, chunk)
+            cache = commit_chunk(
+                self.transformer, latent, state.cache, **self.conditions(state, chunk, views), filled=0
+            )
+            _, tails = self.decode(latent, state.vae_tails, views)
             state = replace(state, cache=cache, vae_tails=tails)
         return state.contiguous()
 
@@ -310,10 +322,23 @@ class WorldModel:
         """Step slots that are all at their first chunk, or all past it; frames `(B, F, H, W, 3)` uint8."""
         return decode(self, denoise(self, state, c2w, sigmas))
 
-    def conditions(self, state: WorldState, chunk: tuple[Tensor, Tensor]) -> dict[str, Any]:
-        """Keyword arguments of the transformer: camera and text."""
+    def views(self, state: WorldState, chunk: CameraChunk) -> Tensor | None:
+        """The anchor from the chunk's poses (`anchor.anchor_views`); None where the world has none."""
+        if not self.config.model.anchor:
+            return None
+        return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+
+    def decode(self, latents: Tensor, tails: dict[str, Tensor], views: Tensor | None) -> tuple[Tensor, Any]:
+        """Frames `(B, 3, F, H, W)` in about [-1, 1] and the decoder's memory after them."""
+        hint = {} if views is None or not self.vae.config.anchor else {"views": views.to(self.dtype)}
+        return self.vae.decode(latents.to(self.dtype), tails, **hint)
+
+    def conditions(self, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Any]:
+        """Keyword arguments of the transformer: camera, anchor and text."""
         size = (self.config.height, self.config.width)
         conditions: dict[str, Any] = camera_conditions(chunk, state.intrinsics, size, self.token_grid)
+        if views is not None:
+            conditions["anchor"] = code_views(self.vae, views).to(self.dtype)
         if self.config.model.caption_channels:
             conditions |= {"text": state.text, "text_mask": state.text_mask}
         return conditions
@@ -342,6 +367,7 @@ class WorldModel:
 
         rows, columns = self.latent_size
         tokens = self.token_grid[0] * self.token_grid[1]
+        anchored = (config.height, config.width) if config.model.anchor else (0, 0)
         return WorldState(
             cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
             vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
@@ -353,6 +379,8 @@ class WorldModel:
             first_latent=zeros(config.model.in_channels, 1, rows, columns),
             text=zeros(text_length, config.model.caption_channels),
             text_mask=zeros(text_length, dtype=torch.bool),
+            first_frame=zeros(*anchored, 3, dtype=torch.uint8),
+            first_disparity=zeros(*(side // 2 for side in anchored), dtype=torch.float32),
             last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
             checkpoint=self.checkpoint,
             checkpoint_name=self.config.name,

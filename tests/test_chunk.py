@@ -66,7 +66,7 @@ def test_the_phase_says_what_is_fixed(rule):
     text = torch.randn(2, 5, 6)
     state, _ = model.start(images, [[90.0, 90, 56, 32]] * 2, [1, 2], text)
     poses = torch.from_numpy(poses_for(state, (0, 1), 2))
-    phase, values = prepare(model, state, poses, (1.0, 0.5, 0.0))
+    phase, values, _ = prepare(model, state, poses, (1.0, 0.5, 0.0))
     opening = rule == "plus_one"
     assert (phase.slots, phase.frames, phase.opening, phase.filled) == (2, 2 + opening, opening, 1 - opening)
     assert phase.sigmas == (1.0, 0.5, 0.0) and phase.text_length == 5

@@ -75,6 +75,8 @@ class SanaWMConfig:
     exactly as `streaming` sees them (what our trainer uses, so that training equals streaming)."""
     attention_dtype: Literal["float32", "bfloat16"] = "float32"
     """Cast of q, k and v before softmax attention; upstream ships bfloat16."""
+    anchor: bool = False
+    """Show the network the given image, warped to where the camera is (`sanawm_env.anchor`); no release does."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.head_dim or self.head_dim % 8:

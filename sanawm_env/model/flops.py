@@ -66,6 +66,8 @@ def forward_flops(
     length = (config.text_length if text_length is None else text_length) if config.caption_channels else 0
     patch = config.in_channels * config.patch_size[0] * config.patch_size[1]
     embedders = 2 * n * c * (patch + config.plucker_channels) + 2 * n * c * patch
+    if config.anchor:  # the hint comes in like latents with one more channel, and goes past the blocks to each channel
+        embedders += 2 * n * c * (patch + patch // config.in_channels) + 2 * n * c * config.in_channels
     embedders += 2 * frames * c * (256 + c + 6 * c) + 2 * length * c * (config.caption_channels + c)
     total = Flops(linear=embedders)
 

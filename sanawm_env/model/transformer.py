@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..camera.rays import invert_ray_matrices, ray_matrices
+from .anchor import AnchorInput
 from .attention import Layout, RMSNorm
 from .blocks import Block, CaptionEmbed, FinalLayer, PatchEmbed, TimestepEmbed
 from .cache import ModelCache, still_visible, window_order
@@ -47,6 +48,8 @@ class SanaWMTransformer(nn.Module):
             self.raymap_embedder = PatchEmbed(3, c, (1, 1))
         if config.pos_embed_tokens:
             self.register_buffer("pos_embed", torch.zeros(1, config.pos_embed_tokens, c))
+        if config.anchor:
+            self.anchor = AnchorInput(config)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
         self.final_layer = FinalLayer(config)
 
@@ -59,6 +62,7 @@ class SanaWMTransformer(nn.Module):
         text_mask: Tensor | None = None,
         raymap: Tensor | None = None,
         plucker: Tensor | None = None,
+        anchor: Tensor | None = None,
         cache: ModelCache | None = None,
         commit: bool = False,
         chunks: Sequence[int] | None = None,
@@ -75,6 +79,8 @@ class SanaWMTransformer(nn.Module):
             raymap: `(B, T, 20)` poses relative to frame 0 and intrinsics on the token grid; None runs without
                 the camera branch.
             plucker: `(B, 6*stride, T, h, w)` on the token grid, or None.
+            anchor: `(B, C + 1, T, H, W)`, the given image warped to these frames (`sanawm_env.anchor`); exactly for
+                models with `config.anchor`.
             cache: Past of the rollout (streaming mode).
             commit: Also return the cache after this chunk.
             chunks: Chunk index of every frame (chunk-causal mode); None makes the call one chunk.
@@ -92,7 +98,7 @@ class SanaWMTransformer(nn.Module):
             ValueError: Shapes or arguments that do not fit together.
         """
         config = self.config
-        height, width = self._check(x, timesteps, text, text_mask, raymap, plucker)
+        height, width = self._check(x, timesteps, text, text_mask, raymap, plucker, anchor)
         batch, _, time = x.shape[:3]
         if cache is not None and chunks is not None:
             raise ValueError("Pass either cache (streaming) or chunks (chunk-causal), not both.")
@@ -112,6 +118,8 @@ class SanaWMTransformer(nn.Module):
 
         layout, labels = self._layout(batch, time, height, width, raymap, frames, chunks, cache, commit, filled)
         tokens = self.x_embedder(x)
+        if anchor is not None:
+            tokens = tokens + self.anchor.embedder(anchor.to(tokens.dtype))
         t_emb = self.t_embedder(timesteps.long() if config.truncate_timesteps else timesteps)
         modulation = self.t_block(t_emb)
         plucker_tokens = None if plucker is None else self.plucker_embedder(plucker.to(tokens.dtype))
@@ -120,8 +128,12 @@ class SanaWMTransformer(nn.Module):
         for index, block in enumerate(self.blocks):
             past = None if cache is None else cache.blocks[index]
             tokens, update = block(tokens, modulation, plucker_tokens, text_tokens, layout, past)
-            updates.append(update)
+            if commit:  # else a block's update would live on until the last block has run
+                updates.append(update)
+            del update
         velocity = self.final_layer(tokens, t_emb, height, width)
+        if anchor is not None:
+            velocity = velocity - self.anchor.data(tokens, anchor, height, width)
         if not commit or cache is None:
             return velocity, None
         cast = tuple(
@@ -143,6 +155,7 @@ class SanaWMTransformer(nn.Module):
         text_mask: Tensor | None,
         raymap: Tensor | None,
         plucker: Tensor | None,
+        anchor: Tensor | None,
     ) -> tuple[int, int]:
         """Refuse inputs whose shapes do not fit together; returns rows and columns of the token grid."""
         config = self.config
@@ -158,6 +171,10 @@ class SanaWMTransformer(nn.Module):
             "raymap (B, T, 20)": (raymap, (batch, time, 20)),
             "plucker (B, 6*stride, T, h, w)": (plucker, (batch, config.plucker_channels, time, height, width)),
         }
+        if config.anchor:
+            expected["anchor (B, C + 1, T, H, W)"] = (anchor, (batch, config.in_channels + 1, *x.shape[2:]))
+        if (anchor is None) == config.anchor:
+            raise ValueError("anchor belongs to models with config.anchor, which need it, and to no other.")
         if text is not None and config.caption_channels:
             length = text.shape[1] if text.ndim == 3 else 0
             expected["text (B, L, channels)"] = (text, (batch, length, config.caption_channels))

@@ -61,6 +61,8 @@ class TinyVAEConfig:
     (fine channels drown in noise first), 1 makes all channels equally loud."""
     width: int = 64
     """Channels of the decoder's refinement network at latent resolution; 0 leaves the decoder linear."""
+    anchor: bool = False
+    """The refinement network also sees the given image warped to each frame (`sanawm_env.anchor`), and may copy it."""
 
 
 class TinyVAE(nn.Module):
@@ -156,12 +158,14 @@ class TinyVAE(nn.Module):
             "started": torch.zeros(batch, dtype=torch.bool, device=device),
         }
 
-    def decode(self, latents: Tensor, tails: Tails) -> tuple[Tensor, Tails]:
+    def decode(self, latents: Tensor, tails: Tails, views: Tensor | None = None) -> tuple[Tensor, Tails]:
         """Decode the next latents of a stream.
 
         Args:
             latents: `(B, channels, T, h, w)`.
             tails: From `init_tails` or the call before; all slots at the start of a stream, or none.
+            views: `(B, 4, stride*T, H/pool, W/pool)` of `anchor.anchor_views`; with `config.anchor` only. None
+                is an anchor that shows nothing.
 
         Returns:
             Frames `(B, 3, F, H, W)`, F = stride*T, or 1 + stride*(T-1) at the start of a stream; new tails.
@@ -177,18 +181,24 @@ class TinyVAE(nn.Module):
             raise ValueError("All slots of one decode call must be at the start of their stream, or none.")
         previous = latents[:, :, :1] if first else tails["latent"].unsqueeze(2).to(latents.dtype)
         before = torch.cat((previous, latents[:, :, :-1]), dim=2)
-        frames = self.decode_blocks(latents, before)
+        frames = self.decode_blocks(latents, before, views)
         if first:
             frames = frames[:, :, self.temporal_stride - 1 :]
         return frames, {"latent": latents[:, :, -1].clone(), "started": torch.ones_like(started)}
 
-    def decode_blocks(self, latents: Tensor, before: Tensor) -> Tensor:
-        """Decode latents `(B, C, n, h, w)` given their predecessors, to `(B, 3, stride*n, H, W)`."""
+    def decode_blocks(self, latents: Tensor, before: Tensor, views: Tensor | None = None) -> Tensor:
+        """Decode latents `(B, C, n, h, w)` given their predecessors (and see `decode`), to `(B, 3, stride*n, H, W)`."""
         batch, _, count = latents.shape[:3]
         linear = self.unpatch(latents.permute(0, 2, 3, 4, 1) @ self.synthesis.T + self.mean)
         if self.refine is not None:
             both = torch.cat((latents, before), dim=1).transpose(1, 2).flatten(0, 1)
-            image = self.refine(both, linear)
+            seen = None
+            if self.config.anchor:
+                shape = (batch, 4, count * self.temporal_stride, *linear.shape[2:])
+                seen = latents.new_zeros(shape) if views is None else views.to(latents.dtype)
+                # (B, 4, n*stride, H, W) to (B*n, 4*stride, H, W): every latent's frames, colour by colour.
+                seen = seen.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+            image = self.refine(both, linear, seen)
         else:
             image = (
                 F.interpolate(linear, scale_factor=self.config.pool, mode="bilinear")
@@ -211,22 +221,33 @@ class Refine(nn.Module):
             nn.Conv2d(2 * config.channels, 2 * width, 3, padding=1), nn.SiLU(),
             nn.Conv2d(2 * width, width * up**2, 3, padding=1), nn.PixelShuffle(up),
         )  # fmt: skip
-        self.mix = nn.Conv2d(width + images * fold**2, width, 1)
+        self.frames = config.frames
+        self.mix = nn.Conv2d(width + (images + (4 * config.frames if config.anchor else 0)) * fold**2, width, 1)
         self.body = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
             for _ in range(2)
         )
         out = images * (fold * config.pool) ** 2
         self.tail = nn.Conv2d(width, out, 3, padding=1)
+        if config.anchor:
+            self.copy = nn.Conv2d(width, config.frames * fold**2, 3, padding=1)
         with torch.no_grad():  # start as the linear decoder
-            for p in self.tail.parameters():
+            for p in (*self.tail.parameters(), *(self.copy.parameters() if config.anchor else ())):
                 p.zero_()
 
-    def forward(self, latents: Tensor, linear: Tensor) -> Tensor:
-        """Latent pairs `(N, 2C, h, w)` and linear frames `(N, 3*stride, H/pool, W/pool)` to `(N, 3*stride, H, W)`."""
-        x = self.mix(torch.cat((self.head(latents), F.pixel_unshuffle(linear, self.fold)), dim=1))
+    def forward(self, latents: Tensor, linear: Tensor, views: Tensor | None = None) -> Tensor:
+        """Latent pairs `(N, 2C, h, w)` and linear frames `(N, 3*stride, H/pool, W/pool)` to `(N, 3*stride, H, W)`.
+
+        With an anchor, `views` `(N, 4*stride, H/pool, W/pool)`: red, green, blue and seen, each of all frames.
+        """
+        known = linear if views is None else torch.cat((linear, views), dim=1)
+        x = self.mix(torch.cat((self.head(latents), F.pixel_unshuffle(known, self.fold)), dim=1))
         for block in self.body:
             x = x + block(F.silu(x))
+        if views is not None:  # how much of each pixel is the warped one
+            colour, seen = views[:, : linear.shape[1]], views[:, linear.shape[1] :]
+            share = seen * F.pixel_shuffle(self.copy(F.silu(x)), self.fold)
+            linear = linear + share.repeat(1, 3, 1, 1) * (colour - linear)
         base = F.interpolate(linear, scale_factor=self.pool, mode="bilinear") if self.pool > 1 else linear
         return base + F.pixel_shuffle(self.tail(F.silu(x)), self.fold * self.pool)
 

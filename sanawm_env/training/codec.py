@@ -1,4 +1,4 @@
-"""The video autoencoder that a world trainer codes its clips with."""
+"""What a world trainer takes as given: the video autoencoder, and an anchored world's depth network."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def load_vae(folder: Path, device: str) -> TinyVAE:
     vae = TinyVAE(TinyVAEConfig(**json.loads((folder / "vae.json").read_text())))
     vae.load_state_dict(load_file(folder / "vae.safetensors"))
     return vae.to(device).eval()
+
+
+def load_depth(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of the depth network that `sanawm train depth` left in `folder`.
+
+    Raises:
+        FileNotFoundError: No network there yet.
+    """
+    path = folder / "depth.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"No depth network in {folder}: run `sanawm train depth --out {folder}` first.")
+    return load_file(path)
 
 
 def vae_of(config: WorldConfig, weights: dict[str, torch.Tensor], device: str) -> TinyVAE:

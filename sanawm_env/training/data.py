@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..anchor import anchor_views, code_views, to_pixels
 from ..conditions import camera_conditions
+from ..model.depth import DepthNet
 from ..model.vae import TinyVAE
 from ..scenes import make_clips
 
@@ -55,6 +57,13 @@ class Batch:
     """(B, 6*stride, T, rows, columns) on the token grid."""
     frames: Tensor
     """(B, T) absolute latent-frame index."""
+    anchor: Tensor | None = None
+    """(B, C + 1, T, h, w) frame 0 warped to every frame, see `sanawm_env.anchor`."""
+
+    def inputs(self) -> dict[str, Tensor]:
+        """Conditions of the transformer."""
+        given = {"raymap": self.raymap, "plucker": self.plucker, "frames": self.frames}
+        return given if self.anchor is None else given | {"anchor": self.anchor}
 
 
 class LatentPool:
@@ -68,7 +77,19 @@ class LatentPool:
         *,
         seed: int = 0,
         compile: bool = False,
+        depth: DepthNet | None = None,
     ) -> None:
+        """Make an empty pool.
+
+        Args:
+            config: What clips to render.
+            vae: What codes them.
+            patch: Latent rows and columns of a token.
+            seed: Of crops.
+            compile: Fuse the renderer.
+            depth: Of an anchored world; clips then come with their anchors.
+        """
+        self.depth = depth
         self.config, self.vae, self.patch, self.compile = config, vae, patch, compile
         self.device = vae.mean.device
         self.next_seed = config.first_seed
@@ -86,6 +107,9 @@ class LatentPool:
         self.stills = torch.empty_like(self.motion)
         self.c2w = torch.empty(config.pool, frames, 4, 4, device=self.device)
         self.intrinsics = torch.empty(config.pool, 4, device=self.device)
+        size = (config.height, config.width, 3) if depth is not None else (0, 0, 3)
+        self.images = torch.empty(config.pool, config.clip_latents, *size, dtype=torch.uint8, device=self.device)
+        """What the stills show, for anchors."""
 
     @torch.no_grad()
     def render(self) -> None:
@@ -99,11 +123,12 @@ class LatentPool:
         # Pooling first makes the four variants a quarter of the work.
         frames = self.vae.shrink(out.rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
         seen = (frames, out.c2w, out.intrinsics)
-        for clip in (seen, mirror(*seen, width=c.width)):
-            self._store(*clip)
-            self._store(clip[0].flip(2), clip[1].flip(1), clip[2])  # played backwards
+        images = out.rgb[:, ::stride]
+        for clip, still in ((seen, images), (mirror(*seen, width=c.width), images.flip(3))):
+            self._store(*clip, still[:, :-1])
+            self._store(clip[0].flip(2), clip[1].flip(1), clip[2], still.flip(1)[:, :-1])  # played backwards
 
-    def _store(self, frames: Tensor, c2w: Tensor, intrinsics: Tensor) -> None:
+    def _store(self, frames: Tensor, c2w: Tensor, intrinsics: Tensor, images: Tensor) -> None:
         """Code pooled clips `(B, 3, F, h, w)` into the next entries."""
         stride = self.vae.temporal_stride
         motion = self.vae.encode_pooled(frames[:, :, 1:]).half()
@@ -112,6 +137,8 @@ class LatentPool:
             slot = self.written % self.config.pool
             self.motion[slot], self.stills[slot] = motion[i], stills[i]
             self.c2w[slot], self.intrinsics[slot] = c2w[i], intrinsics[i]
+            if self.depth is not None:
+                self.images[slot] = images[i]
             self.written += 1
 
     @property
@@ -162,14 +189,37 @@ class LatentPool:
         c2w = torch.stack(
             [self.c2w[p, s * stride : s * stride + frames] for p, s in zip(pick.tolist(), start.tolist(), strict=True)]
         )
-        return assemble(z, c2w, self.intrinsics[pick.to(self.device)], self, g)
+        images = self.images[pick.to(self.device), start.to(self.device)] if self.depth is not None else None
+        return assemble(z, c2w, self.intrinsics[pick.to(self.device)], self, g, images)
+
+    @torch.no_grad()
+    def disparity(self, images: Tensor, intrinsics: Tensor) -> Tensor:
+        """Guessed inverse depth of `(B, H, W, 3)` uint8 images, see `DepthNet.disparity`."""
+        assert self.depth is not None
+        return self.depth.disparity(to_pixels(images), intrinsics)
+
+    @torch.no_grad()
+    def anchors(self, images: Tensor, disparity: Tensor, windows: Tensor, intrinsics: Tensor) -> Tensor:
+        """Hints `(B, C + 1, T, h, w)` of frames seen from `windows`; arguments as `anchor.anchor_views`."""
+        return code_views(self.vae, anchor_views(images, disparity, windows, intrinsics))
 
 
-def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, generator: torch.Generator) -> Batch:
+def assemble(
+    z: Tensor,
+    c2w: Tensor,
+    intrinsics: Tensor,
+    pool: LatentPool,
+    generator: torch.Generator,
+    images: Tensor | None = None,
+) -> Batch:
     """Camera inputs and positions of cropped clips, with the jitters of long rollouts."""
     c, stride = pool.config, pool.vae.temporal_stride
     batch, latents = z.shape[0], z.shape[2]
     relative = torch.linalg.solve(c2w[:, :1].double(), c2w.double())
+    anchor = None
+    if images is not None:  # relative to the image, wherever the jitter puts the world's origin
+        disparity = pool.disparity(images, intrinsics)
+        anchor = pool.anchors(images, disparity, held_windows(relative, stride), intrinsics)
     moved = torch.rand(batch, generator=generator) < c.origin_jitter
     if bool(moved.any()):
         origin = random_origins(batch, generator).to(relative.device)
@@ -181,7 +231,12 @@ def assemble(z: Tensor, c2w: Tensor, intrinsics: Tensor, pool: LatentPool, gener
     index[:, 1:] += shift
     grid = (z.shape[3] // pool.patch[0], z.shape[4] // pool.patch[1])
     raymap, plucker = camera_inputs(relative, intrinsics, c.height, c.width, stride, grid)
-    return Batch(z, raymap, plucker, index.to(z.device))
+    return Batch(z, raymap, plucker, index.to(z.device), anchor)
+
+
+def held_windows(c2w: Tensor, stride: int) -> Tensor:
+    """Poses `(B, T, stride, 4, 4)` of whole clips `(B, 1 + stride*(T-1), 4, 4)`, frame 0 held."""
+    return torch.cat((c2w[:, :1].expand(-1, stride, -1, -1), c2w[:, 1:]), dim=1).unflatten(1, (-1, stride))
 
 
 def camera_inputs(
@@ -197,7 +252,7 @@ def camera_inputs(
         stride: Pixel frames per latent.
         grid: Token rows and columns.
     """
-    windows = torch.cat((c2w[:, :1].expand(-1, stride, -1, -1), c2w[:, 1:]), dim=1).unflatten(1, (-1, stride))
+    windows = held_windows(c2w, stride)
     inputs = camera_conditions((windows[:, :, -1], windows), intrinsics, (height, width), grid)
     return inputs["raymap"], inputs["plucker"]
 

@@ -117,7 +117,7 @@ def train_distill(config: DistillConfig) -> Path:
     offset = SEED_SPACING * rank
     pool = LatentPool(
         config.data, vae, world.model.patch_size, seed=config.seed + progress["step"] + offset,
-        compile=config.compile_renderer,
+        compile=config.compile_renderer, depth=teacher.anchor.depth if world.model.anchor else None,
     )  # fmt: skip
     pool.next_seed = progress["next_seed"] + offset
     pool.fill(64)

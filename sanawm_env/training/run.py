@@ -1,4 +1,4 @@
-"""`sanawm train vae|world|distill|average`: dataclass configs, JSON files and command-line overrides."""
+"""`sanawm train vae|depth|world|decoder|distill|average`: dataclass configs, JSON files and command-line overrides."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import tyro
 
 from .average import AverageConfig, average_checkpoints
+from .decoder import DecoderTrainConfig, train_decoder
+from .depth import DepthTrainConfig, train_depth
 from .few_step import DistillConfig, train_distill
 from .vae import VAETrainConfig, train_vae
 from .world import WorldTrainConfig, train_world
@@ -53,13 +55,15 @@ def main(argv: list[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, tuple[type, Any]] = {
         "vae": (VAETrainConfig, train_vae),
+        "depth": (DepthTrainConfig, train_depth),
         "world": (WorldTrainConfig, train_world),
+        "decoder": (DecoderTrainConfig, train_decoder),
         "distill": (DistillConfig, train_distill),
         "average": (AverageConfig, average_checkpoints),
     }
     if not argv or argv[0] not in kinds:
         raise SystemExit(
-            "usage: sanawm train {vae,world,distill,average} [--config FILE|RECIPE] [options]; --help lists them"
+            f"usage: sanawm train {{{','.join(kinds)}}} [--config FILE|RECIPE] [options]; --help lists them"
         )
     kind, run = kinds[argv.pop(0)]
     default = kind()

@@ -74,6 +74,8 @@ def initialise(model: nn.Module, seed: int) -> None:
 
     with torch.no_grad():
         for name, p in model.named_parameters():
+            if name.startswith("anchor."):
+                continue  # starts as it is built, its depth network as it was trained
             if name.endswith("output_gate.bias"):
                 p.fill_(1.278464542761074)
             elif name.endswith("beta_proj.bias"):

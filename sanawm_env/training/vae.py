@@ -159,6 +159,11 @@ def _decoder_loss(config: VAETrainConfig, vae: TinyVAE, frames: Tensor) -> Tenso
         pair = pair + strength * torch.randn_like(pair)
     with torch.autocast(config.device.split(":")[0], torch.bfloat16):
         out = vae.decode_blocks(pair[:, :, 1:], pair[:, :, :1]).float()
+    return picture_loss(out, target)
+
+
+def picture_loss(out: Tensor, target: Tensor) -> Tensor:
+    """L1, squared error and error of the steps from pixel to pixel, of frames `(B, 3, F, H, W)` in [-1, 1]."""
     edges = sum((out.diff(dim=d) - target.diff(dim=d)).abs().mean() for d in (3, 4))
     return (out - target).abs().mean() + 2.0 * (out - target).square().mean() + 0.5 * edges
 

@@ -82,6 +82,9 @@ class Walks:
         self.at = [0] * slots
         self.path: list[list[Footstep]] = [[] for _ in range(slots)]
         self.shift = [0] * slots
+        self.images: list[Tensor] = [pool.images[0, 0]] * slots
+        self.disparity: list[Tensor] = [torch.empty(0)] * slots
+        """The anchor of every slot, when the pool has anchors."""
 
     def next(self) -> Segment:
         """The next segment of every slot."""
@@ -105,12 +108,18 @@ class Walks:
         grid = (latents.shape[3] // pool.patch[0], latents.shape[4] // pool.patch[1])
         depth = torch.tensor(self.at)
         self.at = [a + n for a in self.at]
+        still_camera = camera_conditions((identity[:, :, -1], identity), intrinsics, size, grid)
+        camera = camera_conditions((windows[:, :, -1], windows), intrinsics, size, grid)
+        if pool.depth is not None:
+            images, disparity = torch.stack(self.images), torch.stack(self.disparity)
+            still_camera["anchor"] = pool.anchors(images, disparity, identity, intrinsics)
+            camera["anchor"] = pool.anchors(images, disparity, windows, intrinsics)
         return Segment(
             torch.tensor(fresh),
             still,
             latents,
-            camera_conditions((identity[:, :, -1], identity), intrinsics, size, grid),
-            camera_conditions((windows[:, :, -1], windows), intrinsics, size, grid),
+            still_camera,
+            camera,
             torch.tensor(self.shift),
             depth,
         )
@@ -135,6 +144,10 @@ class Walks:
             at = self._whole(0, len(path) - 1)
             path[at:at] = [path[at]._replace(held=True)] * (n * self._whole(1, max(1, c.longest_pause // n)))
         self.path[slot] = path
+        if pool.depth is not None:
+            self.images[slot] = pool.images[path[0].entry, path[0].latent]
+            camera = pool.intrinsics[path[0].entry]
+            self.disparity[slot] = pool.disparity(self.images[slot][None], camera[None])[0]
         self.at[slot] = 0
         self.shift[slot] = self._whole(1, 400) if self._chance(c.time_shift) else 0
 

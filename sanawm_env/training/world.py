@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import torch
 
+from ..anchor import check_anchor_vae
 from ..config import WorldConfig
 from ..model.cache import ModelCache
 from ..model.checkpoint import audit, load_checkpoint, resolve
 from ..model.config import SanaWMConfig
 from ..model.transformer import SanaWMTransformer
 from ..model.vae import TinyVAE
-from .codec import load_vae, vae_of
+from .codec import load_depth, load_vae, vae_of
 from .data import Batch, DataConfig, LatentPool
 from .finer import finer_tokens
 from .flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
@@ -64,6 +65,8 @@ class WorldTrainConfig:
     """Folder of a trained VAE (`vae.json`, `vae.safetensors`)."""
     init: str = ""
     """Checkpoint (name or folder) whose weights and VAE a new run starts from, for instance `tiny`."""
+    depth: Path = Path("runs/depth")
+    """Folder of a trained depth network (`depth.safetensors`), for `model.anchor` where `init` has no anchor yet."""
     finer: bool = False
     """`init` has larger patches or another VAE than this run: rewrite its embedder and head (`training.finer`), and
     take the VAE from `vae`."""
@@ -157,8 +160,15 @@ def train_world(config: WorldTrainConfig) -> Path:
         if config.finer:
             old_vae = vae_of(start[0], start[2], config.device)
             weights = finer_tokens(weights, start[0].model, config.model, old_vae, vae)
+        if config.model.anchor and not start[0].model.anchor:
+            # A fresh anchor changes nothing until it is trained.
+            weights = weights | {k: v for k, v in model.state_dict().items() if k.startswith("anchor.")}
         audit(model, weights, f"checkpoint {config.init!r}")
         model.load_state_dict(weights)
+    if config.model.anchor:
+        check_anchor_vae(vae)
+        if start is None or not start[0].model.anchor:
+            model.anchor.depth.load_state_dict(load_depth(config.depth))
     model.to(config.device)
     optimizer, ema = MuonAdamW(model, config.lr_muon, config.lr_adam), EMA(model, config.ema)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -176,6 +186,7 @@ def train_world(config: WorldTrainConfig) -> Path:
         config.model.patch_size,
         seed=config.seed + progress["step"] + SEED_SPACING * rank,
         compile=config.compile_renderer,
+        depth=model.anchor.depth if config.model.anchor else None,
     )
     pool.next_seed = progress["next_seed"] + SEED_SPACING * rank
     pool.fill(16 * config.batch if config.method == "clips" else 128)
@@ -270,7 +281,7 @@ class _Run:
         levels[:, 1:] = per_chunk[:, torch.tensor(chunks[1:]) - 1]
         noise = torch.randn(batch.latents.shape, generator=self.generator).to(batch.latents.device)
         dream = bool(torch.rand((), generator=self.generator) < config.noise.own_context)
-        inputs = {"raymap": batch.raymap, "plucker": batch.plucker, "frames": batch.frames}
+        inputs = batch.inputs()
         x, how = batch.latents, config.preconditioned
         with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
             context = own_context(self.model, x, noise, chunks, preconditioned=how, **inputs) if dream else None

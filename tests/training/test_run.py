@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from sanawm_env.training.decoder import DecoderTrainConfig
+from sanawm_env.training.depth import DepthTrainConfig
 from sanawm_env.training.few_step import DistillConfig
 from sanawm_env.training.run import RECIPES, main, recipe, with_values
 from sanawm_env.training.vae import VAETrainConfig
@@ -99,7 +101,8 @@ def test_unknown_keys_and_commands(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda path: path.stem)
 def test_recipes_fit_their_configs(path):
-    kinds = {"vae": VAETrainConfig, "clips": WorldTrainConfig, "walks": WorldTrainConfig}
+    worlds = dict.fromkeys(("clips", "walks", "anchor"), WorldTrainConfig)
+    kinds = worlds | {"vae": VAETrainConfig, "depth": DepthTrainConfig, "decoder": DecoderTrainConfig}
     kind = kinds.get(path.stem.split("-")[2], DistillConfig)
     config = with_values(kind(), json.loads(path.read_text()))
     assert recipe(path.stem) == path and config.minutes > 0

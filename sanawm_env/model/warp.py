@@ -1,0 +1,92 @@
+"""The given image, seen from where the camera is now: frame 0 and its depth, warped along the path.
+
+A world that keeps nothing but a recurrent state forgets the one thing it was certain of, the image that it
+started from. The anchor is that image with the depth the network reads from it (`model.depth`). Each chunk it
+is drawn from the chunk's own poses, as a hint of what is where; the network decides what to make of it and
+invents what the image does not show.
+
+Only comparisons of floats and lookups are used, no sums in an order that threads could change, so that the
+hint has the same bits at every run; and shapes do not depend on data, so that a step stays recordable.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["warp_anchor"]
+
+_BEHIND = 1e-3
+"""Points this close to the camera plane, relative to their distance before, are not drawn."""
+
+
+def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw frame 0 from other poses, at half its resolution.
+
+    Depth goes forward and colour comes back: every pixel of frame 0 is thrown into the new view, where the
+    nearest one at each place wins; the winner's depth then tells where in frame 0 the colour is, which is read
+    between its pixels. So edges are exact and surfaces stay smooth.
+
+    Args:
+        image: `(B, H, W, 3)` uint8 frame 0; H and W even.
+        disparity: `(B, H/2, W/2)` inverse z-depth of frame 0, 1/m; 0 is the sky.
+        c2w: `(B, F, 4, 4)` poses of the views relative to frame 0, metres.
+        intrinsics: `(B, 4)` fx, fy, cx, cy of frame 0 and the views, pixels.
+
+    Returns:
+        Colours `(B, 3, F, H/2, W/2)` in [-1, 1], 0 where frame 0 shows nothing; and where it does,
+        `(B, 1, F, H/2, W/2)`, 0 or 1.
+    """
+    batch, height, width, _ = image.shape
+    views = c2w.shape[1]
+    rows, columns = height // 2, width // 2
+    rotation, centre = c2w[..., :3, :3].float(), c2w[..., :3, 3].float()  # (B, F, 3, 3), (B, F, 3)
+    camera = intrinsics.float()
+
+    # Forward: where does each pixel of frame 0 land, and how far away is it there?
+    rays = _rays(height, width, camera, 1)  # (B, 3, H*W)
+    inverse = disparity.float().repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1)[:, None]  # (B, 1, H*W)
+    moved = rays[:, None] - centre[..., None] * inverse[:, None]  # (B, F, 3, H*W), scaled by the disparity
+    x, y, z = _turn(rotation.transpose(-1, -2), moved)
+    near = inverse / z.clamp_min(_BEHIND)
+    fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
+    column = ((x / z.clamp_min(_BEHIND) * fx + cx) / 2).floor()
+    row = ((y / z.clamp_min(_BEHIND) * fy + cy) / 2).floor()
+    lands = (z > _BEHIND) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    # One more place takes all that lands outside.
+    place = torch.where(lands, row * columns + column, rows * columns).long()
+    depth = near.new_full((batch, views, rows * columns + 1), -1.0).scatter_reduce(-1, place, near, "amax")
+    depth = depth[..., :-1].unflatten(-1, (rows, columns))
+    # Magnified surfaces have cracks one pixel wide.
+    depth = torch.where(depth < 0, F.max_pool2d(depth, 3, 1, 1), depth)
+
+    # Backward: which place of frame 0 is seen there?
+    back = _rays(rows, columns, camera / 2, 1)[:, None] + 0.0  # (B, 1, 3, h*w)
+    x, y, z = _turn(rotation, back.expand(-1, views, -1, -1))
+    inverse = depth.flatten(2).clamp_min(0)
+    x, y, z = (a + b[..., None] * inverse for a, b in zip((x, y, z), centre.unbind(-1), strict=True))
+    column, row = x / z.clamp_min(_BEHIND) * fx + cx, y / z.clamp_min(_BEHIND) * fy + cy
+    seen = (depth.flatten(2) >= 0) & (z > _BEHIND)
+    seen &= (column > 0) & (column < width) & (row > 0) & (row < height)
+    # Averages over 2x2 pixels lie between pixels: sample (i, j) of `soft` is the point (i + 1, j + 1).
+    soft = F.avg_pool2d(image.permute(0, 3, 1, 2).float().div(127.5).sub(1), 2, 1)
+    grid = torch.stack(((column - 1) / (width - 2), (row - 1) / (height - 2)), -1) * 2 - 1
+    colour = F.grid_sample(soft, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    visible = seen[:, None].to(colour.dtype)
+    return (colour * visible).unflatten(-1, (rows, columns)), visible.unflatten(-1, (rows, columns))
+
+
+def _rays(height: int, width: int, camera: Tensor, axis: int) -> Tensor:
+    """`(B, 3, H*W)` rays of unit depth through the pixel centres."""
+    v, u = torch.meshgrid(
+        torch.arange(height, device=camera.device) + 0.5, torch.arange(width, device=camera.device) + 0.5, indexing="ij"
+    )
+    fx, fy, cx, cy = camera[:, :, None].unbind(1)
+    x, y = (u.flatten() - cx) / fx, (v.flatten() - cy) / fy
+    return torch.stack((x, y, torch.ones_like(x)), axis)
+
+
+def _turn(rotation: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
+    """Products of `(B, F, 3, 3)` and `(B, F, 3, N)`, row by row; elementwise, for the reason in `camera.rays`."""
+    return tuple((rotation[..., i, :, None] * vectors).sum(-2) for i in range(3))
