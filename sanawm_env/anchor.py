@@ -24,10 +24,10 @@ def check_anchor_vae(vae: Any) -> None:
     """Refuse a VAE that anchored worlds cannot use.
 
     Raises:
-        ValueError: Not a `TinyVAE` that pools 2x2 pixels, which is the resolution of the warp.
+        ValueError: Not a `TinyVAE`, whose linear code the hint is written in.
     """
-    if not isinstance(vae, TinyVAE) or vae.config.pool != 2:
-        raise ValueError("an anchored world (model.anchor) needs a 'tiny' VAE with pool 2; unset model.anchor.")
+    if not isinstance(vae, TinyVAE):
+        raise ValueError("an anchored world (model.anchor) needs a VAE of kind 'tiny'; unset model.anchor.")
 
 
 def to_pixels(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -45,7 +45,7 @@ def anchor_views(image: Tensor, disparity: Tensor, windows: Tensor, intrinsics: 
         intrinsics: `(B, 4)` pixels.
 
     Returns:
-        `(B, 4, T*stride, H/2, W/2)` float32: colours in [-1, 1], and 1 where frame 0 shows the place, else 0.
+        `(B, 4, T*stride, H, W)` float32: colours in [-1, 1], and 1 where frame 0 shows the place, else 0.
     """
     return torch.cat(warp_anchor(image, disparity, windows.flatten(1, 2), intrinsics), 1)
 
@@ -55,12 +55,13 @@ def code_views(vae: TinyVAE, views: Tensor) -> Tensor:
 
     Args:
         vae: Of the world.
-        views: `(B, 4, T*stride, H/2, W/2)` of `anchor_views`.
+        views: `(B, 4, T*stride, H, W)` of `anchor_views`.
 
     Returns:
         `(B, C + 1, T, h, w)` float32: the code of each latent's block, its unseen pixels painted in the mean of
         the seen ones and zero where there are none; and the share of it that is seen.
     """
+    views = vae.shrink(views)
     colour, seen = views[:, :3], views[:, 3:]
     block = (vae.config.frames, vae.config.block, vae.config.block)
     share = F.avg_pool3d(seen, block)

@@ -58,7 +58,7 @@ class Denoised(NamedTuple):
     opening: bool
     """See `Phase`."""
     views: Tensor | None
-    """`(B, 4, T*stride, H/2, W/2)` the anchor from the chunk's poses, for the decoder; None without one."""
+    """`(B, 4, T*stride, H, W)` the anchor from the chunk's poses, for the decoder; None without one."""
 
 
 def denoise(world: WorldModel, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> Denoised:

@@ -74,7 +74,8 @@ class CudaBeside:
         main = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(main)  # for the latents, and for tails that the first state brought
         # The allocator knows a tensor's own stream only, and would give its memory away too early.
-        for value in (chunk.latents, *chunk.state.flat().values()):
+        views = () if chunk.views is None else (chunk.views,)
+        for value in (chunk.latents, *views, *chunk.state.flat().values()):
             value.record_stream(self.stream)
         with torch.cuda.stream(self.stream):
             state, frames = decode(world, chunk)

@@ -1,5 +1,7 @@
 """Anchored worlds: the hint's code, an untouched start, and the rules that hold for every world."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -38,33 +40,32 @@ def random_vae():
 
 
 def test_a_whole_view_is_coded_as_the_vae_codes_it():
-    vae, colour = random_vae(), torch.rand(2, 3, 8, 16, 32) * 2 - 1
-    coded = code_views(vae, torch.cat((colour, torch.ones(2, 1, 8, 16, 32)), 1))
-    assert torch.allclose(coded[:, :-1], vae.encode_pooled(colour), atol=1e-5)
+    vae, colour = random_vae(), torch.rand(2, 3, 8, 32, 64) * 2 - 1
+    coded = code_views(vae, torch.cat((colour, torch.ones(2, 1, 8, 32, 64)), 1))
+    assert torch.allclose(coded[:, :-1], vae.encode_blocks(colour), atol=1e-5)
     assert torch.equal(coded[:, -1], torch.ones(2, 2, 2, 4))
 
 
 def test_what_is_not_seen_has_no_part_in_the_code():
     vae = random_vae()
-    seen = (torch.rand(1, 1, 4, 16, 32) < 0.5).float()
-    seen[..., 8:] = 0  # three of four columns of blocks show nothing
-    colour = (torch.rand(1, 3, 4, 16, 32) * 2 - 1) * seen
+    seen = (torch.rand(1, 1, 4, 32, 64) < 0.5).float()
+    seen[..., 16:] = 0  # three of four columns of blocks show nothing
+    colour = (torch.rand(1, 3, 4, 32, 64) * 2 - 1) * seen
     coded = code_views(vae, torch.cat((colour, seen), 1))
     assert not coded[..., 1:].any()
     assert coded[:, :-1, ..., 0].any()
-    assert torch.allclose(coded[:, -1, 0, :, 0], seen.unflatten(3, (2, 8))[..., :8].mean((1, 2, 4, 5)))
+    assert torch.allclose(coded[:, -1, 0, :, 0], seen.unflatten(3, (2, 16))[..., :16].mean((1, 2, 4, 5)))
     flat = code_views(vae, torch.cat((0.3 * seen.expand(-1, 3, -1, -1, -1), seen), 1))
-    plain = vae.encode_pooled(torch.full_like(colour, 0.3))
+    plain = vae.encode_blocks(torch.full_like(colour, 0.3))
     assert torch.allclose(flat[:, :-1, ..., 0], plain[..., 0], atol=1e-5), "a flat wall stays flat where it has holes"
 
 
-def test_only_a_vae_of_half_resolution_will_do(world):
+def test_only_a_vae_with_a_linear_code_will_do(world):
     check_anchor_vae(world.vae)
-    with pytest.raises(ValueError, match="pool 2"):
-        check_anchor_vae(TinyVAE(TinyVAEConfig(pool=1)))
-    transformer, _ = build_modules(CONFIG)
+    transformer, vae = build_modules(CONFIG)
+    other = SimpleNamespace(spatial_stride=vae.spatial_stride, temporal_stride=4, latent_channels=8)
     with pytest.raises(ValueError, match=r"model\.anchor"):
-        WorldModel(CONFIG, transformer, TinyVAE(TinyVAEConfig(channels=8, pool=1, block=16)), "x")
+        WorldModel(CONFIG, transformer, other, "x")
 
 
 def test_a_fresh_anchor_changes_nothing():

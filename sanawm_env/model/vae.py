@@ -164,7 +164,7 @@ class TinyVAE(nn.Module):
         Args:
             latents: `(B, channels, T, h, w)`.
             tails: From `init_tails` or the call before; all slots at the start of a stream, or none.
-            views: `(B, 4, stride*T, H/pool, W/pool)` of `anchor.anchor_views`; with `config.anchor` only. None
+            views: `(B, 4, stride*T, H, W)` of `anchor.anchor_views`; with `config.anchor` only. None
                 is an anchor that shows nothing.
 
         Returns:
@@ -194,10 +194,11 @@ class TinyVAE(nn.Module):
             both = torch.cat((latents, before), dim=1).transpose(1, 2).flatten(0, 1)
             seen = None
             if self.config.anchor:
-                shape = (batch, 4, count * self.temporal_stride, *linear.shape[2:])
-                seen = latents.new_zeros(shape) if views is None else views.to(latents.dtype)
+                if views is None:
+                    size = (side * self.config.pool for side in linear.shape[2:])
+                    views = latents.new_zeros(batch, 4, count * self.temporal_stride, *size)
                 # (B, 4, n*stride, H, W) to (B*n, 4*stride, H, W): every latent's frames, colour by colour.
-                seen = seen.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+                seen = views.to(latents.dtype).unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
             image = self.refine(both, linear, seen)
         else:
             image = (
@@ -230,7 +231,7 @@ class Refine(nn.Module):
         out = images * (fold * config.pool) ** 2
         self.tail = nn.Conv2d(width, out, 3, padding=1)
         if config.anchor:
-            self.copy = nn.Conv2d(width, config.frames * fold**2, 3, padding=1)
+            self.copy = nn.Conv2d(width, config.frames * (fold * config.pool) ** 2, 3, padding=1)
         with torch.no_grad():  # start as the linear decoder
             for p in (*self.tail.parameters(), *(self.copy.parameters() if config.anchor else ())):
                 p.zero_()
@@ -238,17 +239,17 @@ class Refine(nn.Module):
     def forward(self, latents: Tensor, linear: Tensor, views: Tensor | None = None) -> Tensor:
         """Latent pairs `(N, 2C, h, w)` and linear frames `(N, 3*stride, H/pool, W/pool)` to `(N, 3*stride, H, W)`.
 
-        With an anchor, `views` `(N, 4*stride, H/pool, W/pool)`: red, green, blue and seen, each of all frames.
+        With an anchor, `views` `(N, 4*stride, H, W)`: red, green, blue and seen, each of all frames.
         """
-        known = linear if views is None else torch.cat((linear, views), dim=1)
+        known = linear if views is None else torch.cat((linear, F.avg_pool2d(views, self.pool)), dim=1)
         x = self.mix(torch.cat((self.head(latents), F.pixel_unshuffle(known, self.fold)), dim=1))
         for block in self.body:
             x = x + block(F.silu(x))
+        base = F.interpolate(linear, scale_factor=self.pool, mode="bilinear") if self.pool > 1 else linear
         if views is not None:  # how much of each pixel is the warped one
             colour, seen = views[:, : linear.shape[1]], views[:, linear.shape[1] :]
-            share = seen * F.pixel_shuffle(self.copy(F.silu(x)), self.fold)
-            linear = linear + share.repeat(1, 3, 1, 1) * (colour - linear)
-        base = F.interpolate(linear, scale_factor=self.pool, mode="bilinear") if self.pool > 1 else linear
+            share = seen * F.pixel_shuffle(self.copy(F.silu(x)), self.fold * self.pool)
+            base = base + share.repeat(1, 3, 1, 1) * (colour - base)
         return base + F.pixel_shuffle(self.tail(F.silu(x)), self.fold * self.pool)
 
 

@@ -192,7 +192,7 @@ class _Pool:
             latents = done.latents.half()
             before = torch.cat((state.vae_tails["latent"].unsqueeze(2).half(), latents[:, :, :-1]), 2)
             target = rgb[:, first : first + chunk].permute(0, 4, 1, 2, 3)
-            views = done.views if done.views is not None else target.new_zeros(config.clips, 4, chunk, 1, 1)
+            views = done.views if done.views is not None else torch.zeros(config.clips, 4, chunk, 1, 1)
             for i in range(config.clips):
                 for j in range(latents.shape[2]):
                     part, at = slice(j * stride, (j + 1) * stride), slice(j, j + 1)

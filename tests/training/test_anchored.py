@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -112,4 +111,4 @@ def test_hints_are_finite_whatever_the_walk(pool):
     for _ in range(6):
         hints = walks.next().camera["anchor"]
         assert torch.isfinite(hints).all()
-        assert np.isin(hints[:, -1].min(), np.linspace(0, 1, 257)).all()
+        assert 0 <= hints[:, -1].min() <= hints[:, -1].max() <= 1
