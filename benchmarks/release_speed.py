@@ -36,14 +36,12 @@ from __future__ import annotations
 import gc
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,13 +50,21 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.core_speed import hardware
+from benchmarks.release_chunks import now, timed_chunks
+from benchmarks.release_modules import (
+    chunk_conditions,
+    chunk_flops_of,
+    configs,
+    machine,
+    peak_rate,
+    randomly,
+    transformer,
+    video_vae,
+)
 
 Way = Literal["fused", "captured", "fused+captured", "compiled"]
 MINUTE = 121
 """Latent frames of the published clips."""
-PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "RTX 5090": 209.5e12}
-"""Dense bfloat16 operations per second by data sheet, of names that contain the key; the first match counts."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +105,6 @@ class Args:
             )
 
 
-def configs(size: str) -> tuple[Any, Any, tuple[int, int]]:
-    """Transformer, VAE and latent grid of a size; the VAE's config is None for the small one, which is `tiny`'s."""
-    from sanawm_env.model.config import RELEASE, SanaWMConfig
-    from sanawm_env.model.ltx_vae_config import LTXVAEConfig
-
-    if size == "release":
-        return RELEASE.replace(attention_dtype="bfloat16"), LTXVAEConfig(), (22, 40)
-    small = SanaWMConfig(depth=4, hidden_size=48, head_dim=24, in_channels=8, caption_channels=12, text_length=6,
-                         temporal_stride=4, pos_embed_tokens=0)  # fmt: skip
-    return small, None, (3, 4)
-
-
 def measure(args: Args) -> dict[str, Any]:
     """Run the benchmark."""
     import torch
@@ -121,8 +115,8 @@ def measure(args: Args) -> dict[str, Any]:
     dtype = getattr(torch, args.dtype)
     model_config, _, _ = configs(args.size)
     torch.manual_seed(args.seed)
-    net = randomly(lambda: _transformer(model_config), device, dtype)
-    vae = _vae(args, device, dtype) if args.decode else None
+    net = randomly(lambda: transformer(model_config), device, dtype)
+    vae = video_vae(args.size, device, dtype) if args.decode else None
     results: dict[str, Any] = {}
     seconds = warm_up(args, net, vae, device, dtype)
     for slots in args.slots:
@@ -137,7 +131,7 @@ def measure(args: Args) -> dict[str, Any]:
         "also": also,
         "warmup_s": round(seconds, 3),
         "parameters": sum(value.numel() for value in net.parameters()),
-        "flops_per_chunk": _flops(args, 1),
+        "flops_per_chunk": chunk_flops_of(args.size, 1),
         "machine": machine(device),
         "settings": asdict(args) | {"out": None if args.out is None else str(args.out), "device": str(device)},
     }
@@ -172,7 +166,7 @@ def warm_up(args: Args, net: Any, vae: Any, device: Any, dtype: Any, captured: b
     """
     clock = time.perf_counter()
     for slots in tqdm(args.slots, unit="size", desc="warm-up: choosing kernels", file=sys.stderr):
-        _or_too_large(lambda: list(_chunks(args, net, vae, slots, device, dtype, 2, captured)))  # noqa: B023
+        _or_too_large(lambda: list(timed_chunks(args.size, net, vae, slots, device, dtype, 2, captured)))  # noqa: B023
     return time.perf_counter() - clock
 
 
@@ -187,7 +181,7 @@ def rollout(
         torch.cuda.reset_peak_memory_stats(device)
     count = 1 + args.warmup_chunks + args.chunks
     rows = []
-    chunks = _chunks(args, net, vae, slots, device, dtype, count, captured)
+    chunks = timed_chunks(args.size, net, vae, slots, device, dtype, count, captured)
     for row in tqdm(chunks, total=count, unit="chunk", desc=f"{slots} slots", file=sys.stderr):
         rows.append(row)
     opening, timed = rows[0], rows[1 + args.warmup_chunks :]
@@ -210,104 +204,13 @@ def rollout(
         "clip_s": round(clip, 3),
         "clip_stage1_s": round(clip1, 3),
         "frames_per_s": round(slots * frames / clip, 3),
-        "mfu": None if peak is None else round(slots * _flops(args, 1) / statistics.median(stage1) / peak, 4),
+        "mfu": None
+        if peak is None
+        else round(slots * chunk_flops_of(args.size, 1) / statistics.median(stage1) / peak, 4),
         "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
         "state_bytes": timed[-1]["state_bytes"],
         "program_bytes": timed[-1]["program_bytes"],
     }
-
-
-def _chunks(
-    args: Args, net: Any, vae: Any, slots: int, device: Any, dtype: Any, count: int, captured: bool = False
-) -> Any:
-    """Yield the seconds of every phase of the chunks of one rollout, the first chunk first."""
-    import torch
-
-    from sanawm_env.model.cache import common_fill, empty_cache
-    from sanawm_env.sampler import RELEASE_SIGMAS, commit_chunk
-
-    config, _, (rows, columns) = configs(args.size)
-    cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
-    tails = None if vae is None else vae.init_tails(slots, rows, columns)
-    programs = _programs(device) if captured else None
-    with torch.inference_mode():
-        for index in range(count):
-            frames = config.chunk_frames + (index == 0)
-            conditions = _conditions(config, slots, frames, (rows, columns), device, dtype)
-            noise = torch.randn(slots, config.in_channels, frames, rows, columns, device=device)
-            clean = None
-            if index == 0:
-                clean = torch.zeros(slots, frames, dtype=torch.bool, device=device)
-                clean[:, 0] = True
-            filled = common_fill(cache)
-            seconds: dict[str, Any] = {"program_bytes": None}
-            if programs is not None:
-                program, values = _program(programs, net, noise, cache, filled, clean, conditions)
-                begun = _now(device)
-                latents, cache = _outputs(program(values))
-                seconds["stage1"], clock = _lap(begun, device)
-                seconds["program_bytes"] = programs.nbytes
-            else:
-                begun = _now(device)
-                latents = _denoise(net, noise, cache, RELEASE_SIGMAS, clean, conditions | {"filled": filled})
-                seconds["denoise"], clock = _lap(begun, device)
-                cache = commit_chunk(net, latents, cache, filled=filled, **conditions)
-                seconds["commit"], clock = _lap(clock, device)
-                seconds["stage1"] = clock - begun
-            if vae is not None:
-                _, tails = vae.decode(latents.to(dtype), tails)
-            seconds["decode"], _ = _lap(clock, device)
-            state = [*cache.flat().values(), *(tails or {}).values()]
-            seconds["state_bytes"] = sum(value.nbytes for value in state) // slots
-            yield seconds
-
-
-def _programs(device: Any) -> Any:
-    """A place for recorded programs: CUDA graphs, elsewhere the copies of `capture` around the plain function."""
-    from sanawm_env.model.capture import CudaRecorder, Programs
-
-    if device.type == "cuda":
-        return Programs(CudaRecorder())
-    return Programs(lambda function, inputs: lambda: function(inputs))
-
-
-def _program(
-    programs: Any, net: Any, noise: Any, cache: Any, filled: Any, clean: Any, conditions: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The environment's program of a chunk, recorded if it is the first of its kind, and what it takes."""
-    from functools import partial
-
-    from sanawm_env.chunk import Phase, run_phase
-    from sanawm_env.sampler import RELEASE_SIGMAS
-
-    slots, _, frames = noise.shape[:3]
-    phase = Phase(slots, frames, clean is not None, filled, RELEASE_SIGMAS, conditions["text"].shape[1])
-    values = {"noise": noise} | conditions | {f"cache.{name}": value for name, value in cache.flat().items()}
-    if clean is not None:
-        values["clean"] = clean
-    found = programs.find(phase, net)
-    return found or programs.record(phase, partial(run_phase, net, phase), values, net), values
-
-
-def _outputs(values: dict[str, Any]) -> tuple[Any, Any]:
-    """Latents and the next cache."""
-    from sanawm_env.model.cache import ModelCache
-
-    cache = {name.removeprefix("cache."): value for name, value in values.items() if name.startswith("cache.")}
-    return values["latents"], ModelCache.from_flat(cache)
-
-
-def _denoise(net: Any, x: Any, cache: Any, sigmas: Sequence[float], clean: Any, conditions: dict[str, Any]) -> Any:
-    """The sampler's loop without its commit, which is timed by itself."""
-    import torch
-
-    from sanawm_env.sampler import velocity
-
-    moving = torch.ones(x.shape[0], x.shape[2], device=x.device) if clean is None else (~clean).float()
-    for now, following in pairwise(sigmas):
-        v, _ = velocity(net, x, moving * now, cache=cache, **conditions)
-        x = x - (moving * (now - following))[:, None, :, None, None] * v
-    return x
 
 
 def compare(args: Args, net: Any, device: Any, dtype: Any) -> dict[str, Any]:
@@ -323,7 +226,7 @@ def compare(args: Args, net: Any, device: Any, dtype: Any) -> dict[str, Any]:
     theirs = randomly(lambda: SanaWMTransformer3DModel(**_diffusers_arguments(config)), device, dtype, meta=False)
     found: dict[str, Any] = {"diffusers": version("diffusers")}
     for frames in (config.chunk_frames, 4 * config.chunk_frames + 1):
-        conditions = _conditions(config, 1, frames, grid, device, dtype)
+        conditions = chunk_conditions(config, 1, frames, grid, device, dtype)
         x = torch.randn(1, config.in_channels, frames, *grid, device=device, dtype=dtype)
         times = torch.full((1, frames), 500.0, device=device)
 
@@ -362,96 +265,6 @@ def _diffusers_arguments(config: Any) -> dict[str, Any]:
     }
 
 
-def _conditions(config: Any, slots: int, frames: int, grid: tuple[int, int], device: Any, dtype: Any) -> dict[str, Any]:
-    """Text and camera of one chunk: a camera that stands still costs as much as one that moves."""
-    import torch
-
-    pose = torch.eye(4, device=device).flatten()
-    camera = torch.tensor([grid[1] / 1.5, grid[1] / 1.5, grid[1] / 2, grid[0] / 2], device=device)
-    return {
-        "raymap": torch.cat((pose, camera)).expand(slots, frames, 20).contiguous(),
-        "plucker": torch.randn(slots, config.plucker_channels, frames, *grid, device=device),
-        "text": torch.randn(slots, config.text_length, config.caption_channels, device=device, dtype=dtype),
-        "text_mask": torch.ones(slots, config.text_length, device=device),
-    }
-
-
-def _transformer(config: Any) -> Any:
-    from sanawm_env.model.transformer import SanaWMTransformer
-
-    return SanaWMTransformer(config)
-
-
-def _vae(args: Args, device: Any, dtype: Any) -> Any:
-    from sanawm_env.model.vae import TinyVAE, TinyVAEConfig
-
-    config, vae_config, _ = configs(args.size)
-    if vae_config is None:
-        return randomly(lambda: TinyVAE(TinyVAEConfig(channels=config.in_channels, width=16)), device, dtype)
-    from sanawm_env.model.ltx_vae import LTXVideoVAE
-
-    return randomly(lambda: LTXVideoVAE(vae_config), device, dtype)
-
-
-def randomly(build: Callable[[], Any], device: Any, dtype: Any, *, meta: bool = True) -> Any:
-    """A module made on the device itself, never on the CPU, with small random parameters."""
-    import torch
-
-    with torch.device("meta" if meta else device):
-        module = build().to(dtype)
-    module = (module.to_empty(device=device) if meta else module).eval().requires_grad_(False)
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        if not value.is_floating_point():
-            value.zero_()
-        elif name.endswith(("norm.weight", "norm_cam.weight", "latents_std")):
-            value.fill_(1)
-        else:
-            value.normal_(std=0.02)
-    return module
-
-
-def peak_rate(device: Any) -> float | None:
-    """The device's bfloat16 peak, if its name is known."""
-    import torch
-
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
-    return next((rate for key, rate in PEAKS.items() if key in name), None)
-
-
-def machine(device: Any) -> dict[str, Any]:
-    """GPU, driver, versions."""
-    import torch
-
-    from sanawm_env.doctor_device import look_at
-
-    facts: dict[str, Any] = {"device": str(device), "hardware": hardware(torch.get_num_threads())}
-    if device.type == "cuda":
-        found = look_at(str(device))
-        capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
-        facts |= {"gpu": found.label, "gpu_memory": found.memory, "capability": capability, "driver": found.driver}
-        facts |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-    packages = ("torch", "diffusers", "triton", "flash-linear-attention", "torchao")
-    return facts | {"python": platform.python_version(), "versions": {name: _version(name) for name in packages}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _flops(args: Args, slots: int) -> int:
-    """Operations of one later chunk: denoising and commit."""
-    from sanawm_env.model.flops import chunk_flops
-    from sanawm_env.sampler import RELEASE_SIGMAS
-
-    config, _, (rows, columns) = configs(args.size)
-    return slots * chunk_flops(config, config.chunk_frames, rows * columns, steps=len(RELEASE_SIGMAS) - 1).total
-
-
 def _or_too_large(run: Callable[[], Any]) -> Any:
     """The answer, or what is said where memory does not suffice; the other sizes go on."""
     import torch
@@ -466,26 +279,13 @@ def _or_too_large(run: Callable[[], Any]) -> Any:
     return {"error": message}
 
 
-def _now(device: Any) -> float:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _lap(since: float, device: Any) -> tuple[float, float]:
-    now = _now(device)
-    return now - since, now
-
-
 def _time(run: Callable[[], Any], device: Any, args: Args) -> float:
     """Median milliseconds, after two calls that are not counted."""
     seconds = []
     for index in range(2 + min(args.chunks, 10)):
-        clock = _now(device)
+        clock = now(device)
         run()
-        spent = _now(device) - clock
+        spent = now(device) - clock
         if index >= 2:
             seconds.append(spent)
     return round(statistics.median(seconds) * 1e3, 3)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import release_speed
+from benchmarks import release_chunks, release_modules, release_speed
 from benchmarks.release_speed import Args, main, measure
 from sanawm_env.model.flops import chunk_flops
 
@@ -21,7 +21,7 @@ def test_all_phases_and_diffusers_beside(capsys, tmp_path):
     found = json.loads(captured.out.strip().splitlines()[-1])
     assert found == json.loads(out.read_text()) and [p.name for p in out.parent.iterdir()] == [out.name]
     assert "warm-up" in captured.err and found["warmup_s"] > 0
-    config, _, (rows, columns) = release_speed.configs("small")
+    config, _, (rows, columns) = release_modules.configs("small")
     assert found["flops_per_chunk"] == chunk_flops(config, config.chunk_frames, rows * columns).total
     one, two = found["results"]["1"], found["results"]["2"]
     for row in (one, two):
@@ -36,14 +36,14 @@ def test_all_phases_and_diffusers_beside(capsys, tmp_path):
 
 
 def test_a_size_that_does_not_fit_is_said_and_the_others_go_on(monkeypatch):
-    run = release_speed._denoise
+    run = release_chunks.denoise
 
     def limited(net, x, *rest):
         if len(x) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
         return run(net, x, *rest)
 
-    monkeypatch.setattr(release_speed, "_denoise", limited)
+    monkeypatch.setattr(release_chunks, "denoise", limited)
     arguments = {"size": "small", "chunks": 1, "warmup_chunks": 0, "device": "cpu", "dtype": "float32"}
     found = measure(Args(slots=(1, 2), diffusers=False, decode=False, **arguments))["results"]
     assert found["1"]["chunk_ms"] > 0 and found["2"] == {"error": "CUDA out of memory. Tried to allocate 9 GiB"}
@@ -86,19 +86,19 @@ def test_a_captured_chunk_is_the_samplers():
     from sanawm_env.model.cache import empty_cache
     from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
 
-    config, _, grid = release_speed.configs("small")
+    config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)
     where = (torch.device("cpu"), torch.float32)
-    net = release_speed.randomly(lambda: release_speed._transformer(config), *where)
-    programs, cache = release_speed._programs(where[0]), empty_cache(config, 1, 12)
+    net = release_modules.randomly(lambda: release_modules.transformer(config), *where)
+    programs, cache = release_chunks.make_programs(where[0]), empty_cache(config, 1, 12)
     for frames, filled in ((4, 0), (3, 4), (3, 7), (3, 7)):
-        conditions = release_speed._conditions(config, 1, frames, grid, *where)
+        conditions = release_modules.chunk_conditions(config, 1, frames, grid, *where)
         x = torch.randn(1, 8, frames, *grid)
         clean = (torch.arange(4) == 0)[None] if not filled else None
         with torch.no_grad():
             expected, after = denoise_chunk(net, x, cache, RELEASE_SIGMAS, clean=clean, filled=filled, **conditions)
-        program, values = release_speed._program(programs, net, x, cache, filled, clean, conditions)
-        latents, cache = release_speed._outputs(program(values))
+        program, values = release_chunks.recorded_program(programs, net, x, cache, filled, clean, conditions)
+        latents, cache = release_chunks.latents_and_cache(program(values))
         assert torch.equal(latents, expected)
         assert all(torch.equal(value, after.flat()[name]) for name, value in cache.flat().items())
     assert len(programs) == 3
@@ -109,15 +109,15 @@ def test_the_loop_is_the_samplers():
     from sanawm_env.model.cache import empty_cache
     from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
 
-    config, _, grid = release_speed.configs("small")
+    config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)
     where = (torch.device("cpu"), torch.float32)
-    net = release_speed.randomly(lambda: release_speed._transformer(config), *where)
-    conditions = release_speed._conditions(config, 1, 3, grid, *where)
+    net = release_modules.randomly(lambda: release_modules.transformer(config), *where)
+    conditions = release_modules.chunk_conditions(config, 1, 3, grid, *where)
     x, cache = torch.randn(1, 8, 3, *grid), empty_cache(config, 1, 12)
     with torch.no_grad():
         expected, _ = denoise_chunk(net, x, cache, RELEASE_SIGMAS, **conditions)
-        found = release_speed._denoise(net, x, cache, RELEASE_SIGMAS, None, conditions)
+        found = release_chunks.denoise(net, x, cache, RELEASE_SIGMAS, None, conditions)
     torch.testing.assert_close(found, expected)
     assert expected.isfinite().all() and not torch.equal(expected, x)
 
