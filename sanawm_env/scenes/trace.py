@@ -116,7 +116,8 @@ def _exit(axis: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Where rays leave -1 <= position <= 1 on one axis, and their direction along it."""
     a, b, c, origin = _spread(axis)
     direction = a * x + (b * y + c)
-    inverse = 1 / direction
+    # Exactly zero happens, to one pixel in millions; infinity less infinity would be its depth.
+    inverse = 1 / torch.where(direction == 0, 1e-12, direction)
     return inverse.abs() - origin * inverse, direction
 
 

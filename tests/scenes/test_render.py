@@ -8,6 +8,7 @@ from sanawm_env.scenes import FAMILIES, Scene, make_clips, make_scene, render, r
 from sanawm_env.scenes import clips as clips_module
 from sanawm_env.scenes.builder import Material, SceneBuilder
 from sanawm_env.scenes.scene import NUM_BOXES
+from sanawm_env.scenes.trace import trace
 
 # `sanawm_env.scenes.render` is the function; the module of the same name is reached through another one.
 render_module = __import__("sys").modules["sanawm_env.scenes.render"]
@@ -180,3 +181,14 @@ def test_builder_refuses_what_does_not_fit() -> None:
     assert not builder.box(0, 0, (1, 1, 1), PLAIN)
     with pytest.raises(ValueError, match="6 face materials"):
         builder.shell((1, 1, 1), [PLAIN])
+
+
+def test_a_ray_along_a_wall_has_a_depth():
+    # One pixel in millions looks exactly along a side of the shell: 0 metres per metre towards it.
+    sides = torch.tensor([[[1.0, 0, 0, 0.2], [0, 1.0, 0, -0.3], [0, 0, 1.0, 0.0]]])
+    none = [torch.zeros(0, 1, *tail) for tail in ((3, 4), (14,), (10,))]
+    x, y = torch.tensor([-0.5, 0.0, 0.5])[None, None], torch.tensor([-0.5, 0.0, 0.5])[None, :, None]
+    depth, row = trace(sides, *none, torch.zeros(0, dtype=torch.int32), x, y)
+    assert torch.isfinite(depth).all()
+    assert torch.allclose(depth[0, 1, 1], torch.tensor(1.0)), "straight on, the far side is 1 m away"
+    assert row.unique().tolist() == [row[0, 1, 1].item()]
