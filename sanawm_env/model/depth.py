@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .warp import pixel_rays
+
 __all__ = ["FAR", "NEAR", "DepthNet", "log_disparity"]
 
 FAR = 0.02
@@ -46,11 +48,7 @@ class DepthNet(nn.Module):
             `(B, H/2, W/2)` float32.
         """
         height, width = image.shape[2:]
-        v = torch.arange(height, device=image.device) + 0.5
-        u = torch.arange(width, device=image.device) + 0.5
-        fx, fy, cx, cy = intrinsics.float()[:, :, None].unbind(1)
-        x, y = ((u - cx) / fx)[:, None, :], ((v - cy) / fy)[:, :, None]
-        rays = torch.stack((x.expand(-1, height, -1), y.expand(-1, -1, width)), 1)
+        rays = pixel_rays(height, width, intrinsics.float())[:, :2].unflatten(-1, (height, width))
         h = self.stem(torch.cat((image, rays.to(image.dtype)), 1))
         levels = []
         for index, block in enumerate(self.enter):

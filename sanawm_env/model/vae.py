@@ -222,7 +222,6 @@ class Refine(nn.Module):
             nn.Conv2d(2 * config.channels, 2 * width, 3, padding=1), nn.SiLU(),
             nn.Conv2d(2 * width, width * up**2, 3, padding=1), nn.PixelShuffle(up),
         )  # fmt: skip
-        self.frames = config.frames
         self.mix = nn.Conv2d(width + (images + (4 * config.frames if config.anchor else 0)) * fold**2, width, 1)
         self.body = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["warp_anchor"]
+__all__ = ["pixel_rays", "warp_anchor"]
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
@@ -42,7 +42,7 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     _, height, width, _ = image.shape
     rotation, centre = c2w[..., :3, :3].float(), c2w[..., :3, 3].float()  # (B, F, 3, 3), (B, F, 3)
     camera = intrinsics.float()
-    rays = _rays(height, width, camera)  # (B, 3, H*W)
+    rays = pixel_rays(height, width, camera)  # (B, 3, H*W)
     inverse = _double(disparity.float()).flatten(1)[:, None]  # (B, 1, H*W)
     depth = _double(_landed(rays, inverse, rotation, centre, camera, height // 2, width // 2)).flatten(2)
 
@@ -84,7 +84,7 @@ def _double(values: Tensor) -> Tensor:
     return values.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
-def _rays(height: int, width: int, camera: Tensor) -> Tensor:
+def pixel_rays(height: int, width: int, camera: Tensor) -> Tensor:
     """`(B, 3, H*W)` rays of unit depth through the pixel centres."""
     rows, columns = torch.arange(height, device=camera.device), torch.arange(width, device=camera.device)
     v, u = torch.meshgrid(rows + 0.5, columns + 0.5, indexing="ij")
