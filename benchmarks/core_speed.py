@@ -87,7 +87,6 @@ def measure(args: Args) -> dict[str, Any]:
     import numpy as np
 
     import sanawm_env
-    import sanawm_env.env
 
     import_seconds, clock = _lap(clock)
     if args.threads is not None:

@@ -22,13 +22,13 @@ import tyro
 from PIL import Image
 from tqdm import tqdm
 
+from sanawm_env.envs.options import as_device, sampler_sigmas
 from sanawm_env.evaluation import SceneTrial, summarize, try_scene
-from sanawm_env.evaluation.commands import ROTATION, TRANSLATION
-from sanawm_env.noise import MAX_SEED
-from sanawm_env.options import as_device, sampler_sigmas
+from sanawm_env.evaluation.metrics.commands import ROTATION, TRANSLATION
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import EVAL_SEEDS
-from sanawm_env.world import WorldModel
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.noise import MAX_SEED
 
 UNTRAINED = "untrained"
 SHEET_SECONDS = (0, 0.25, 0.5, 1, 1.5, 2)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.model.precision import ALIGNMENT, PointwiseLinear, scope
-from sanawm_env.model.transformer import SanaWMTransformer
+from sanawm_env.world.accel.precision import ALIGNMENT, PointwiseLinear, scope
+from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 E4M3_MAX = 448.0
 E2M1 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])

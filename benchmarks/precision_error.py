@@ -41,11 +41,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it find
 import sanawm_env  # noqa: F401
 from benchmarks.core_speed import hardware
 from benchmarks.precision_emulation import emulate
-from sanawm_env.memory_plan import PRECISIONS, weight_bytes
-from sanawm_env.model.cache import ModelCache, empty_cache
-from sanawm_env.model.precision import check_precision, quantise, scope, weights_report
-from sanawm_env.model.release_layouts import release_config
-from sanawm_env.world import WorldModel
+from sanawm_env.cli.doctor.memory import PRECISIONS, weight_bytes
+from sanawm_env.world.accel.precision import check_precision, quantise, scope, weights_report
+from sanawm_env.world.checkpoints.release.layouts import release_config
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.networks.cache import ModelCache, empty_cache
 
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "fp32": ("fp32", {}),

@@ -16,8 +16,8 @@ def timed_chunks(
     """Yield the seconds of every phase of the chunks of one rollout, the first chunk first."""
     import torch
 
-    from sanawm_env.model.cache import common_fill, empty_cache
-    from sanawm_env.sampler import RELEASE_SIGMAS, commit_chunk
+    from sanawm_env.world.networks.cache import common_fill, empty_cache
+    from sanawm_env.world.sampler import RELEASE_SIGMAS, commit_chunk
 
     config, _, (rows, columns) = configs(size)
     cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
@@ -57,7 +57,7 @@ def timed_chunks(
 
 def make_programs(device: Any) -> Any:
     """A place for recorded programs: CUDA graphs, elsewhere the copies of `capture` around the plain function."""
-    from sanawm_env.model.capture import CudaRecorder, Programs
+    from sanawm_env.world.accel.capture import CudaRecorder, Programs
 
     if device.type == "cuda":
         return Programs(CudaRecorder())
@@ -70,8 +70,8 @@ def recorded_program(
     """The environment's program of a chunk, recorded if it is the first of its kind, and what it takes."""
     from functools import partial
 
-    from sanawm_env.chunk import Phase, run_phase
-    from sanawm_env.sampler import RELEASE_SIGMAS
+    from sanawm_env.world.chunk import Phase, run_phase
+    from sanawm_env.world.sampler import RELEASE_SIGMAS
 
     slots, _, frames = noise.shape[:3]
     phase = Phase(slots, frames, clean is not None, filled, RELEASE_SIGMAS, conditions["text"].shape[1])
@@ -84,7 +84,7 @@ def recorded_program(
 
 def latents_and_cache(values: dict[str, Any]) -> tuple[Any, Any]:
     """Latents and the next cache."""
-    from sanawm_env.model.cache import ModelCache
+    from sanawm_env.world.networks.cache import ModelCache
 
     cache = {name.removeprefix("cache."): value for name, value in values.items() if name.startswith("cache.")}
     return values["latents"], ModelCache.from_flat(cache)
@@ -94,7 +94,7 @@ def denoise(net: Any, x: Any, cache: Any, sigmas: Sequence[float], clean: Any, c
     """The sampler's loop without its commit, which is timed by itself."""
     import torch
 
-    from sanawm_env.sampler import velocity
+    from sanawm_env.world.sampler import velocity
 
     moving = torch.ones(x.shape[0], x.shape[2], device=x.device) if clean is None else (~clean).float()
     for now, following in pairwise(sigmas):

@@ -15,8 +15,8 @@ PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "B
 
 def configs(size: str) -> tuple[Any, Any, tuple[int, int]]:
     """Transformer, VAE and latent grid of a size; the VAE's config is None for the small one, which is `tiny`'s."""
-    from sanawm_env.model.config import RELEASE, SanaWMConfig
-    from sanawm_env.model.ltx_vae_config import LTXVAEConfig
+    from sanawm_env.world.networks.config import RELEASE, SanaWMConfig
+    from sanawm_env.world.networks.vae.ltx_config import LTXVAEConfig
 
     if size == "release":
         return RELEASE.replace(attention_dtype="bfloat16"), LTXVAEConfig(), (22, 40)
@@ -43,19 +43,19 @@ def chunk_conditions(
 
 def transformer(config: Any) -> Any:
     """The transformer of a config."""
-    from sanawm_env.model.transformer import SanaWMTransformer
+    from sanawm_env.world.networks.transformer import SanaWMTransformer
 
     return SanaWMTransformer(config)
 
 
 def video_vae(size: str, device: Any, dtype: Any) -> Any:
     """The video autoencoder of a size, random weights."""
-    from sanawm_env.model.vae import TinyVAE, TinyVAEConfig
+    from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
 
     config, vae_config, _ = configs(size)
     if vae_config is None:
         return randomly(lambda: TinyVAE(TinyVAEConfig(channels=config.in_channels, width=16)), device, dtype)
-    from sanawm_env.model.ltx_vae import LTXVideoVAE
+    from sanawm_env.world.networks.vae.ltx import LTXVideoVAE
 
     return randomly(lambda: LTXVideoVAE(vae_config), device, dtype)
 
@@ -91,7 +91,7 @@ def machine(device: Any) -> dict[str, Any]:
     """GPU, driver, versions."""
     import torch
 
-    from sanawm_env.doctor_device import look_at
+    from sanawm_env.world.accel.device import look_at
 
     facts: dict[str, Any] = {"device": str(device), "hardware": hardware(torch.get_num_threads())}
     if device.type == "cuda":
@@ -112,8 +112,8 @@ def _version(package: str) -> str | None:
 
 def chunk_flops_of(size: str, slots: int) -> int:
     """Operations of one later chunk: denoising and commit."""
-    from sanawm_env.model.flops import chunk_flops
-    from sanawm_env.sampler import RELEASE_SIGMAS
+    from sanawm_env.world.accel.flops import chunk_flops
+    from sanawm_env.world.sampler import RELEASE_SIGMAS
 
     config, _, (rows, columns) = configs(size)
     return slots * chunk_flops(config, config.chunk_frames, rows * columns, steps=len(RELEASE_SIGMAS) - 1).total

@@ -109,7 +109,7 @@ def measure(args: Args) -> dict[str, Any]:
     """Run the benchmark."""
     import torch
 
-    from sanawm_env.options import as_device
+    from sanawm_env.envs.options import as_device
 
     device = as_device(args.device)
     dtype = getattr(torch, args.dtype)
@@ -141,7 +141,7 @@ def another_way(way: Way, args: Args, net: Any, vae: Any, device: Any, dtype: An
     """Measure one of `--also`; fuses `net` for good where the way says so."""
     import torch
 
-    from sanawm_env.model.fused import fuse_projections
+    from sanawm_env.world.accel.fused import fuse_projections
 
     captured = "captured" in way
     try:

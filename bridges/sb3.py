@@ -9,11 +9,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
+from sanawm_env.bridges.infos import info_of_slot
 from stable_baselines3.common.vec_env import VecEnv
 
-from bridges.infos import info_of_slot
-from sanawm_env.slot_options import read_slots
-from sanawm_env.vector_env import SanaWMVectorEnv
+from sanawm_env.envs.slot_options import read_slots
+from sanawm_env.envs.vector_env import SanaWMVectorEnv
 
 __all__ = ["HEAVY_INFO", "SanaWMVecEnv"]
 

@@ -6,11 +6,11 @@ Run: python examples/evaluate_a_policy.py [--episodes 10]
 import gymnasium as gym
 import numpy as np
 import tyro
+from sanawm_env.policies import make_policy
 
-from policies import make_policy
 from sanawm_env import WorldModel
-from sanawm_env.evaluation.policy_table import format_table, summarize_trials
-from sanawm_env.evaluation.policy_trials import HELD_OUT_RESETS, run_trials
+from sanawm_env.evaluation.policy.table import format_table, summarize_trials
+from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS, run_trials
 
 
 class TurnAndWalk:

@@ -13,9 +13,9 @@ from typing import Literal
 import gymnasium as gym
 import numpy as np
 import tyro
+from sanawm_env.policies import make_policy
 
 import sanawm_env  # noqa: F401  registers the ids
-from policies import make_policy
 from sanawm_env.video import write_video
 
 

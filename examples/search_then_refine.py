@@ -15,12 +15,12 @@ import tyro
 
 from sanawm_env import WorldModel
 from sanawm_env.camera import rollout_keys
-from sanawm_env.cli_refine import Refine
-from sanawm_env.evaluation import psnr
-from sanawm_env.evaluation.cost import Outcome, Useful, cost_per_useful
-from sanawm_env.evaluation.drift import is_collapsed
-from sanawm_env.images import built_in, draw_seeds
-from sanawm_env.rollout import Recipe, dream, write_rollout
+from sanawm_env.cli.refine import Refine
+from sanawm_env.evaluation.metrics.drift import is_collapsed
+from sanawm_env.evaluation.metrics.psnr import psnr
+from sanawm_env.evaluation.policy.cost import Outcome, Useful, cost_per_useful
+from sanawm_env.scenes.start_image import built_in, draw_seeds
+from sanawm_env.world.offline.recipe import Recipe, dream, write_rollout
 
 
 def main(

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from sanawm_env.policies.sb3 import curve
+from sanawm_env.policies.sb3.exam import Exam, random_act
+from sanawm_env.policies.sb3.settings import TrainSettings
+from sanawm_env.policies.sb3.train import train
 from stable_baselines3 import PPO
-
-from policies.sb3 import curve
-from policies.sb3.exam import Exam, random_act
-from policies.sb3.settings import TrainSettings
-from policies.sb3.train import train
 
 
 @dataclass

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-
-from policies.base import Env, Policy
+from sanawm_env.policies.base import Env, Policy
 
 __all__ = ["Demonstrations", "collect", "low_dimensional"]
 

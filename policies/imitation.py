@@ -12,11 +12,10 @@ import torch
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from sanawm_env.policies.base import Env, Info
+from sanawm_env.policies.demonstrations import IMAGE, Demonstrations
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from policies.base import Env, Info
-from policies.demonstrations import IMAGE, Demonstrations
 
 __all__ = ["BehaviourClone", "CloneConfig", "CloneNet", "train"]
 

@@ -7,24 +7,27 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from policies.base import Policy
+from sanawm_env.policies.base import Policy
 
 __all__ = ["POLICIES", "make_policy", "policy_names"]
 
 POLICIES: dict[str, str] = {
-    "scripted:follow": "policies.follow:Follow",
-    "scripted:frontier": "policies.frontier:Frontier",
-    "scripted:look_around": "policies.look_around:LookAround",
-    "scripted:orbit": "policies.orbit:Orbit",
-    "random:smooth": "policies.random_smooth:RandomSmooth",
-    "random:uniform": "policies.random_uniform:RandomUniform",
-    "planner:shooting": "policies.planners.shooting:RandomShooting",
-    "planner:cem": "policies.planners.cem:CEM",
-    "planner:mppi": "policies.planners.mppi:MPPI",
+    "scripted:follow": "sanawm_env.policies.scripted.follow:Follow",
+    "scripted:frontier": "sanawm_env.policies.scripted.frontier:Frontier",
+    "scripted:look_around": "sanawm_env.policies.scripted.look_around:LookAround",
+    "scripted:orbit": "sanawm_env.policies.scripted.orbit:Orbit",
+    "random:smooth": "sanawm_env.policies.scripted.random_smooth:RandomSmooth",
+    "random:uniform": "sanawm_env.policies.scripted.random_uniform:RandomUniform",
+    "planner:shooting": "sanawm_env.policies.planners.shooting:RandomShooting",
+    "planner:cem": "sanawm_env.policies.planners.cem:CEM",
+    "planner:mppi": "sanawm_env.policies.planners.mppi:MPPI",
 }
 """Name to where it is; imported when it is asked for."""
 
-FILES: dict[str, str] = {"sb3": "policies.trained:SB3Policy", "bc": "policies.imitation:BehaviourClone.load"}
+FILES: dict[str, str] = {
+    "sb3": "sanawm_env.policies.trained:SB3Policy",
+    "bc": "sanawm_env.policies.imitation:BehaviourClone.load",
+}
 """Kinds that are read from a file, `<kind>:<path>`."""
 
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from policies.base import Env, Info
+from sanawm_env.policies.base import Env, Info
 
 __all__ = ["SB3Policy"]
 

@@ -2,30 +2,84 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sanawm_env.registration import register_envs
 
 if TYPE_CHECKING:
-    from sanawm_env.env import SanaWMEnv
-    from sanawm_env.snapshot import EnvSnapshot
-    from sanawm_env.state import WorldState
-    from sanawm_env.vector_env import SanaWMVectorEnv
-    from sanawm_env.world import WorldConfig, WorldModel
+    from sanawm_env.envs.env import SanaWMEnv
+    from sanawm_env.envs.snapshot import EnvSnapshot
+    from sanawm_env.envs.vector_env import SanaWMVectorEnv
+    from sanawm_env.world.config import WorldConfig
+    from sanawm_env.world.model import WorldModel
+    from sanawm_env.world.state import WorldState
 
 __all__ = ["EnvSnapshot", "SanaWMEnv", "SanaWMVectorEnv", "WorldConfig", "WorldModel", "WorldState"]
 __version__ = "0.1.0"
 
 # Torch takes seconds to import, and a program that only lists environments does not need it.
 _HOMES = {
-    "EnvSnapshot": "sanawm_env.snapshot",
-    "SanaWMEnv": "sanawm_env.env",
-    "SanaWMVectorEnv": "sanawm_env.vector_env",
-    "WorldConfig": "sanawm_env.world",
-    "WorldModel": "sanawm_env.world",
-    "WorldState": "sanawm_env.state",
+    "EnvSnapshot": "sanawm_env.envs.snapshot",
+    "SanaWMEnv": "sanawm_env.envs.env",
+    "SanaWMVectorEnv": "sanawm_env.envs.vector_env",
+    "WorldConfig": "sanawm_env.world.config",
+    "WorldModel": "sanawm_env.world.model",
+    "WorldState": "sanawm_env.world.state",
 }
+
+# Modules that 0.1.0 had elsewhere; importing them by the old name goes on working.
+_MOVED = {
+    "sanawm_env." + old: "sanawm_env." + new
+    for old, new in {
+        "actions": "envs.actions",
+        "bench": "evaluation.bench",
+        "config": "world.config",
+        "env": "envs.env",
+        "evaluation.cost": "evaluation.policy.cost",
+        "evaluation.drift": "evaluation.metrics.drift",
+        "evaluation.policy_table": "evaluation.policy.table",
+        "evaluation.policy_trials": "evaluation.policy.trials",
+        "images": "scenes.start_image",
+        "noise": "world.noise",
+        "observations": "envs.observations",
+        "options": "envs.options",
+        "prompts": "world.networks.text.prompts",
+        "refine": "world.offline.refiner",
+        "render": "world.offline.clip",
+        "rollout": "world.offline.recipe",
+        "simulation": "envs.simulator",
+        "snapshot": "envs.snapshot",
+        "state": "world.state",
+        "vector_env": "envs.vector_env",
+        "viewer": "envs.rendering",
+        "wrappers": "envs.wrappers",
+    }.items()
+}
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module under its former name, as the very module that it is now."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in _MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(_MOVED[spec.name])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has just written the old name's spec into the module.
+        spec = module.__spec__
+        module.__spec__ = spec.loader_state if spec is not None else None
+
+
+sys.meta_path.append(_Moved())
 
 register_envs()
 

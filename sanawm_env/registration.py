@@ -22,16 +22,16 @@ def register_envs() -> None:
     if "SanaWM-v0" not in gym.registry:
         gym.register(
             id="SanaWM-v0",
-            entry_point="sanawm_env.env:SanaWMEnv",
-            vector_entry_point="sanawm_env.vector_env:SanaWMVectorEnv",
+            entry_point="sanawm_env.envs.env:SanaWMEnv",
+            vector_entry_point="sanawm_env.envs.vector_env:SanaWMVectorEnv",
             max_episode_steps=default_episode_steps(),
         )
     for task in TASK_NAMES:
         if (name := f"SanaWM/{task}-v0") not in gym.registry:
             gym.register(
                 id=name,
-                entry_point="sanawm_env.env:SanaWMEnv",
-                vector_entry_point="sanawm_env.vector_env:SanaWMVectorEnv",
+                entry_point="sanawm_env.envs.env:SanaWMEnv",
+                vector_entry_point="sanawm_env.envs.vector_env:SanaWMVectorEnv",
                 max_episode_steps=default_episode_steps(),
                 kwargs={"task": task},
             )
@@ -44,7 +44,7 @@ def default_episode_steps() -> int:
     argument `max_episode_steps` to itself: an environment that cut episodes on its own could not be told to
     go on for longer.
     """
-    config = Path(__file__).parent / "checkpoints" / DEFAULT_CHECKPOINT / "config.json"
+    config = Path(__file__).parent / "world" / "checkpoints" / DEFAULT_CHECKPOINT / "config.json"
     try:
         world = json.loads(config.read_text(encoding="utf-8"))["world"]
         frames = world["chunk_frames"] * world["model"]["temporal_stride"]

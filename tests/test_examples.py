@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from sanawm_env.model.checkpoint import save_checkpoint
-from sanawm_env.world import WorldModel
+from sanawm_env.world.checkpoints.local import save_checkpoint
+from sanawm_env.world.model import WorldModel
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from policies.base import Env, Info
-from policies.planners.imagine import Array, Imagination
-from policies.planners.noise import correlated
+from sanawm_env.policies.base import Env, Info
+from sanawm_env.policies.planners.imagine import Array, Imagination
+from sanawm_env.policies.planners.noise import correlated
 
 __all__ = ["CEM"]
 

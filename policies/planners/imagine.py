@@ -8,10 +8,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from sanawm_env.policies.base import Env
 
-from policies.base import Env
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv
-from sanawm_env.wrappers import DiscreteNavigation, TwistActions
+from sanawm_env.envs.wrappers import DiscreteNavigation, TwistActions
 
 __all__ = ["Imagination"]
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from policies.base import Env, Info
-from policies.planners.imagine import Imagination
+from sanawm_env.policies.base import Env, Info
+from sanawm_env.policies.planners.imagine import Imagination
 
 __all__ = ["RandomShooting"]
 

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from sanawm_env.policies.sb3.exam import Episodes
 from scipy import stats
-
-from policies.sb3.exam import Episodes
 
 __all__ = ["Point", "append", "interval", "read", "write"]
 
@@ -64,7 +63,7 @@ def read(path: Path) -> list[Point]:
         ValueError: A line is none of `append`'s.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; python -m policies.sb3.train writes one.")
+        raise FileNotFoundError(f"no file {path}; python -m sanawm_env.policies.sb3.train writes one.")
     points = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:

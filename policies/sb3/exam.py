@@ -9,11 +9,11 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
+from sanawm_env.policies.sb3.make import discrete, make_worlds
+from sanawm_env.policies.sb3.settings import TrainSettings
 
-from policies.sb3.make import discrete, make_worlds
-from policies.sb3.settings import TrainSettings
-from sanawm_env.vector_env import SanaWMVectorEnv
-from sanawm_env.world import WorldModel
+from sanawm_env.envs.vector_env import SanaWMVectorEnv
+from sanawm_env.world.model import WorldModel
 
 __all__ = ["Act", "Episodes", "Exam", "random_act"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sanawm_env.policies.sb3.features import NavigationFeatures
+from sanawm_env.policies.sb3.settings import TrainSettings
 from stable_baselines3 import DQN, PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
-
-from policies.sb3.features import NavigationFeatures
-from policies.sb3.settings import TrainSettings
 
 __all__ = ["load_learner", "make_learner"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
+from sanawm_env.bridges.sb3 import SanaWMVecEnv
+from sanawm_env.policies.sb3.settings import TrainSettings
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import sanawm_env  # noqa: F401  registers the ids
-from bridges.sb3 import SanaWMVecEnv
-from policies.sb3.settings import TrainSettings
-from sanawm_env.world import WorldModel
-from sanawm_env.wrappers import VectorDiscreteNavigation
-from sanawm_env.wrappers.discrete import STEP, TURN
+from sanawm_env.envs.wrappers import VectorDiscreteNavigation
+from sanawm_env.envs.wrappers.discrete import STEP, TURN
+from sanawm_env.world.model import WorldModel
 
 __all__ = ["discrete", "make_training_envs", "make_worlds"]
 

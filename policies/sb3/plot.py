@@ -1,6 +1,6 @@
 """Learning curves of one or several runs, with the random baseline.
 
-python -m policies.sb3.plot --runs runs/rl/point_0 runs/rl/point_1 runs/rl/point_2 --out point.png
+python -m sanawm_env.policies.sb3.plot --runs runs/rl/point_0 runs/rl/point_1 runs/rl/point_2 --out point.png
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import matplotlib
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-
-from policies.sb3 import curve
+from sanawm_env.policies.sb3 import curve
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -31,7 +30,7 @@ def plot(runs: list[Path], out: Path, measures: tuple[str, ...] = PANELS, title:
     for the seed) over the runs, that is, of the mean of training anew. The random policy is drawn likewise.
 
     Args:
-        runs: Folders of `policies.sb3.train`.
+        runs: Folders of `sanawm_env.policies.sb3.train`.
         out: The picture.
         measures: Names in `Point.episodes`; those that the task has not are left out.
         title: Above all.
@@ -98,7 +97,7 @@ def main(runs: tuple[Path, ...], out: Path, measures: tuple[str, ...] = PANELS, 
     """Draw learning curves.
 
     Args:
-        runs: Folders of `policies.sb3.train`, one training each.
+        runs: Folders of `sanawm_env.policies.sb3.train`, one training each.
         out: The picture.
         measures: What to draw.
         title: Above all.

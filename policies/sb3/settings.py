@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sanawm_env.evaluation.policy_trials import HELD_OUT_RESETS
+from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
 from sanawm_env.tasks import TASKS, Task
 from sanawm_env.tasks.task import GoalForm
 

@@ -1,6 +1,6 @@
 """Train a policy with Stable-Baselines3 in a task, and measure it on held-out worlds as it learns.
 
-    python -m policies.sb3.train --algo ppo --task PointNav --steps 30000 --minutes 20 --out runs/rl/ppo_point
+    python -m sanawm_env.policies.sb3.train --algo ppo --task PointNav --steps 30000 --minutes 20 --out runs/ppo
 
 `out` then has curve.jsonl (one evaluation a line, that of random actions first), curve.png, model.zip and
 settings.json. See docs/reinforcement-learning.md.
@@ -20,19 +20,19 @@ from typing import Any
 
 import torch
 import tyro
+from sanawm_env.policies.sb3 import curve
+from sanawm_env.policies.sb3.exam import Act, Exam, random_act
+from sanawm_env.policies.sb3.learners import load_learner, make_learner
+from sanawm_env.policies.sb3.make import make_training_envs
+from sanawm_env.policies.sb3.settings import TrainSettings
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 
-from policies.sb3 import curve
-from policies.sb3.exam import Act, Exam, random_act
-from policies.sb3.learners import load_learner, make_learner
-from policies.sb3.make import make_training_envs
-from policies.sb3.settings import TrainSettings
-from sanawm_env.evaluation.policy_trials import HELD_OUT_RESETS
-from sanawm_env.options import as_device
-from sanawm_env.world import WorldModel
+from sanawm_env.envs.options import as_device
+from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
+from sanawm_env.world.model import WorldModel
 
 __all__ = ["main", "train"]
 
@@ -205,9 +205,9 @@ def _tell(point: curve.Point) -> None:
 
 def _plot(folder: Path) -> None:
     try:
-        from policies.sb3.plot import plot
+        from sanawm_env.policies.sb3.plot import plot
     except ImportError:
-        print("no curve.png: pip install matplotlib, then python -m policies.sb3.plot", file=sys.stderr)
+        print("no curve.png: pip install matplotlib, then python -m sanawm_env.policies.sb3.plot", file=sys.stderr)
         return
     plot([folder], folder / "curve.png")
 

@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanawm_env.bench.paths import draw_path
 from sanawm_env.camera import relative_to_first
-from sanawm_env.evaluation.baselines import frozen, nearest_homography
-from sanawm_env.evaluation.camera_error import camera_error
-from sanawm_env.evaluation.drift import collapsed as collapsed_frames
-from sanawm_env.evaluation.drift import drift, idle_stability, look
-from sanawm_env.evaluation.obedience import try_scene
-from sanawm_env.evaluation.poses import recover_poses
-from sanawm_env.evaluation.psnr import psnr
-from sanawm_env.evaluation.revisit import find_pairs, loop_path, score_pairs
-from sanawm_env.evaluation.rollout import rollout
-from sanawm_env.evaluation.similarity import gmsd, ssim
+from sanawm_env.evaluation.camera_recovery.poses import recover_poses
+from sanawm_env.evaluation.metrics.baselines import frozen, nearest_homography
+from sanawm_env.evaluation.metrics.camera_error import camera_error
+from sanawm_env.evaluation.metrics.drift import collapsed as collapsed_frames
+from sanawm_env.evaluation.metrics.drift import drift, idle_stability, look
+from sanawm_env.evaluation.metrics.obedience import try_scene
+from sanawm_env.evaluation.metrics.psnr import psnr
+from sanawm_env.evaluation.metrics.revisit import find_pairs, loop_path, score_pairs
+from sanawm_env.evaluation.metrics.similarity import gmsd, ssim
 from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.scenes import scene as procedural
-from sanawm_env.world import WorldModel
+from sanawm_env.scenes.paths import draw_path
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.rollout import rollout
 
 __all__ = ["PARTS", "Setting", "camera", "drifting", "fidelity", "flow", "idle", "random_walk", "revisit", "steps"]
 
@@ -218,7 +218,7 @@ def idle(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
 
 def random_walk(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     """A minute of random actions in the environment, as `env.action_space.sample()` gives them."""
-    from sanawm_env.env import SanaWMEnv
+    from sanawm_env.envs.env import SanaWMEnv
 
     config = world.config
     # The environment's limit counts steps of its own chunk; the seed draws a scene of the evaluation range here.

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from sanawm_env.evaluation.parts import PARTS, Setting
 from sanawm_env.evaluation.store import PartStore
-from sanawm_env.world import WorldModel
+from sanawm_env.world.model import WorldModel
 
 __all__ = ["SUITES", "Results", "Suite", "run_suite"]
 

@@ -9,15 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sanawm_env.scenes.scene import (
-    NUM_BOXES,
-    NUM_CYLINDERS,
-    NUM_ELLIPSOIDS,
-    NUM_FACES,
-    NUM_ROWS,
-    NUM_SOLIDS,
-    Scene,
-)
+from sanawm_env.scenes.scene import NUM_BOXES, NUM_CYLINDERS, NUM_ELLIPSOIDS, NUM_FACES, NUM_ROWS, NUM_SOLIDS, Scene
 
 Color = tuple[float, float, float]
 Vec3 = tuple[float, float, float]

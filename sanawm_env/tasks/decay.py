@@ -1,6 +1,6 @@
 """Has the world decayed? A cheap look at every step's last frame, for the drift guard.
 
-The careful measures are in `sanawm_env.evaluation.drift` and take many times as long.
+The careful measures are in `sanawm_env.evaluation.metrics.drift` and take many times as long.
 """
 
 from __future__ import annotations

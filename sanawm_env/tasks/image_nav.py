@@ -11,13 +11,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
-from sanawm_env.images import resized
-from sanawm_env.state import WorldState
+from sanawm_env.scenes.start_image import resized
 from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import angle_between
 from sanawm_env.tasks.paths import travel, wander
 from sanawm_env.tasks.point_nav import read_position
 from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive, check_range
+from sanawm_env.world.state import WorldState
 
 __all__ = ["ImageNav"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.evaluation.psnr import psnr
+from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import angle_between, motion_between
 from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive

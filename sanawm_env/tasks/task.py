@@ -11,10 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.state import WorldState
 from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.rewards import RewardTerm, check_rewards
-from sanawm_env.world import WorldModel
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.state import WorldState
 
 __all__ = ["Beginning", "GoalForm", "Stage", "Task", "check_positive", "check_range"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .parallel import join
+from sanawm_env.training.parallel import join
 
 Step = Callable[[float], tuple[dict[str, float], float]]
 """Takes the minutes gone by; returns numbers to log (with `loss` among them) and the minutes afterwards, both

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import tyro
 
-from .average import AverageConfig, average_checkpoints
-from .decoder import DecoderTrainConfig, train_decoder
-from .depth import DepthTrainConfig, train_depth
-from .few_step import DistillConfig, train_distill
-from .vae import VAETrainConfig, train_vae
-from .world import WorldTrainConfig, train_world
+from sanawm_env.training.stages.average import AverageConfig, average_checkpoints
+from sanawm_env.training.stages.decoder import DecoderTrainConfig, train_decoder
+from sanawm_env.training.stages.depth import DepthTrainConfig, train_depth
+from sanawm_env.training.stages.few_step import DistillConfig, train_distill
+from sanawm_env.training.stages.vae import VAETrainConfig, train_vae
+from sanawm_env.training.stages.world import WorldTrainConfig, train_world
 
 RECIPES = Path(__file__).parent / "recipes"
 """Settings of the built-in world's stages."""

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..config import WorldConfig
-from ..evaluation import psnr_gain, rollout
-from ..model.checkpoint import save_checkpoint
-from ..model.transformer import SanaWMTransformer
-from ..model.vae import TinyVAE
-from ..scenes import Clips, make_clips
-from ..world import WorldModel
+from sanawm_env.evaluation import psnr_gain
+from sanawm_env.scenes import Clips, make_clips
+from sanawm_env.world.checkpoints.local import save_checkpoint
+from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.networks.vae.tiny import TinyVAE
+from sanawm_env.world.rollout import rollout
 
 if TYPE_CHECKING:
-    from .optim import EMA
+    from sanawm_env.training.optim import EMA
 
 SHEET_SEEDS = range(9_000_000, 9_000_016)
 """Scenes of the sheets: in the training range, but far beyond what a run reaches. Evaluation seeds stay unseen."""

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .optim import EMA, MuonAdamW
+from sanawm_env.training.optim import EMA, MuonAdamW
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, progress: dict[str, Any]) -> None:

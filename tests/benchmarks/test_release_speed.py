@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import release_chunks, release_modules, release_speed
 from benchmarks.release_speed import Args, main, measure
-from sanawm_env.model.flops import chunk_flops
+from sanawm_env.world.accel.flops import chunk_flops
 
 torch.set_num_threads(1)
 SMALL = ["--size", "small", "--chunks", "2", "--warmup-chunks", "1", "--device", "cpu", "--dtype", "float32"]
@@ -83,8 +83,8 @@ def test_a_way_that_does_not_run_is_said_and_the_others_go_on():
 
 def test_a_captured_chunk_is_the_samplers():
     """The program that is timed gives latents and cache of the loop that is timed."""
-    from sanawm_env.model.cache import empty_cache
-    from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
+    from sanawm_env.world.networks.cache import empty_cache
+    from sanawm_env.world.sampler import RELEASE_SIGMAS, denoise_chunk
 
     config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)
@@ -106,8 +106,8 @@ def test_a_captured_chunk_is_the_samplers():
 
 def test_the_loop_is_the_samplers():
     """What is timed computes what the environment computes."""
-    from sanawm_env.model.cache import empty_cache
-    from sanawm_env.sampler import RELEASE_SIGMAS, denoise_chunk
+    from sanawm_env.world.networks.cache import empty_cache
+    from sanawm_env.world.sampler import RELEASE_SIGMAS, denoise_chunk
 
     config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)

@@ -8,6 +8,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from sanawm_env.bridges.infos import info_of_slot
+from sanawm_env.bridges.sb3 import HEAVY_INFO, SanaWMVecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -19,12 +21,10 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from bridges.infos import info_of_slot
-from bridges.sb3 import HEAVY_INFO, SanaWMVecEnv
 from sanawm_env import SanaWMVectorEnv, WorldModel
-from sanawm_env.config import small_config
+from sanawm_env.envs.wrappers import VectorDiscreteNavigation
 from sanawm_env.tasks import PointNav
-from sanawm_env.wrappers import VectorDiscreteNavigation
+from sanawm_env.world.config import small_config
 
 torch.set_num_threads(1)
 CONFIG = small_config(height=48, width=64, sigmas=(1.0, 0.0), chunk_frames=1)

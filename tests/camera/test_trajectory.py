@@ -4,15 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.camera import (
-    KEYMAPS,
-    KeyboardState,
-    KeyMap,
-    get_keymap,
-    parse_actions,
-    rollout_keys,
-    validate_c2w,
-)
+from sanawm_env.camera import KEYMAPS, KeyboardState, KeyMap, get_keymap, parse_actions, rollout_keys, validate_c2w
 
 
 def test_parse() -> None:

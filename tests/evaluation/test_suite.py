@@ -8,9 +8,9 @@ import pytest
 
 from sanawm_env.evaluation import suite as suite_module
 from sanawm_env.evaluation.parts import PARTS, Setting, load_scene, step_schedules
+from sanawm_env.evaluation.report.summary import GOALS, Goal, summarize_results
 from sanawm_env.evaluation.suite import SUITES, Suite, run_suite
-from sanawm_env.evaluation.summary import GOALS, Goal, summarize_results
-from sanawm_env.world import WorldModel
+from sanawm_env.world.model import WorldModel
 
 SEED = 20_000_003
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sanawm_env.model.cache import empty_cache
-from sanawm_env.model.config import SanaWMConfig
-from sanawm_env.model.transformer import SanaWMTransformer
-from sanawm_env.sampler import denoise_chunk
+from sanawm_env.world.networks.cache import empty_cache
+from sanawm_env.world.networks.config import SanaWMConfig
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.sampler import denoise_chunk
 
 OUT_MAX, OUT_MEAN = 1e-4, 1e-5
 
@@ -276,7 +276,7 @@ def test_chunk_causal(golden_dir, weights, inputs, output, camera, dtype):
 
 def test_release_keys(golden_dir):
     """On the meta device the release preset has exactly the release's keys and shapes."""
-    from sanawm_env.model.config import RELEASE
+    from sanawm_env.world.networks.config import RELEASE
 
     expected = {}
     for line in (golden_dir / "release_state_dict_keys.txt").read_text().splitlines():

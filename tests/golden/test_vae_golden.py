@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sanawm_env.model.ltx_vae import LTXVideoVAE, Tiling
+from sanawm_env.world.networks.vae.ltx import LTXVideoVAE, Tiling
 
 TOLERANCE = 1e-4  # golden/README.md section 6
 

@@ -14,8 +14,8 @@ import torch
 
 import sanawm_env  # noqa: F401  registers the ids
 from sanawm_env import WorldModel
-from sanawm_env.config import small_config
-from sanawm_env.model.checkpoint import save_checkpoint
+from sanawm_env.world.checkpoints.local import save_checkpoint
+from sanawm_env.world.config import small_config
 
 torch.set_num_threads(1)
 FULL = os.environ.get("SANAWM_JUDGES") == "full"

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.utils.env_match import check_environments_match
 from gymnasium.vector import AutoresetMode
+from sanawm_env.bridges.infos import info_of_slot
 
-from bridges.infos import info_of_slot
 from sanawm_env import EnvSnapshot, SanaWMVectorEnv
 
 pytestmark = pytest.mark.judge

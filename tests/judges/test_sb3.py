@@ -6,15 +6,15 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+from sanawm_env.bridges.sb3 import SanaWMVecEnv
 from stable_baselines3 import DQN, PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor
 
-from bridges.sb3 import SanaWMVecEnv
 from sanawm_env import SanaWMVectorEnv
+from sanawm_env.envs.wrappers import VectorDiscreteNavigation
 from sanawm_env.tasks import PointNav
-from sanawm_env.wrappers import VectorDiscreteNavigation
 
 pytestmark = pytest.mark.judge
 full_only = pytest.mark.skipif(os.environ.get("SANAWM_JUDGES") != "full", reason="runs in .ci/judges")

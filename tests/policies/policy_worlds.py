@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from sanawm_env import WorldModel
-from sanawm_env.config import small_config
+from sanawm_env.world.config import small_config
 
 torch.set_num_threads(1)
 CONFIG = small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1)

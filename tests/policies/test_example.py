@@ -4,9 +4,9 @@ import runpy
 from pathlib import Path
 
 import av
-from policy_worlds import MODEL, F
 
-from sanawm_env.model.checkpoint import save_checkpoint
+from sanawm_env.world.checkpoints.local import save_checkpoint
+from tests.policies.policy_worlds import MODEL, F
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plan_with_mppi.py"
 

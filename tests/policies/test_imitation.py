@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from policy_worlds import make, play
 from safetensors.torch import save_file
+from sanawm_env.policies import make_policy
+from sanawm_env.policies.demonstrations import Demonstrations, collect, low_dimensional
+from sanawm_env.policies.imitation import BehaviourClone, CloneConfig, CloneNet, train
 
-from policies import make_policy
-from policies.demonstrations import Demonstrations, collect, low_dimensional
-from policies.imitation import BehaviourClone, CloneConfig, CloneNet, train
+from sanawm_env.envs.wrappers import DiscreteNavigation
 from sanawm_env.tasks import FollowPath, PointNav
-from sanawm_env.wrappers import DiscreteNavigation
+from tests.policies.policy_worlds import make, play
 
 TASK = PointNav(distance=(1.0, 2.0), bearing_deg=60)
 

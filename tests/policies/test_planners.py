@@ -6,14 +6,14 @@ from gymnasium import wrappers
 from gymnasium.utils.env_checker import data_equivalence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_worlds import LIMITS, MODEL, PICTURE, F, make, play
+from sanawm_env.policies import make_policy
+from sanawm_env.policies.planners import Imagination
+from sanawm_env.policies.planners.noise import correlated
 
-from policies import make_policy
-from policies.planners import Imagination
-from policies.planners.noise import correlated
 from sanawm_env import SanaWMEnv
+from sanawm_env.envs.wrappers import DiscreteNavigation, TwistActions
 from sanawm_env.tasks import PointNav
-from sanawm_env.wrappers import DiscreteNavigation, TwistActions
+from tests.policies.policy_worlds import LIMITS, MODEL, PICTURE, F, make, play
 
 PLANNERS = ["planner:shooting", "planner:cem", "planner:mppi"]
 NEAR = PointNav(distance=(0.6, 0.9), bearing_deg=30)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from policy_worlds import make
+from sanawm_env.policies import make_policy
 
-from policies import make_policy
+from sanawm_env.envs.wrappers import DiscreteNavigation
 from sanawm_env.tasks import PointNav
-from sanawm_env.wrappers import DiscreteNavigation
+from tests.policies.policy_worlds import make
 
 
 def actions(policy, env, n=50):

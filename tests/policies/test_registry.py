@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-from policy_worlds import make
+from sanawm_env.policies import Policy, make_policy, policy_names
+from sanawm_env.policies.registry import POLICIES
+from sanawm_env.policies.scripted.look_around import LookAround
 
-from policies import Policy, make_policy, policy_names
-from policies.look_around import LookAround
-from policies.registry import POLICIES
+from tests.policies.policy_worlds import make
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -48,7 +48,7 @@ def test_a_policy_of_ones_own(monkeypatch):
         make_policy("my_policies:number")
     with pytest.raises(ValueError, match="has no 'missing'"):
         make_policy("my_policies:missing")
-    assert isinstance(make_policy("policies.look_around:LookAround"), LookAround)
+    assert isinstance(make_policy("sanawm_env.policies.scripted.look_around:LookAround"), LookAround)
 
 
 def test_an_import_error_inside_a_module_is_its_own(tmp_path, monkeypatch):

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_worlds import MODEL
+
+from tests.policies.policy_worlds import MODEL
 
 pytest.importorskip("stable_baselines3")
 
 import torch
 from gymnasium import spaces
+from sanawm_env.policies import make_policy
+from sanawm_env.policies.sb3 import curve, plot, train
+from sanawm_env.policies.sb3.exam import Exam, random_act
+from sanawm_env.policies.sb3.features import NavigationFeatures
+from sanawm_env.policies.sb3.make import make_training_envs, make_worlds
+from sanawm_env.policies.sb3.settings import TrainSettings
 from stable_baselines3 import PPO
 
-from policies import make_policy
-from policies.sb3 import curve, plot, train
-from policies.sb3.exam import Exam, random_act
-from policies.sb3.features import NavigationFeatures
-from policies.sb3.make import make_training_envs, make_worlds
-from policies.sb3.settings import TrainSettings
-from sanawm_env.evaluation.policy_trials import HELD_OUT_RESETS
-from sanawm_env.model.checkpoint import save_checkpoint
+from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
+from sanawm_env.world.checkpoints.local import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 IMAGE = spaces.Box(0, 255, (18, 32, 3), np.uint8)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from policy_worlds import LIMITS, MODEL, PICTURE, make, play
+from sanawm_env.policies import make_policy
+from sanawm_env.policies.scripted.drive import Drive
 
-from policies import make_policy
-from policies.drive import Drive
 from sanawm_env import SanaWMEnv
+from sanawm_env.envs.wrappers import DiscreteNavigation, TwistActions
 from sanawm_env.tasks import Explore, FollowPath, LoopClosure, PointNav
-from sanawm_env.wrappers import DiscreteNavigation, TwistActions
+from tests.policies.policy_worlds import LIMITS, MODEL, PICTURE, make, play
 
 
 def discrete(name, **arguments):

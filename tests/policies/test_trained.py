@@ -5,11 +5,11 @@ import zipfile
 import numpy as np
 import pytest
 from gymnasium.wrappers import ResizeObservation
-from policy_worlds import make
+from sanawm_env.policies import make_policy
 
-from policies import make_policy
+from sanawm_env.envs.wrappers import DiscreteNavigation
 from sanawm_env.tasks import PointNav
-from sanawm_env.wrappers import DiscreteNavigation
+from tests.policies.policy_worlds import make
 
 sb3 = pytest.importorskip("stable_baselines3")
 

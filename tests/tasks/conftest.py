@@ -3,7 +3,7 @@
 import pytest
 
 from sanawm_env import WorldModel
-from sanawm_env.config import small_config
+from sanawm_env.world.config import small_config
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from sanawm_env.model.config import SanaWMConfig
-from sanawm_env.model.transformer import SanaWMTransformer
-from sanawm_env.model.vae import TinyVAE, TinyVAEConfig
 from sanawm_env.scenes import make_clips
-from sanawm_env.training.data import DataConfig, LatentPool
+from sanawm_env.training.clips.data import DataConfig, LatentPool
+from sanawm_env.training.stages.vae import fit_transform
 from sanawm_env.training.store import initialise
-from sanawm_env.training.vae import fit_transform
+from sanawm_env.world.networks.config import SanaWMConfig
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
 
 SMALL = SanaWMConfig(
     depth=2, hidden_size=32, head_dim=16, in_channels=8, patch_size=(2, 2), mlp_ratio=2.0, caption_channels=0,

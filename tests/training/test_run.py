@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from sanawm_env.training.decoder import DecoderTrainConfig
-from sanawm_env.training.depth import DepthTrainConfig
-from sanawm_env.training.few_step import DistillConfig
 from sanawm_env.training.run import RECIPES, main, recipe, with_values
-from sanawm_env.training.vae import VAETrainConfig
-from sanawm_env.training.world import WorldTrainConfig
-from sanawm_env.world import WorldModel
+from sanawm_env.training.stages.decoder import DecoderTrainConfig
+from sanawm_env.training.stages.depth import DepthTrainConfig
+from sanawm_env.training.stages.few_step import DistillConfig
+from sanawm_env.training.stages.vae import VAETrainConfig
+from sanawm_env.training.stages.world import WorldTrainConfig
+from sanawm_env.world.model import WorldModel
 
 VAE = {"minutes": 0.05, "fit_clips": 16, "batch": 2, "height": 64, "width": 96, "compile_renderer": False,
        "vae": {"channels": 8, "width": 8}}  # fmt: skip
@@ -150,8 +150,8 @@ def test_a_coarse_world_becomes_a_finer_one(runs, tmp_path):
 
 def test_clips_between_walks_are_as_many_as_asked(walk_pool, network, monkeypatch):
     """`clip_share` of the steps, the same ones in every process, on twice the batch."""
-    from sanawm_env.training import world as module
     from sanawm_env.training.optim import EMA, MuonAdamW
+    from sanawm_env.training.stages import world as module
 
     config = WorldTrainConfig(method="walks", clip_share=0.4, batch=2, latents=3, max_chunk=2, model=network.config,
                               bf16=False, seed=3)  # fmt: skip

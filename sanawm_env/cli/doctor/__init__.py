@@ -1,0 +1,1 @@
+"""`sanawm doctor`: does a checkpoint fit and run here?"""

@@ -1,0 +1,277 @@
+"""`sanawm evaluate-policy`: how well do policies do the tasks, and at what cost."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from sanawm_env.cli.specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
+
+if TYPE_CHECKING:
+    from sanawm_env.envs.wrappers import DiscreteNavigation
+    from sanawm_env.evaluation.policy.trials import Trial
+    from sanawm_env.tasks import Task
+    from sanawm_env.video import VideoWriter
+    from sanawm_env.world.model import WorldModel
+
+__all__ = ["EvaluatePolicy"]
+
+_OWN = {
+    "checkpoint": "--checkpoint",
+    "task": "--task",
+    "chunk_frames": "--chunk-frames",
+    "obs_size": "--obs-size",
+    "obs_mode": "--obs-mode",
+    "max_episode_steps": "--max-steps",
+    "device": "--device",
+    "render_mode": "--video",
+}
+"""Arguments of the environment that this command sets by options of their own."""
+
+
+@dataclass
+class EvaluatePolicy:
+    """Let policies do tasks, and print success, SPL, soft SPL, cost and failures, with confidence intervals.
+
+    Each policy meets the same worlds and goals. Policies and tasks may bring settings along:
+    `--policy planner:cem,frame_budget=2304 --task PointNav,stop_action=True`.
+    """
+
+    policy: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Who plays; give it several times to compare: scripted:follow, random:smooth, planner:cem, sb3:FILE.zip,
+    bc:FILE.safetensors or package.module:function. An sb3 file holds pickled objects: load only what you trust."""
+    task: tuple[str, ...] = ("PointNav",)
+    """One or more of PointNav, ImageNav, FollowPath, Explore, LoopClosure, or their ids; `suite` is all five."""
+    episodes: int | None = None
+    """Per policy and task; 20 without --seeds."""
+    first_seed: int = 1_000_000
+    """Reset seeds count up from here; those from 1,000,000 on are kept for evaluation."""
+    seeds: tuple[int, ...] = ()
+    """The reset seeds themselves, in place of --episodes and --first-seed."""
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
+    """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
+    chunk_frames: int | None = None
+    """Latent frames per step; the checkpoint's default otherwise."""
+    max_steps: int | None = None
+    """Steps after which an episode is truncated; those that make 60 s otherwise."""
+    obs_size: tuple[int, int] | None = None
+    """Rows and columns of observed images; the world's own otherwise."""
+    obs_mode: Literal["frame", "dict", "pose"] = "frame"
+    """What is observed beside the task's entries: the last picture, all of them, or none."""
+    discrete: bool = False
+    """Habitat's four actions (envs.wrappers.DiscreteNavigation) in place of pose deltas, with moves of 0.25 m and
+    turns of 10 degrees, or the most that one step can do if that is less."""
+    env: tuple[str, ...] = ()
+    """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
+    video: Path | None = None
+    """Write the first episodes here, *.mp4; several policies or tasks get a file each, named after them."""
+    video_episodes: int = 1
+    """How many."""
+    json: str | None = None
+    """Write statistics and all episodes to this file, or to the standard output in place of the table: -"""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+
+    def run(self) -> None:
+        """Do it. Interrupted, it prints what there is.
+
+        Raises:
+            ValueError, FileNotFoundError: An option that cannot be used, before any episode.
+        """
+        tasks = read_tasks(self.task)
+        policies = [(text, *parse_spec(text)) for text in self.policy]
+        if not policies:
+            raise ValueError("no policy to evaluate: give --policy scripted:follow, for example.")
+        self._check_options()
+        make_policy = policy_maker()
+        for _, name, settings in policies:
+            make_policy(name, **settings)  # what is wrong with them shows now
+        referees = [(text, make_task(*spec)) for text, spec in tasks]
+        seeds = self._seeds()
+        videos = self._videos([text for text, _ in tasks])
+
+        from tqdm import tqdm
+
+        from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS, run_trials
+
+        world = self._world()
+        envs = [(text, self._env(world, task)) for text, task in referees]
+        about = self._about(world, envs[0][1], seeds)
+        if any(seed not in HELD_OUT_RESETS for seed in seeds):
+            _note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
+        total = len(envs) * len(policies) * len(seeds)
+        trials: list[Trial] = []
+        try:
+            with tqdm(total=total, unit="episode", disable=None, file=sys.stderr) as bar:
+                for task, env in envs:
+                    for label, name, settings in policies:
+                        with ExitStack() as film:
+                            watch = self._watch(film, videos.get((task, label)))
+                            player = make_policy(name, **settings)
+                            for trial in run_trials(env, player, seeds, name=label, task=task, watch=watch):
+                                trials.append(trial)
+                                bar.update()
+        except BaseException as error:  # an interrupt, a full disk: what was played is not lost
+            if trials:
+                _note(f"stopped by {type(error).__name__} after {len(trials)} of {total} episodes.")
+                self._show(trials, about | {"complete": False})
+            raise
+        self._show(trials, about | {"complete": True})
+        if all(trial.ending == "failed" for trial in trials):
+            print("sanawm: error: no episode could be played to its end; the table says why.", file=sys.stderr)
+            sys.exit(1)
+
+    # -- reading the options ------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        """Numbers and files, before anything is loaded."""
+        check_distinct("--policy", self.policy)
+        for name, value in (("--max-steps", self.max_steps), ("--video-episodes", self.video_episodes)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
+        if self.json not in (None, "-"):
+            path = Path(str(self.json))
+            if path.is_dir() or not path.parent.is_dir():
+                raise ValueError(f"--json {path} cannot be written; name a file in a folder that exists, or -.")
+
+    def _seeds(self) -> Sequence[int]:
+        """Of the resets."""
+        from sanawm_env.evaluation.policy.trials import check_seeds
+
+        if self.seeds and self.episodes is not None:
+            raise ValueError("give either --seeds or --episodes, not both: one episode is played per seed.")
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"--episodes must be at least 1; got {self.episodes}.")
+        count = 20 if self.episodes is None else self.episodes
+        seeds = self.seeds or range(self.first_seed, self.first_seed + count)
+        check_seeds(seeds)
+        return seeds
+
+    def _videos(self, tasks: Sequence[str]) -> dict[tuple[str, str], VideoWriter]:
+        """A writer, which has not opened its file yet, for each task and policy."""
+        if self.video is None:
+            return {}
+        from sanawm_env.video import VideoWriter
+
+        pairs = [(task, policy) for task in tasks for policy in self.policy]
+        if len(pairs) == 1:
+            return {pairs[0]: VideoWriter(self.video)}
+        names = {pair: re.sub(r"[^\w.=-]+", "-", "-".join(pair)) for pair in pairs}
+        check_distinct("--video", list(names.values()))
+        stem, kind = self.video.stem, self.video.suffix
+        return {pair: VideoWriter(self.video.with_name(f"{stem}-{name}{kind}")) for pair, name in names.items()}
+
+    # -- making -------------------------------------------------------------------------------------------
+
+    def _world(self) -> WorldModel:
+        from sanawm_env.envs.options import as_device
+        from sanawm_env.world.model import WorldModel
+
+        device = as_device(self.device)
+        if self.checkpoint == "untrained":
+            return WorldModel.untrained(device=device)
+        return WorldModel.load(self.checkpoint, device)
+
+    def _env(self, world: WorldModel, task: Task) -> Any:
+        import gymnasium as gym
+
+        from sanawm_env.envs.env import SanaWMEnv
+
+        _, further = parse_spec(",".join(("env", *self.env)))
+        known = [name for name in inspect.signature(SanaWMEnv).parameters if name not in _OWN]
+        for name in further:
+            if name not in known:
+                mend = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
+                raise ValueError(f"--env cannot set {name!r}; {mend}.")
+        further["obs_mode"] = self.obs_mode
+        if self.chunk_frames is not None:
+            further["chunk_frames"] = self.chunk_frames
+        if self.obs_size is not None:
+            further["obs_size"] = self.obs_size
+        # The registry's limit counts steps of the default length; a minute should be one whatever the chunk.
+        steps = self.max_steps
+        if steps is None:
+            chunk = self.chunk_frames or world.config.chunk_frames
+            steps = max(1, round(EPISODE_SECONDS * world.config.fps / (chunk * world.vae.temporal_stride)))
+        name = f"SanaWM/{task.name}-v0"
+        env = gym.make(name, checkpoint=world, task=task, max_episode_steps=steps, disable_env_checker=True, **further)
+        return _discrete(env) if self.discrete else env
+
+    def _watch(self, film: ExitStack, video: VideoWriter | None) -> Callable[[int], Any]:
+        """What takes the frames of the i-th episode; `film` closes the video, and keeps what an interrupt leaves."""
+        if video is None:
+            return lambda episode: None
+        film.push(lambda kind, error, trace: video.close() if kind in (None, KeyboardInterrupt) else video.discard())
+        return lambda episode: video.write if episode < self.video_episodes else None
+
+    # -- telling ------------------------------------------------------------------------------------------
+
+    def _about(self, world: WorldModel, env: Any, seeds: Sequence[int]) -> dict[str, Any]:
+        from sanawm_env.evaluation.policy.table import CONFIDENCE
+        from sanawm_env.world.offline.recipe import versions
+
+        return {
+            "checkpoint": self.checkpoint,
+            "checkpoint_hash": world.checkpoint,
+            "seeds": list(seeds),
+            "frames_per_step": env.unwrapped.frames_per_step,
+            "step_seconds": env.unwrapped.step_seconds,
+            "max_steps": env.spec.max_episode_steps,
+            "discrete": {"step": env.step_metres, "turn": env.turn_degrees} if self.discrete else None,
+            "obs_mode": env.unwrapped.obs_mode,
+            "env": list(self.env),
+            "device": str(world.device),
+            "confidence": CONFIDENCE,
+            "versions": versions(),
+        }
+
+    def _show(self, trials: Sequence[Trial], about: dict[str, Any]) -> None:
+        """Print the table and write the JSON."""
+        import json
+
+        from sanawm_env.evaluation.policy.table import format_table, summarize_trials
+        from sanawm_env.evaluation.store import write_json
+
+        summaries = summarize_trials(trials)
+        everything = {
+            "about": about,
+            "summaries": [summary.to_dict() for summary in summaries],
+            "episodes": [trial.to_dict() for trial in trials],
+        }
+        if self.json == "-":
+            print(json.dumps(everything, allow_nan=False))
+            return
+        seeds = about["seeds"]
+        span = f"{seeds[0]}..{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) else "as given"
+        print(
+            f"checkpoint {self.checkpoint} ({about['checkpoint_hash'][:16]}), reset seeds {span}, "
+            f"{about['frames_per_step']} frames a step, at most {about['max_steps']} steps "
+            f"({about['max_steps'] * about['step_seconds']:g} s)"
+        )
+        if actions := about["discrete"]:
+            print(f"discrete actions: moves of {actions['step']:.3g} m, turns of {actions['turn']:.3g}°")
+        print()
+        print(format_table(summaries))
+        if self.json is not None:
+            write_json(Path(self.json), everything)
+
+
+def _discrete(env: Any) -> DiscreteNavigation:
+    from sanawm_env.envs.wrappers.discrete import STEP, TURN, DiscreteNavigation
+
+    base = env.unwrapped
+    return DiscreteNavigation(env, min(STEP, base.max_translation), min(TURN, math.degrees(base.max_rotation)))
+
+
+def _note(text: str) -> None:
+    print(f"sanawm: note: {text}", file=sys.stderr)

@@ -1,0 +1,90 @@
+"""`sanawm info`: facts about a checkpoint and this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+
+__all__ = ["Info"]
+
+
+@dataclass
+class Info:
+    """Show a checkpoint's sizes, its state's bytes, the device and the versions in use."""
+
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
+    """Built-in name or checkpoint folder."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    dtype: str | None = None
+    """float32 or bfloat16."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> None:
+        """Print it."""
+        facts = gather(self.checkpoint, self.device, self.dtype)
+        if self.json:
+            import json
+
+            print(json.dumps(facts, indent=2))
+            return
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            print(f"{name:<{width}}  {_text(value)}")
+
+
+def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
+    """JSON-ready facts; loads the checkpoint and starts one rollout to count the bytes of its state."""
+    import torch
+
+    from sanawm_env.envs.options import as_device, as_dtype
+    from sanawm_env.world.checkpoints.local import resolve
+    from sanawm_env.world.model import WorldModel
+    from sanawm_env.world.offline.recipe import versions
+
+    folder = resolve(checkpoint)
+    model = WorldModel.load(checkpoint, as_device(device), as_dtype(dtype))
+    config = model.config
+    black = np.zeros((1, config.height, config.width, 3), np.uint8)
+    camera = np.array([[config.width, config.width, config.width / 2, config.height / 2]], dtype=np.float64)
+    text = None
+    if config.model.caption_channels:
+        text = torch.zeros(1, config.model.text_length, config.model.caption_channels)
+    state, _ = model.start(black, camera, [0], text)
+    name = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "CPU"
+    stride = model.vae.temporal_stride
+    return {
+        "checkpoint": config.name,
+        "folder": str(folder),
+        "hash": model.checkpoint,
+        "parameters": sum(p.numel() for p in model.transformer.parameters()),
+        "vae_parameters": sum(p.numel() for p in model.vae.parameters()),
+        "resolution": f"{config.width}x{config.height}",
+        "fps": config.fps,
+        "frames_per_step": config.chunk_frames * stride,
+        "frames_per_step_allowed": [n * stride for n in range(1, config.max_chunk_frames + 1)],
+        "sampler_sigmas": list(config.sigmas),
+        "text_conditioning": config.model.caption_channels > 0,
+        "state_bytes": state.nbytes,
+        "device": f"{model.device} ({name})",
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": versions(),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(f"{item:g}" for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return str(value)

@@ -1,0 +1,100 @@
+"""The command `sanawm`: `rollout`, `render`, `refine`, `evaluate`, `bench`, `train`, `info`, `doctor` and others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from sanawm_env.cli.bench import Bench
+from sanawm_env.cli.doctor.command import Doctor
+from sanawm_env.cli.evaluate import Evaluate
+from sanawm_env.cli.evaluate_policy import EvaluatePolicy
+from sanawm_env.cli.info import Info
+from sanawm_env.cli.refine import Refine
+from sanawm_env.cli.render import Render
+from sanawm_env.cli.rollout import Rollout
+
+__all__ = ["main"]
+
+
+@dataclass
+class BenchCommand:
+    """Make a bench in the layout of SANA-WM-Bench, run a world over one, score videos: `sanawm bench make|run`."""
+
+    what: Bench
+
+    def run(self) -> None:
+        """Pass on."""
+        self.what.run()
+
+
+@dataclass
+class Train:
+    """Train a world: `sanawm train vae|world|distill|average [--config FILE]`; `--help` after it lists the options."""
+
+    def run(self) -> None:
+        """Never reached: the rest of the line goes to the trainer's own parser, see `main`."""
+
+
+# Its options stand bare: `--out`, not `--what.out`.
+_Bench = tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]]
+
+Command = (
+    Annotated[Rollout, tyro.conf.subcommand("rollout")]
+    | Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Refine, tyro.conf.subcommand("refine")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
+    | Annotated[
+        tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
+    ]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    Mistakes of the user end with one line on stderr and exit code 2. `--debug` anywhere, or SANAWM_DEBUG=1,
+    shows the traceback instead.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("SANAWM_DEBUG", "") not in ("", "0")
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        if arguments[:1] == ["train"]:
+            from sanawm_env.training.run import main as train
+
+            train(arguments[1:])
+            return
+        command = tyro.cli(
+            Command,
+            prog="sanawm",
+            description="Act inside a video world model. `--debug` shows tracebacks.",
+            args=arguments,
+        )
+        command.run()
+    except KeyboardInterrupt:
+        print("sanawm: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        # A library's own exceptions say little without their name; ours are whole sentences.
+        name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
+        print(f"sanawm: error: {name}{' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

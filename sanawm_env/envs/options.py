@@ -1,0 +1,140 @@
+"""Reading of arguments and reset options, apart from the environment's own logic."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sanawm_env.envs.snapshot import EnvSnapshot
+from sanawm_env.world.config import check_sigmas
+from sanawm_env.world.state import WorldState
+
+__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
+
+OPTIONS = ("image", "prompt", "intrinsics", "state", "goal")
+"""Keys that `SanaWMEnv.reset(options=...)` knows."""
+
+
+def check_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """The given options as a new dictionary, without those that are None.
+
+    Raises:
+        ValueError: No dictionary, an unknown key, or keys that exclude one another.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise ValueError(f"options must be a dictionary or None; got {type(options).__name__}.")
+    unknown = sorted(str(key) for key in options if key not in OPTIONS)
+    if unknown:
+        raise ValueError(f"unknown reset option {', '.join(map(repr, unknown))}; allowed are {', '.join(OPTIONS)}.")
+    given = {key: value for key, value in options.items() if value is not None}
+    others = ", ".join(repr(key) for key in given if key not in ("state", "goal"))
+    if "state" in given and others:
+        raise ValueError(f"option 'state' already holds image, camera and text; leave out {others}.")
+    return given
+
+
+def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot:
+    """An `EnvSnapshot` from whatever may stand for one.
+
+    Args:
+        moment: `EnvSnapshot`, `WorldState` with one slot, or the path of a file of either.
+        checkpoint: Hash that a state must carry.
+        frames_per_step: Turns the frame index of a bare state into a number of steps.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another type, another checkpoint, or more than one slot.
+    """
+    if isinstance(moment, str | Path):
+        moment = EnvSnapshot.load(moment, checkpoint)
+    if isinstance(moment, WorldState):
+        if moment.slots != 1:
+            raise ValueError(f"the state has {moment.slots} slots, an environment one; use state.select([i]).")
+        moment = EnvSnapshot(moment, int(moment.frame_index[0]) // frames_per_step)
+    if not isinstance(moment, EnvSnapshot):
+        raise ValueError(
+            f"a state is an EnvSnapshot, a WorldState or a file of one; got {type(moment).__name__}. "
+            "Take one with env.unwrapped.snapshot()."
+        )
+    return moment
+
+
+def sampler_sigmas(schedule: Sequence[float], steps: int | None, sigmas: Sequence[float] | None) -> tuple[float, ...]:
+    """Noise levels of the sampler.
+
+    Args:
+        schedule: The checkpoint's.
+        steps: Model calls; the checkpoint's schedule is resampled to that many, evenly by its index.
+        sigmas: The levels themselves.
+
+    Raises:
+        ValueError: Both are given, steps below 1, or no valid schedule.
+    """
+    if sigmas is not None:
+        if steps is not None:
+            raise ValueError("give either sampler_steps or sigmas, not both.")
+        return check_sigmas(sigmas)
+    if steps is None or steps == len(schedule) - 1:
+        return check_sigmas(schedule)
+    if steps < 1:
+        raise ValueError(f"sampler_steps must be at least 1; got {steps}.")
+    places = np.linspace(0, len(schedule) - 1, steps + 1)
+    return check_sigmas(np.interp(places, np.arange(len(schedule)), schedule).tolist())
+
+
+def as_size(size: Any, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of observed images; None is the world's own.
+
+    Raises:
+        ValueError: Not two whole numbers, below 1, or larger than the world's frames.
+    """
+    if size is None:
+        return height, width
+    try:
+        rows, columns = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        rows = columns = 0
+    if not (1 <= rows <= height and 1 <= columns <= width):
+        raise ValueError(
+            f"obs_size must be (rows, columns), at most the world's {height}x{width} pixels; got {size!r}. "
+            "To enlarge images, use gymnasium.wrappers.ResizeObservation."
+        )
+    return rows, columns
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """A usable device; `auto` is the first GPU, or the CPU.
+
+    Raises:
+        ValueError: No such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} is not available: torch sees no CUDA GPU; use 'cpu' or 'auto'.")
+    return chosen
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating torch type from its name.
+
+    Raises:
+        ValueError: No floating type.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found is None and dtype is None:
+        return None
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype must be a floating type such as 'float32' or 'bfloat16'; got {dtype!r}.")
+    return found

@@ -1,0 +1,147 @@
+"""`EnvSnapshot`: one moment of an environment, as a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sanawm_env.camera.keymaps import KeyMap
+from sanawm_env.camera.trajectory import KeyboardState
+from sanawm_env.tasks.episode import Episode
+from sanawm_env.world.state import TASK, WorldState
+
+__all__ = ["EnvSnapshot"]
+
+_KEY = "sanawm_env.env"
+
+
+@dataclass(frozen=True, eq=False)
+class EnvSnapshot:
+    """The world's state and the bookkeeping of the environment around it.
+
+    It shares memory with nothing that can change: taking one costs no copy, and it stays valid however long
+    the environment runs on.
+    """
+
+    state: WorldState
+    """State of one rollout (one slot)."""
+    elapsed_steps: int = 0
+    """Steps since the last reset."""
+    keyboard: KeyboardState | None = None
+    """Inertia of the keys, in action mode `keys`; None is at rest."""
+    frames: NDArray[np.uint8] | None = None
+    """`(N, H, W, 3)` frames of the last step, so that a restored environment shows the same observation. Not
+    written by `save`: after `load` it is None, which stands for the state's last frame alone."""
+    frame_c2w: NDArray[np.float64] | None = None
+    """`(N, 4, 4)` poses of `frames`."""
+    task: Episode | None = None
+    """What the environment's task remembers; None without a task."""
+
+    def __post_init__(self) -> None:
+        if self.state.slots != 1:
+            raise ValueError(
+                f"an EnvSnapshot holds one slot, the state has {self.state.slots}; pick one with state.select([i])."
+            )
+        for name in ("frames", "frame_c2w"):
+            if (value := getattr(self, name)) is not None:
+                value = value.view()
+                value.flags.writeable = False
+                object.__setattr__(self, name, value)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the world's state."""
+        return self.state.nbytes
+
+    def equal(self, other: EnvSnapshot) -> bool:
+        """Whether both would go on alike: equal bits of state, task, keyboard and step counter."""
+        mine, theirs = _bookkeeping(self), _bookkeeping(other)
+        tasks = other.task is None if self.task is None else self.task.equal(other.task)
+        return mine == theirs and tasks and self.state.equal(other.state)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, which `WorldState.load` reads as well.
+
+        A file of that name is replaced only once the new one is whole.
+        """
+        path = Path(path)
+        metadata = self.state.metadata() | {_KEY: json.dumps(_bookkeeping(self))}
+        tensors = {name: value.cpu() for name, value in self.state.contiguous().flat().items()}
+        if self.task is not None:
+            tensors |= {TASK + name: torch.from_numpy(np.array(self.task[name])) for name in self.task}
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            save_file(tensors, temporary, metadata)
+            os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path, checkpoint: str | None = None) -> EnvSnapshot:
+        """Read a file of `save`, or of `WorldState.save`, onto the CPU.
+
+        Args:
+            path: The file.
+            checkpoint: Hash that the state must carry (`WorldModel.checkpoint`); None accepts any.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: See `WorldState.load`.
+        """
+        state = WorldState.load(path, checkpoint)
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY, "{}")
+            remembered = {
+                name.removeprefix(TASK): file.get_tensor(name).numpy().copy()
+                for name in file.keys()
+                if name.startswith(TASK)
+            }
+        try:
+            values = json.loads(text)
+            keyboard = values.get("keyboard")
+            held = None if keyboard is None else _keyboard(keyboard)
+            task = values.get("task")
+            episode = None if task is None else Episode(str(task), remembered)
+            return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
+
+
+def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
+    """JSON-ready dictionary of everything but the world; floats survive JSON bit for bit."""
+    keyboard = snapshot.keyboard
+    return {
+        "elapsed_steps": snapshot.elapsed_steps,
+        "task": None if snapshot.task is None else snapshot.task.task,
+        "keyboard": None
+        if keyboard is None
+        else {
+            "keymap": asdict(keyboard.keymap) | {"controls": [list(pair) for pair in keyboard.keymap.controls]},
+            "c2w": keyboard.c2w.tolist(),
+            "pitch": keyboard.pitch,
+            "velocity": list(keyboard.velocity),
+            "asked": sorted(keyboard.asked),
+        },
+    }
+
+
+def _keyboard(values: dict[str, Any]) -> KeyboardState:
+    keymap = KeyMap(
+        **values["keymap"] | {"controls": tuple((key, control) for key, control in values["keymap"]["controls"])}
+    )
+    forward, right, yaw, pitch = values["velocity"]
+    return KeyboardState(
+        keymap,
+        np.array(values["c2w"]),
+        values["pitch"],
+        (forward, right, yaw, pitch),
+        frozenset(values["asked"]),
+    )

@@ -1,0 +1,1 @@
+"""Camera poses recovered from a video alone."""

@@ -1,0 +1,1 @@
+"""Measures of single videos: fidelity, camera error, revisits, drift, flow."""

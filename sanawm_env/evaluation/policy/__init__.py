@@ -1,0 +1,1 @@
+"""Trials of policies on tasks, their cost, and the table of results."""

@@ -1,0 +1,1 @@
+"""From results to a summary, plots and the page of a report."""

@@ -1,0 +1,130 @@
+"""The HTML report of an evaluation: goals, curves, drift, and clips beside the truth."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sanawm_env.evaluation.parts import Setting, load_scene, run_world
+from sanawm_env.evaluation.store import write_json
+from sanawm_env.video import write_video
+from sanawm_env.world.model import WorldModel
+
+__all__ = ["write_clips", "write_report"]
+
+NAMES = {
+    "psnr": "PSNR, dB (more is better)",
+    "ssim": "SSIM (more is better)",
+    "gmsd": "GMSD (less is better)",
+}
+SHEET_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds of the columns of the picture of clips."""
+
+
+def write_clips(world: WorldModel, seeds: Sequence[int], setting: Setting, out: Path) -> list[str]:
+    """Videos `clip_<seed>.mp4`, the truth left and the world right, and one picture `clips.png` of them all.
+
+    Returns:
+        Names of the videos.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    names, rows = [], []
+    marks = [round(s * world.config.fps) for s in SHEET_S]
+    for seed in seeds:
+        scene = load_scene(world, seed, SHEET_S[-1])
+        made = run_world(world, scene, seed, setting)
+        name = f"clip_{seed}.mp4"
+        write_video(out / name, np.concatenate([scene.truth, made], axis=2), world.config.fps)
+        names.append(name)
+        rows += [np.concatenate(list(video[marks]), axis=1) for video in (scene.truth, made)]
+    Image.fromarray(np.concatenate(rows)).save(out / "clips.png")
+    return names
+
+
+def write_report(summary: Mapping[str, Any], out: Path, clips: Sequence[str] = ()) -> Path:
+    """Write `summary.json` and `report.html`, which needs nothing but the videos beside it.
+
+    Args:
+        summary: Of `summary.summarize_results`, with `about` telling what was evaluated.
+        out: Folder.
+        clips: Names of videos in it.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ModuleNotFoundError: matplotlib or jinja2 is missing; names the extra to install.
+    """
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('The report needs jinja2 and matplotlib: pip install "sanawm_env[eval]".') from error
+
+    write_json(out / "summary.json", summary)
+    page = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html.j2").read_text())
+    html = page.render(
+        summary=summary,
+        plots=_plots(summary),
+        clips=clips,
+        sheet=(out / "clips.png").exists() and bool(clips),
+        raw=json.dumps({k: v for k, v in summary.items() if k != "curves"}, indent=1),
+    )
+    temporary = out / "report.html.part"
+    temporary.write_text(html)
+    temporary.replace(out / "report.html")
+    return out / "report.html"
+
+
+def _plots(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Title and SVG of every plot."""
+    from matplotlib.figure import Figure  # no pyplot: that would keep figures and look for a screen
+
+    out = []
+    for metric, curves in summary.get("curves", {}).items():
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for family, curve in curves["generated"].items():
+            _draw(left, curve, family)
+        left.set(title=NAMES.get(metric, metric), xlabel="seconds")
+        left.legend(fontsize=7)
+        for baseline, families in curves["gains"].items():
+            _draw(right, families["all"], f"over {baseline}")
+        right.axhline(0, color="black", linewidth=0.5)
+        right.set(title="gain, with 95 % intervals over scenes", xlabel="seconds")
+        right.legend(fontsize=7)
+        out.append((f"{metric} over time", _svg(figure)))
+    drift = summary.get("drift")
+    if drift:
+        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        for axis, key in zip(figure.subplots(1, 3), ("sharpness", "contrast", "saturation"), strict=True):
+            for name, windows in drift["windows"].items():
+                axis.plot(10 * np.arange(len(windows[key])) + 5, windows[key], marker="o", label=name)
+            most = max(value for windows in drift["windows"].values() for value in windows[key])
+            axis.set(title=key, xlabel="seconds", ylim=(0, 1.15 * most))
+            axis.legend(fontsize=7)
+        out.append(("Drift: means of 10 s windows", _svg(figure)))
+    return out
+
+
+def _draw(axis: Any, curve: Mapping[str, Any], label: str) -> None:
+    seconds = np.asarray(curve["seconds"], dtype=float)
+    mean, low, high = (_floats(curve[name]) for name in ("mean", "low", "high"))
+    (line,) = axis.plot(seconds, mean, marker=".", label=label)
+    axis.fill_between(seconds, low, high, color=line.get_color(), alpha=0.15)
+
+
+def _floats(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -1,1 +1,0 @@
-"""The SANA-WM diffusion transformer, its state and its VAEs."""

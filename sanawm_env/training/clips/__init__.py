@@ -1,0 +1,1 @@
+"""Training data: rendered clips and walks, encoded to latents."""

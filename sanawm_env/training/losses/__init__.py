@@ -1,0 +1,1 @@
+"""Flow matching on whole clips and on streamed chunks."""

@@ -1,0 +1,174 @@
+"""Training of the anchor's depth network on rendered views."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sanawm_env.scenes.clips import sample_scenes
+from sanawm_env.scenes.motion import smooth_motion
+from sanawm_env.scenes.render import render
+from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.loop import clock, learning_rate, train_for
+from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
+from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
+from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
+
+VIEWS = 6
+"""Views rendered of every scene."""
+REUSE = 4
+"""Batches drawn for every batch rendered."""
+_SPACING = 40
+"""Frames of motion between views."""
+HELD_OUT = range(9_000_000, 9_000_064)
+"""Scenes that the reported error is of."""
+
+
+@dataclass(frozen=True)
+class DepthTrainConfig:
+    """`sanawm train depth`."""
+
+    out: Path = Path("runs/depth")
+    """Where `depth.safetensors` and `log.jsonl` go; a network that is there is trained further."""
+    minutes: float = 15.0
+    """Wall-clock budget."""
+    batch: int = 24
+    """Views per step; a multiple of 6, the views of a scene."""
+    decay_share: float = 0.4
+    """Share of the budget over which the learning rate falls."""
+    lr_muon: float = 0.02
+    lr_adam: float = 2e-3
+    ema: float = 0.998
+    height: int = 128
+    width: int = 224
+    """Pixels."""
+    first_seed: int = 6_000_000
+    """Scenes count up from here; training stays below 10,000,000."""
+    seed: int = 0
+    threads: int = 0
+    device: str = "cpu"
+    compile_renderer: bool = True
+
+
+def train_depth(config: DepthTrainConfig) -> Path:
+    """Train, or go on training, the depth network.
+
+    Returns:
+        The folder with `depth.safetensors` (EMA weights).
+    """
+    keep_freed_memory()
+    rank, _ = join()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.batch % VIEWS:
+        raise ValueError(f"batch {config.batch} must be a multiple of {VIEWS}, the views of a scene.")
+    torch.manual_seed(config.seed)
+    net = DepthNet().to(config.device)
+    config.out.mkdir(parents=True, exist_ok=True)
+    path, told = config.out / "depth.safetensors", config.out / "progress.json"
+    progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}
+    if path.exists():
+        net.load_state_dict(load_file(path))
+        progress = json.loads(told.read_text())
+    optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
+    views = _Views(config, config.first_seed + SEED_SPACING * rank + progress["clips"])
+    before, minutes_now = progress["minutes"], clock()
+
+    def step(minutes: float) -> tuple[dict[str, float], float]:
+        image, intrinsics, target = views.draw()
+        with torch.autocast(config.device.split(":")[0], torch.bfloat16):
+            guess = net(image, intrinsics)
+        loss = depth_loss(guess, target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        value, after = average(net, loss.item(), minutes_now())
+        norm = clip_gradients(net.parameters(), 1.0)
+        if not math.isfinite(value) or not math.isfinite(norm):
+            return {"loss": 0.0}, after  # skip the update, keep the run
+        optimizer.scale_lr(learning_rate(progress["step"], 100, minutes, config.minutes, config.decay_share))
+        optimizer.step()
+        ema.update(net, progress["step"])
+        return {"loss": value}, after
+
+    def save(minutes: float) -> None:
+        part = path.with_suffix(".part")
+        save_file({name: value.contiguous().cpu() for name, value in ema.values.items()}, part)
+        part.replace(path)
+        told.write_text(json.dumps(progress | {"minutes": before + minutes}))
+        print(f" held-out error of depth {held_out_error(config, ema):.4f}")
+
+    train_for(
+        config.minutes, step, save, out=config.out, progress=progress, clips_per_step=config.batch, save_every=5.0
+    )
+    leave()
+    return config.out
+
+
+def depth_loss(guess: Tensor, target: Tensor) -> Tensor:
+    """Mean error of log disparity, and of its steps from pixel to pixel, `(B, h, w)` both."""
+    steps = sum(((guess - target).diff(dim=d)).abs().mean() for d in (1, 2))
+    return (guess - target).abs().mean() + 0.5 * steps
+
+
+@torch.no_grad()
+def held_out_error(config: DepthTrainConfig, ema: EMA) -> float:
+    """Mean error of log disparity over `HELD_OUT`; leaves a sheet of images, truth and guess."""
+    net = DepthNet().to(config.device)
+    net.load_state_dict(ema.values)
+    image, intrinsics, target = render_views(config, HELD_OUT)
+    guess = net(image, intrinsics)
+    pick = slice(0, VIEWS * 8, VIEWS)
+    maps = [((x[pick] + 4) / 4).clamp(0, 1)[..., None].expand(-1, -1, -1, 3) for x in (target, guess)]
+    small = (image[pick, :, ::2, ::2].permute(0, 2, 3, 1) + 1) / 2
+    sheet = torch.cat((small, *maps), 2).flatten(0, 1)
+    Image.fromarray((sheet * 255).round().to(torch.uint8).cpu().numpy()).save(config.out / "sheet.png")
+    return float((guess - target).abs().mean())
+
+
+@torch.no_grad()
+def render_views(config: DepthTrainConfig, seeds: range) -> tuple[Tensor, Tensor, Tensor]:
+    """Six views of every seed's scene: images `(N, 3, H, W)`, intrinsics `(N, 4)`, log disparity `(N, H/2, W/2)`."""
+    scene, intrinsics, _ = sample_scenes(seeds, config.height, config.width)
+    c2w = smooth_motion(seeds, scene, 1 + (VIEWS - 1) * _SPACING)[:, ::_SPACING]
+    device = config.device
+    rgb, depth = render(
+        scene.to(device), c2w.to(device), intrinsics.to(device), config.height, config.width,
+        compile=config.compile_renderer,
+    )  # fmt: skip
+    image = rgb.flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
+    # Of four pixels the nearest: an object stays whole.
+    near = -torch.nn.functional.max_pool2d(-depth.flatten(0, 1).clamp_max(1e6), 2)
+    return image, intrinsics.to(device).repeat_interleave(VIEWS, 0), log_disparity(near)
+
+
+class _Views:
+    """Endless batches from a pool of rendered views, mirrored half the time."""
+
+    def __init__(self, config: DepthTrainConfig, seed: int) -> None:
+        self.config, self.seed, self.turn = config, seed, 0
+        self.pool: list[Tensor] = []
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, intrinsics and log disparity of one batch."""
+        scenes = self.config.batch // VIEWS
+        if self.turn % REUSE == 0:
+            new = render_views(self.config, range(self.seed, self.seed + scenes))
+            keep = 8 * self.config.batch
+            old = self.pool or [values[:0] for values in new]
+            self.pool = [torch.cat((a[-keep:], b)) for a, b in zip(old, new, strict=True)]
+            self.seed += scenes
+        self.turn += 1
+        pick = torch.randint(len(self.pool[0]), (self.config.batch,))
+        image, intrinsics, target = (values[pick] for values in self.pool)
+        if bool(torch.rand(()) < 0.5):
+            image, target = image.flip(3), target.flip(2)
+            intrinsics = torch.cat((intrinsics[:, :2], self.config.width - intrinsics[:, 2:3], intrinsics[:, 3:]), 1)
+        return image, intrinsics, target

@@ -1,0 +1,1 @@
+"""Device, precision and speed: what changes how a world is computed, not what it computes."""

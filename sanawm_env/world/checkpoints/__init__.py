@@ -1,0 +1,1 @@
+"""Checkpoints: the built-in ones, folders, and the published releases."""

@@ -1,0 +1,410 @@
+"""`WorldModel`: start a world from an image and step it by camera poses, as two pure functions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
+from sanawm_env.world.chunk import decode, denoise
+from sanawm_env.world.conditioning import (
+    CameraChunk,
+    camera_conditions,
+    check_images,
+    check_intrinsics,
+    check_poses,
+    check_text,
+    first_frame_chunk,
+)
+from sanawm_env.world.config import WorldConfig, check_sigmas, small_config
+from sanawm_env.world.networks.anchor.views import anchor_views, check_anchor_vae, code_views, to_pixels
+from sanawm_env.world.networks.cache import empty_cache
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.noise import check_seeds, frame_noise
+from sanawm_env.world.sampler import commit_chunk
+from sanawm_env.world.state import WorldState
+from sanawm_env.world.state_check import check_state
+
+__all__ = ["WorldConfig", "WorldModel", "WorldState"]
+
+Frames = NDArray[np.uint8]
+
+
+class WorldModel:
+    """A video world model as a simulator: `start` makes a `WorldState`, `step` makes the next one.
+
+    Both are pure. They never modify a state, they draw no hidden random numbers, and on the CPU the same
+    arguments give the same bits. They run in inference mode: states carry no gradients.
+
+    **Slots.** A state holds B independent rollouts. On the CPU they are computed one after another with batch
+    size 1 (`batched=False`): a matrix product of another shape may sum in another order, so a batched call
+    would make a slot's last bits depend on how many neighbours it has. Thus slot i of a batch equals a batch
+    of one bit for bit. With `batched=True`, the default elsewhere, slots that are in the same phase share one
+    forward; they then agree with a batch of one up to rounding.
+
+    **First frame.** The model's config decides between two rules (`config.model.first_chunk`):
+
+    * `alone`: `start` commits frame 0 to the memory by itself. All steps are alike.
+    * `plus_one` (release): `start` commits nothing; the first step runs frame 0, clean, together with the
+      new latent frames, and its Plücker window looks at the first poses of that step.
+    """
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        transformer: SanaWMTransformer,
+        vae: Any,
+        checkpoint: str,
+        *,
+        batched: bool | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            config: The world.
+            transformer: Built from `config.model`, on its device and in its type.
+            vae: A `networks.vae.tiny.VideoVAE`, on the same device and in the same type.
+            checkpoint: Hash of the weights; states carry it.
+            batched: Run slots in one forward; None decides by device.
+
+        Raises:
+            ValueError: The parts do not fit together.
+        """
+        self.config = config
+        # As they are: a trainer may look at the network that it trains.
+        self.transformer = transformer
+        self.vae = vae
+        self.checkpoint = checkpoint
+        weight = transformer.x_embedder.proj.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.batched = self.device.type != "cpu" if batched is None else batched
+
+        model, stride = config.model, vae.spatial_stride
+        self.programs: Programs | None = None
+        """Recorded programs that steps run through where one fits; None, the default, records nothing (`warmup`)."""
+        self.latent_size = (config.height // stride, config.width // stride)
+        """Rows and columns of the latent grid."""
+        cell = (stride * model.patch_size[0], stride * model.patch_size[1])
+        self.token_grid = (config.height // cell[0], config.width // cell[1])
+        """Rows and columns of tokens."""
+        if config.height % cell[0] or config.width % cell[1]:
+            raise ValueError(
+                f"frames of {config.height}x{config.width} px cannot be cut into tokens of "
+                f"{cell[0]}x{cell[1]} px; change height and width to multiples of those."
+            )
+        ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
+        if ours != theirs:
+            raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
+        if model.anchor:
+            check_anchor_vae(vae)
+        self._pattern = self._empty(1, "meta")
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        *,
+        batched: bool | None = None,
+        preset: str | None = None,
+        precision: str | None = None,
+    ) -> WorldModel:
+        """Load a checkpoint; for the published releases see docs/release.md.
+
+        Args:
+            checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
+                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
+            device: Where to compute.
+            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
+                not depend on it.
+            batched: See the class.
+            preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
+            precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
+                `dtype`, too. None leaves all to `dtype`. The hash stays that of the weights, so that a state made
+                in one precision goes on in another with the same activations: the same world, rounded otherwise.
+
+        Raises:
+            FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
+                `checkpoints.local` and `accel.precision.check_precision`.
+
+        Warns:
+            UserWarning: The weights were not trained to be stepped.
+        """
+        low = None
+        if precision is not None:
+            from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
+
+            checked = check_precision(precision, device)
+            dtype = loading_dtype(checked, device, dtype)
+            low = checked if checked in QUANTISED else None
+        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        if low is not None:
+            quantise(loaded.transformer, low)
+        if loaded.notice:
+            warnings.warn(loaded.notice, stacklevel=2)
+        return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+
+    @classmethod
+    def untrained(
+        cls, config: WorldConfig | None = None, seed: int = 0, *, device: torch.device | str = "cpu"
+    ) -> WorldModel:
+        """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
+        config = config or small_config()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            transformer, vae = build_modules(config)
+            for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
+                # Zero initialisations would switch off parts that a test should see working.
+                if value.is_floating_point() and not value.any():
+                    torch.nn.init.normal_(value, std=0.05)
+        key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
+        return cls(config, transformer.to(device), vae.to(device), key)
+
+    # -- the two functions ------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def start(
+        self,
+        images: Frames,
+        intrinsics: ArrayLike,
+        seeds: Sequence[int],
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+    ) -> tuple[WorldState, Frames]:
+        """Begin one rollout per image.
+
+        Args:
+            images: `(B, H, W, 3)` uint8 RGB at the world's resolution.
+            intrinsics: `(B, 4)` fx, fy, cx, cy in pixels at that resolution.
+            seeds: B noise seeds, 0 to 2**63 - 1.
+            text: `(B, L, caption_channels)` embeddings; exactly for models with text conditioning.
+            text_mask: `(B, L)`, non-zero where a token counts; None counts all.
+
+        Returns:
+            The state at frame 0, and the given images as `(B, 1, H, W, 3)`.
+
+        Raises:
+            ValueError: An input that the world cannot take; names the mend.
+        """
+        images = check_images(images, self.config.height, self.config.width)
+        slots = len(images)
+        cameras = check_intrinsics(intrinsics, slots)
+        noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
+        text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+        begun = []
+        for part in self._parts([True] * slots):
+            state = self._empty(len(part), self.device, text.shape[1])
+            values: dict[str, Any] = {
+                "noise_seed": noise_seed[part],
+                "intrinsics": cameras[part],
+                "text": text[part].to(self.dtype),
+                "text_mask": text_mask[part],
+                "last_frame": torch.from_numpy(images)[part],
+            }
+            if self.config.model.anchor:
+                values["first_frame"] = values["last_frame"].clone()
+            begun.append(self._begin(replace(state, **{k: v.to(self.device) for k, v in values.items()})))
+        state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
+        return state, images[:, None].copy()
+
+    @torch.inference_mode()
+    def step(
+        self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
+    ) -> tuple[WorldState, Frames]:
+        """Produce the next frames of every slot.
+
+        Args:
+            state: Of `start` or the step before; not modified.
+            c2w: `(B, F, 4, 4)` camera-to-world poses of the next F frames, metres, relative to frame 0. F is
+                a multiple of the VAE's temporal stride, at most `config.max_chunk_frames` times it.
+            sigmas: Noise levels of the sampler; None is the checkpoint's.
+
+        Returns:
+            The next state, and `(B, F, H, W, 3)` uint8 RGB frames.
+
+        Raises:
+            ValueError: Poses, noise levels or a state that do not belong here; names the mend.
+        """
+        poses, levels = self.check_step(state, c2w, sigmas)
+        parts = self._parts((state.cache.frames == 0).tolist())
+        if parts == [list(range(state.slots))]:
+            after, frames = self._advance(state.contiguous(), poses, levels)
+        else:
+            done = [self._advance(state.select(part), poses[part], levels) for part in parts]
+            order = np.argsort(np.concatenate(parts), kind="stable").tolist()
+            after = WorldState.cat([new for new, _ in done])
+            frames = torch.cat([new for _, new in done])
+            if order != list(range(state.slots)):
+                after, frames = after.select(order), frames[order]
+        return after, frames.cpu().numpy()
+
+    def stream(
+        self,
+        state: WorldState,
+        chunks: Iterable[ArrayLike],
+        *,
+        sigmas: Sequence[float] | None = None,
+        overlap: bool | None = None,
+    ) -> Iterator[tuple[WorldState, Frames]]:
+        """Repeated `step` along poses known in advance: the same states and frames.
+
+        Args:
+            state: As in `step`.
+            chunks: Poses of each step, as `step` takes them.
+            sigmas: As in `step`.
+            overlap: Decode a chunk beside the denoising of the next, on a second CUDA stream (`accel.overlap`).
+                None is off as long as this has never run on a GPU.
+
+        Yields:
+            What `step` returns, for each of `chunks`; ValueErrors come when the chunk's turn does.
+        """
+        from sanawm_env.world.accel.overlap import beside_for, stream
+
+        return stream(self, state, chunks, sigmas=sigmas, beside=beside_for(self.device) if overlap else None)
+
+    def warmup(
+        self,
+        slots: int = 1,
+        chunk_frames: int | None = None,
+        *,
+        sigmas: Sequence[float] | None = None,
+        text_length: int | None = None,
+        capture: bool | None = None,
+        recorder: Recorder | None = None,
+        progress: bool = True,
+    ) -> dict[str, float]:
+        """Run one step of every kind ahead, so that no later step is slow because it is the first of its kind.
+
+        The arguments and the errors are those of `accel.warmup.warm_up`.
+
+        Returns:
+            Seconds by phase.
+        """
+        from sanawm_env.world.accel.warmup import warm_up
+
+        return warm_up(
+            self, slots, chunk_frames, sigmas=sigmas, text_length=text_length, capture=capture, recorder=recorder,
+            progress=progress,
+        )  # fmt: skip
+
+    # -- one group of slots in the same phase -----------------------------------------------------------
+
+    def _begin(self, state: WorldState) -> WorldState:
+        """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
+        pixels = to_pixels(state.last_frame, self.dtype)
+        latent = self.vae.encode(pixels[:, :, None]).to(self.dtype)
+        state = replace(state, first_latent=latent)
+        if self.config.model.anchor:
+            disparity = self.transformer.anchor.depth.disparity(pixels, state.intrinsics)
+            state = replace(state, first_disparity=disparity)
+        if self.config.model.first_chunk == "alone":
+            chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
+            views = self.views(state, chunk)
+            cache = commit_chunk(
+                self.transformer, latent, state.cache, **self.conditions(state, chunk, views), filled=0
+            )
+            _, tails = self.decode(latent, state.vae_tails, views)
+            state = replace(state, cache=cache, vae_tails=tails)
+        return state.contiguous()
+
+    def _advance(self, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> tuple[WorldState, Tensor]:
+        """Step slots that are all at their first chunk, or all past it; frames `(B, F, H, W, 3)` uint8."""
+        return decode(self, denoise(self, state, c2w, sigmas))
+
+    def views(self, state: WorldState, chunk: CameraChunk) -> Tensor | None:
+        """The anchor from the chunk's poses (`anchor.anchor_views`); None where the world has none."""
+        if not self.config.model.anchor:
+            return None
+        return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+
+    def decode(self, latents: Tensor, tails: dict[str, Tensor], views: Tensor | None) -> tuple[Tensor, Any]:
+        """Frames `(B, 3, F, H, W)` in about [-1, 1] and the decoder's memory after them."""
+        hint = {} if views is None or not self.vae.config.anchor else {"views": views.to(self.dtype)}
+        return self.vae.decode(latents.to(self.dtype), tails, **hint)
+
+    def conditions(self, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Any]:
+        """Keyword arguments of the transformer: camera, anchor and text."""
+        size = (self.config.height, self.config.width)
+        conditions: dict[str, Any] = camera_conditions(chunk, state.intrinsics, size, self.token_grid)
+        if views is not None:
+            conditions["anchor"] = code_views(self.vae, views).to(self.dtype)
+        if self.config.model.caption_channels:
+            conditions |= {"text": state.text, "text_mask": state.text_mask}
+        return conditions
+
+    def noise(self, state: WorldState, frames: int, opening: bool) -> Tensor:
+        """Starting noise `(B, C, frames, h, w)` of the next latent frames; frame 0 is never noise."""
+        shape = (self.vae.latent_channels, *self.latent_size)
+        pairs = zip(state.noise_seed.tolist(), state.cache.frames.tolist(), strict=True)
+        draws = [frame_noise(seed, start + int(opening), frames, shape) for seed, start in pairs]
+        # Float32 whatever the weights are: the sampler adds many small steps to these latents.
+        return torch.stack(draws).to(self.device)
+
+    def _parts(self, opening: Sequence[bool]) -> list[list[int]]:
+        """Slots that are computed together: one each, or all of one phase."""
+        if not self.batched:
+            return [[slot] for slot in range(len(opening))]
+        groups = [[i for i, first in enumerate(opening) if first == phase] for phase in (False, True)]
+        return [group for group in groups if group]
+
+    def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
+        """A state of nothing: zeros of the shapes and types that every state of this world has."""
+        config = self.config
+
+        def zeros(*shape: int, dtype: torch.dtype = self.dtype) -> Tensor:
+            return torch.zeros(slots, *shape, device=device, dtype=dtype)
+
+        rows, columns = self.latent_size
+        tokens = self.token_grid[0] * self.token_grid[1]
+        anchored = (config.height, config.width) if config.model.anchor else (0, 0)
+        return WorldState(
+            cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
+            vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
+            # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
+            c2w=torch.eye(4, dtype=torch.float64).to(device).repeat(slots, 1, 1),
+            frame_index=zeros(dtype=torch.int64),
+            noise_seed=zeros(dtype=torch.int64),
+            intrinsics=zeros(4, dtype=torch.float32),
+            first_latent=zeros(config.model.in_channels, 1, rows, columns),
+            text=zeros(text_length, config.model.caption_channels),
+            text_mask=zeros(text_length, dtype=torch.bool),
+            first_frame=zeros(*anchored, 3, dtype=torch.uint8),
+            first_disparity=zeros(*(side // 2 for side in anchored), dtype=torch.float32),
+            last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
+            checkpoint=self.checkpoint,
+            checkpoint_name=self.config.name,
+        )
+
+    def together(self, state: WorldState) -> bool:
+        """Whether one forward steps all slots."""
+        return len(self._parts((state.cache.frames == 0).tolist())) == 1
+
+    # -- checks -----------------------------------------------------------------------------------------
+
+    def check_step(
+        self, state: WorldState, c2w: ArrayLike, sigmas: Sequence[float] | None
+    ) -> tuple[Tensor, tuple[float, ...]]:
+        """The poses of a step on the world's device and its noise levels; raises ValueError as `step` does."""
+        self.check_state(state)
+        poses = check_poses(c2w, state.slots, self.vae.temporal_stride, self.config.max_chunk_frames)
+        levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
+        return torch.from_numpy(poses).to(self.device), levels
+
+    def check_state(self, state: WorldState) -> None:
+        """Refuse a state that `step` could not go on from.
+
+        Raises:
+            ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
+        """
+        check_state(state, self._pattern, self.device)

@@ -1,0 +1,1 @@
+"""The SANA-WM diffusion transformer, its state, its VAEs and its text encoder."""

@@ -1,0 +1,201 @@
+"""What one rollout remembers between chunks (spec section 3.1), as plain tensors with a leading slot axis.
+
+A block's cache is a flat `dict[str, Tensor]`: easy to index, repeat, save and count. All shapes are fixed from
+the first frame on, so memory does not grow with time.
+
+GDN block: `state`, `normalizer`, `cam_state` (key x value matrices, fp32), `conv_tail`, `ffn_tail` and, if the
+config carries it, `cam_conv_tail`. Softmax block: `k`, `v`, `cam_k`, `cam_v` over the window, and `ffn_tail`.
+Shared by all softmax blocks: `window_chunk`, the chunk index of every frame in the window, -1 where empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sanawm_env.world.networks.config import SanaWMConfig
+
+BlockCache = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ModelCache:
+    """The recurrent state of the transformer."""
+
+    blocks: tuple[BlockCache, ...]
+    """One flat dictionary per block."""
+    window_chunk: Tensor
+    """`(B, capacity)` int64, chunk index of each cached frame, -1 if the place is empty. Frame-granular
+    windows (`window_frames`) store the latent-frame index here instead."""
+    frames: Tensor
+    """`(B,)` int64, latent frames committed so far: the absolute index of the next frame."""
+    chunks: Tensor
+    """`(B,)` int64, chunks committed so far."""
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> ModelCache:
+        """Apply `fn` to every tensor."""
+        return ModelCache(
+            tuple({name: fn(value) for name, value in block.items()} for block in self.blocks),
+            fn(self.window_chunk),
+            fn(self.frames),
+            fn(self.chunks),
+        )
+
+    def flat(self) -> dict[str, Tensor]:
+        """Every tensor under a dotted name."""
+        out = {f"blocks.{i}.{name}": value for i, block in enumerate(self.blocks) for name, value in block.items()}
+        return out | {"window_chunk": self.window_chunk, "frames": self.frames, "chunks": self.chunks}
+
+    @classmethod
+    def from_flat(cls, values: dict[str, Tensor]) -> ModelCache:
+        """Inverse of `flat`."""
+        blocks: dict[int, BlockCache] = {}
+        for name, value in values.items():
+            if name.startswith("blocks."):
+                _, index, key = name.split(".")
+                blocks.setdefault(int(index), {})[key] = value
+        ordered = tuple(blocks[i] for i in range(len(blocks)))
+        return cls(ordered, values["window_chunk"], values["frames"], values["chunks"])
+
+
+def empty_cache(
+    config: SanaWMConfig,
+    batch: int,
+    tokens_per_frame: int,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ModelCache:
+    """The state before the first frame: all zeros, nothing visible.
+
+    Args:
+        config: The model's config.
+        batch: Number of slots B.
+        tokens_per_frame: S, rows times columns of the token grid.
+        device: Where.
+        dtype: Of keys, values and tails; the delta-rule matrices stay fp32.
+    """
+    c, heads, dim = config.hidden_size, config.heads, config.head_dim
+    taps = config.conv_kernel_size - 1
+
+    def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.zeros(batch, *shape, device=device, dtype=dtype)
+
+    blocks: list[BlockCache] = []
+    for i in range(config.depth):
+        block = {"ffn_tail": zeros(1, tokens_per_frame, c)}
+        if config.is_softmax(i):
+            for name in ("k", "v", "cam_k", "cam_v"):
+                block[name] = zeros(config.window_capacity, tokens_per_frame, heads, dim)
+        else:
+            block["state"] = zeros(heads, dim, dim, dtype=torch.float32)
+            block["normalizer"] = zeros(heads, dim, 1, dtype=torch.float32)
+            block["cam_state"] = zeros(heads, dim, dim, dtype=torch.float32)
+            block["conv_tail"] = zeros(taps, tokens_per_frame, c)
+            if config.camera_conv_tail:
+                block["cam_conv_tail"] = zeros(taps, tokens_per_frame, c)
+        blocks.append(block)
+    count = torch.zeros(batch, dtype=torch.int64, device=device)
+    window = torch.full((batch, config.window_capacity), -1, dtype=torch.int64, device=device)
+    return ModelCache(tuple(blocks), window, count, count.clone())
+
+
+def still_visible(config: SanaWMConfig, labels: Tensor, newest: Tensor) -> Tensor:
+    """Which labelled frames later chunks may attend to (spec section 3.4).
+
+    Args:
+        config: Decides between chunk- and frame-granular windows.
+        labels: `(B, n)` chunk index (or frame index with `window_frames`) per frame, -1 for empty places.
+        newest: `(B, 1)` label of the newest committed chunk (or frame).
+
+    Returns:
+        `(B, n)` bool.
+    """
+    if config.window_frames:
+        recent = labels > newest - config.window_frames
+        return (labels >= 0) & (recent | (labels == 0))
+    if config.cached_chunks == -1:
+        return labels >= 0
+    recent = labels > newest - (config.cached_chunks - int(config.sink))
+    if config.sink:
+        recent = recent | (labels == 0)
+    return (labels >= 0) & recent
+
+
+def window_order(config: SanaWMConfig, cache: ModelCache, new_frames: int) -> tuple[Tensor, Tensor]:
+    """Which frames of `window + new chunk` the next window holds.
+
+    Returns:
+        `(B, capacity)` gather index into the concatenation, and the `(B, capacity)` labels afterwards.
+
+    Raises:
+        ValueError: Nothing is ever evicted (`cached_chunks=-1`) and the window is full.
+    """
+    batch = cache.frames.shape[0]
+    capacity = config.window_capacity
+    if config.cached_chunks == -1 and not config.window_frames:
+        longest = int(cache.frames.max()) + new_frames
+        if longest > capacity:
+            raise ValueError(
+                f"cached_chunks=-1 keeps every frame, but the window holds {capacity} and this chunk makes "
+                f"{longest}; raise max_cached_frames."
+            )
+    steps = torch.arange(new_frames, device=cache.frames.device)
+    if config.window_frames:
+        new = cache.frames[:, None] + steps
+        newest = new[:, -1:]
+    else:
+        new = cache.chunks[:, None].expand(batch, new_frames)
+        newest = cache.chunks[:, None]
+    labels = torch.cat((cache.window_chunk, new), dim=1)
+    keep = still_visible(config, labels, newest)
+    labels = torch.where(keep, labels, -1)
+    # A stable sort by "kept" moves evicted and empty places to the front, and keeps time order behind them.
+    order = torch.argsort(keep.to(torch.int8), dim=1, stable=True)[:, -capacity:]
+    return order, labels.gather(1, order)
+
+
+def common_fill(cache: ModelCache) -> int | None:
+    """How many places of the softmax window are filled, if all slots agree; None if they do not.
+
+    One small copy to the host, and so a wait for the device: ask once per chunk, outside of a captured graph.
+    """
+    counts = set((cache.window_chunk >= 0).sum(1).tolist())
+    return counts.pop() if len(counts) == 1 else None
+
+
+def fills(config: SanaWMConfig, chunk_frames: int) -> list[int]:
+    """Filled places of the window before each step of a rollout, until steps repeat.
+
+    Every step makes `chunk_frames` latent frames, the first one frame 0 besides with `first_chunk="plus_one"`.
+
+    Returns:
+        One number per kind of step, in the order in which they come. A window that keeps every chunk
+        (`cached_chunks=-1`) ends where it is full.
+    """
+    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64)
+    cache = ModelCache((), window, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    found: list[int] = []
+    length = 1 if config.first_chunk == "alone" else 0
+    while True:
+        if length:
+            _, labels = window_order(config, cache, length)
+            cache = ModelCache((), labels, cache.frames + length, cache.chunks + 1)
+        filled = common_fill(cache)
+        assert filled is not None  # there is one slot
+        opening = not int(cache.frames)
+        length = chunk_frames + int(opening)
+        endless = config.cached_chunks == -1 and not config.window_frames
+        if filled in found or (endless and int(cache.frames) + length > config.window_capacity):
+            return found
+        found.append(filled)
+
+
+def slide(window: Tensor, new: Tensor, order: Tensor) -> Tensor:
+    """Gather the next window `(B, capacity, S, heads, D)` out of `window` and `new` along axis 1."""
+    both = torch.cat((window, new.to(window.dtype)), dim=1)
+    index = order[:, :, None, None, None].expand(-1, -1, *both.shape[2:])
+    return both.gather(1, index)

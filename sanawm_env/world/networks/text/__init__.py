@@ -1,0 +1,1 @@
+"""Prompts: the Gemma-2 encoder and its cache on disk."""

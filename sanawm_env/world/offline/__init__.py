@@ -1,0 +1,1 @@
+"""Whole clips at once: the bidirectional model, the refiner, and files of a rollout."""

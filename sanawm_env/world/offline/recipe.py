@@ -1,0 +1,173 @@
+"""One rollout along a given camera path: frames to a video, and the recipe that makes them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import RigidTransform
+
+import sanawm_env
+from sanawm_env.scenes.start_image import StartImage
+from sanawm_env.video import VideoWriter
+from sanawm_env.world.model import WorldModel
+
+if TYPE_CHECKING:
+    from sanawm_env.world.networks.text.prompts import Text
+
+__all__ = ["Recipe", "dream", "file_hash", "relative", "versions", "write_rollout"]
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass
+class Recipe:
+    """Everything that the frames of a rollout depend on."""
+
+    checkpoint: str
+    """Name or folder."""
+    checkpoint_hash: str
+    """Hash of config and weights."""
+    seed: int
+    """Seed that scene and noise were drawn from."""
+    scene_seed: int | None
+    """Scene of the first frame; None when an image was given."""
+    noise_seed: int
+    """Seed of the sampler's noise."""
+    image: dict[str, str] | None
+    """Path and SHA-256 of the first frame's file."""
+    camera: dict[str, Any]
+    """The action string and its key map, or path and SHA-256 of the poses."""
+    intrinsics: dict[str, Any]
+    """fx, fy, cx, cy in pixels of the frames, and where they come from."""
+    sigmas: tuple[float, ...]
+    """Noise levels of the sampler."""
+    chunk_frames: int
+    """Latent frames per chunk."""
+    frames: int
+    """Frames of the video, the first frame counted in."""
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    fps: float
+    """Frames per second."""
+    device: str
+    """Where it ran; the same frames to the last bit are promised for `cpu`."""
+    dtype: str
+    """Type of weights and activations."""
+    frames_sha256: str = ""
+    """SHA-256 of all frames as raw RGB bytes, before video compression."""
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    """Of the software."""
+    checkpoint_name: str = ""
+    """Name of the world; for a release repository, commit and preset."""
+    prompt: str = ""
+    """Text, for a world that was trained with some."""
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        text = json.dumps({"format": "sanawm_env.recipe", "version": 1} | asdict(self), indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def dream(
+    model: WorldModel,
+    start: StartImage,
+    c2w: NDArray[np.float64],
+    noise_seed: int,
+    *,
+    chunk_frames: int,
+    sigmas: Sequence[float] | None = None,
+    text: Text | None = None,
+    overlap: bool | None = None,
+) -> Iterator[Frames]:
+    """Frames along a camera path, chunk by chunk.
+
+    Args:
+        model: The world.
+        start: Frame 0.
+        c2w: `(F, 4, 4)` poses relative to frame 0, that of frame 0 first.
+        noise_seed: Of the sampler.
+        chunk_frames: Latent frames per step.
+        sigmas: Noise levels; None is the checkpoint's.
+        text: Of `Prompts.read`, for a world with text.
+        overlap: See `WorldModel.stream`.
+
+    Yields:
+        `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0. Where the path ends inside a chunk,
+        the last pose is held to fill it and the frames beyond are cut off.
+    """
+    state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed], *(text or ()))
+    yield frames[0]
+    step = chunk_frames * model.vae.temporal_stride
+    begins = range(1, len(c2w), step)
+
+    def held(begin: int) -> NDArray[np.float64]:
+        poses = c2w[begin : begin + step]
+        return np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])[None]
+
+    chunks = model.stream(state, map(held, begins), sigmas=sigmas, overlap=overlap)
+    for begin, (_, frames) in zip(begins, chunks, strict=True):
+        yield frames[0, : len(c2w) - begin]
+
+
+def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The poses `(F, 4, 4)` seen from frame 0, whose pose becomes the identity exactly."""
+    transforms = RigidTransform.from_matrix(c2w)
+    moved = (transforms[0].inv() * transforms).as_matrix()
+    moved[0] = np.eye(4)
+    return moved
+
+
+def write_rollout(
+    chunks: Iterator[Frames],
+    c2w: NDArray[np.float64],
+    recipe: Recipe,
+    out: Path,
+    progress: Callable[[int], Any] = lambda frames: None,
+) -> float:
+    """Write `out`, `<stem>_c2w.npy` and `<stem>.json`.
+
+    Args:
+        chunks: Of `dream`.
+        c2w: Poses of all frames.
+        recipe: Its hash of the frames is filled in.
+        out: The mp4.
+        progress: Called with the number of frames of each chunk.
+
+    Returns:
+        Seconds that it took.
+    """
+    began = time.perf_counter()
+    digest = hashlib.sha256()
+    with VideoWriter(out, recipe.fps) as video:
+        for frames in chunks:
+            video.write(frames)
+            digest.update(np.ascontiguousarray(frames).tobytes())
+            progress(len(frames))
+    recipe.frames_sha256 = digest.hexdigest()
+    np.save(out.with_name(f"{out.stem}_c2w.npy"), c2w)
+    recipe.save(out.with_suffix(".json"))
+    return time.perf_counter() - began
+
+
+def file_hash(path: Path) -> dict[str, str]:
+    """Path and SHA-256 of a file."""
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide about frames."""
+    packages = ("torch", "numpy", "scipy", "gymnasium", "av")
+    found = {"python": platform.python_version(), "sanawm_env": sanawm_env.__version__}
+    return found | {name: version(name) for name in packages}

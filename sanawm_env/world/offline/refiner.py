@@ -1,0 +1,194 @@
+"""Stage 2 on finished rollouts: the release's LTX-2 refiner, run by diffusers' `SanaWMLTX2Refiner`.
+
+The refiner is a second diffusion model, 38 GB on disk besides its text encoder, and repaints latents block by block. So
+it runs after the search, on the few clips that are worth it. Facts: spec/sanawm.md section 7.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanawm_env.world.accel.device import look_at
+from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
+from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
+
+__all__ = ["SEED", "Offload", "Refiner", "check_memory"]
+
+Offload = Literal["none", "model", "sequential"]
+SEED = 42
+"""Of the refiner's noise, as released; one generator runs through all blocks of a clip."""
+
+
+class Refiner:
+    """A loaded refiner, for any number of clips."""
+
+    def __init__(
+        self,
+        files: RefinerFiles,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.bfloat16,
+        offload: Offload = "none",
+    ) -> None:
+        """Load it.
+
+        Args:
+            files: Of `find_refiner`.
+            device: Where it runs.
+            dtype: Of the weights.
+            offload: `model` keeps one part at a time on the GPU, `sequential` one layer; both need accelerate.
+
+        Raises:
+            ImportError: diffusers, transformers or accelerate is not installed.
+            MemoryError: The weights do not fit; says what would.
+            ValueError: Offloading without a GPU, or files that cannot be read.
+        """
+        self.files, self.device, self.offload = files, torch.device(device), offload
+        if offload != "none" and self.device.type == "cpu":
+            raise ValueError("offloading moves weights off a GPU, there is none in use; leave --offload out.")
+        try:
+            import diffusers
+            from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+            from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+
+            parts: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
+        except (ImportError, AttributeError) as error:
+            raise ImportError(f"the refiner needs diffusers 0.42 and transformers: {EXTRA}") from error
+        check_memory(files, self.device, offload)
+        if offload != "none":
+            _need_accelerate()
+        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+        connect: Any = LTX2TextConnectors
+        try:
+            transformer = parts[0].from_pretrained(files.transformer, torch_dtype=dtype, **options)
+            connectors = connect.from_pretrained(files.connectors, torch_dtype=dtype, **options)
+            encoder = Gemma3ForConditionalGeneration.from_pretrained(files.text_encoder, dtype=dtype, **options)
+            tokenizer = AutoTokenizer.from_pretrained(files.text_encoder, local_files_only=True)
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"the refiner in {files.transformer.parent} cannot be read ({error}).") from error
+        # Shift 1: the distilled noise levels pass through the scheduler as they are.
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0)
+        self.pipeline: Any = parts[1](transformer, connectors, tokenizer, encoder, scheduler)
+        self.pipeline.set_progress_bar_config(disable=None)
+        if offload == "model":
+            self.pipeline.enable_model_cpu_offload(device=self.device)
+        elif offload == "sequential":
+            self.pipeline.enable_sequential_cpu_offload(device=self.device)
+        else:
+            self.pipeline.to(self.device)
+        self.vae = WholeClipVAE(files.vae, "cpu" if offload != "none" else self.device, dtype)
+
+    def refine(self, rollout: Rollout, prompt: str, seed: int = SEED) -> NDArray[np.uint8]:
+        """Refine one clip. Pure.
+
+        Args:
+            rollout: What to refine.
+            prompt: Text; the release's captions describe the scene.
+            seed: Of the noise.
+
+        Returns:
+            `(F - 1, H, W, 3)` uint8: frame 0 is the refiner's anchor and is not shown (spec section 7).
+
+        Raises:
+            ValueError: A clip too short, of an unfit size or damaged.
+            MemoryError: It did not fit while running.
+        """
+        wanted = rollout.recipe["frames"]
+        try:
+            latents = self._latents(rollout)
+            generator = torch.Generator().manual_seed(seed)
+            refined = self.pipeline(
+                latents, prompt, fps=float(rollout.recipe["fps"]), generator=generator, output_type="latent"
+            )
+            with self._vae_on_device() as vae:
+                pixels = vae.decode(refined)[0, :, 1:wanted].float().add(1).mul(127.5).round().clamp(0, 255)
+        except torch.OutOfMemoryError as error:
+            mend = {"none": "--offload model", "model": "--offload sequential"}.get(self.offload, "a larger GPU")
+            raise MemoryError(
+                f"{rollout.video} did not fit on {self.device} while it was refined; use {mend}."
+            ) from error
+        return pixels.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+    def _latents(self, rollout: Rollout) -> Tensor:
+        """Stage-1 latents `(1, C, T, h, w)`: stored ones, or the video encoded."""
+        if rollout.latents is not None:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+
+            try:
+                latents = load_file(rollout.latents)["latents"]
+            except (SafetensorError, KeyError) as error:
+                raise ValueError(f"{rollout.latents} holds no latents ({error}); delete it or render again.") from None
+        else:
+            from sanawm_env.evaluation.bench.run import read_video
+
+            frames, _ = read_video(rollout.video)
+            side = self.vae.network.spatial_compression_ratio
+            if len(frames) < 2 or frames.shape[1] % side or frames.shape[2] % side:
+                raise ValueError(
+                    f"{rollout.video} is {len(frames)} frames of {frames.shape[1]}x{frames.shape[2]}; the refiner "
+                    f"takes 2 frames or more, with sides that are multiples of {side} px."
+                )
+            # The VAE takes 1 + 8k frames: the last one is held, and what it adds is cut off at the end.
+            extra = -(len(frames) - 1) % self.vae.network.temporal_compression_ratio
+            clip = np.concatenate([frames, np.repeat(frames[-1:], extra, axis=0)])
+            pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None]
+            with self._vae_on_device() as vae:
+                latents = vae.encode(pixels.to(vae.network.device, vae.network.dtype).div(127.5).sub(1)).cpu()
+        channels = self.pipeline.transformer.config.in_channels
+        if latents.ndim != 5 or latents.shape[0] != 1 or latents.shape[1] != channels or latents.shape[2] < 2:
+            raise ValueError(
+                f"{rollout.source} gives latents {tuple(latents.shape)}, the refiner takes "
+                f"(1, {channels}, 2 or more, h, w)."
+            )
+        return latents
+
+    def _vae_on_device(self) -> _Moved:
+        return _Moved(self.vae, self.device, self.offload != "none")
+
+
+class _Moved:
+    """The VAE on its device; with offloading only while it is used."""
+
+    def __init__(self, vae: WholeClipVAE, device: torch.device, back: bool) -> None:
+        self.vae, self.device, self.back = vae, device, back
+
+    def __enter__(self) -> WholeClipVAE:
+        self.vae.network.to(self.device)
+        return self.vae
+
+    def __exit__(self, *_: object) -> None:
+        if self.back:
+            self.vae.network.to("cpu")
+
+
+def check_memory(files: RefinerFiles, device: torch.device, offload: Offload) -> None:
+    """Refuse before loading what cannot fit: the weights alone, activations come on top.
+
+    Raises:
+        MemoryError: Says what is needed, what there is, and what would fit.
+    """
+    sizes = files.bytes
+    needed = {"none": sum(sizes.values()), "model": max(sizes.values()), "sequential": 0}[offload]
+    free = look_at("cpu").memory if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
+    if free is None or needed <= free:
+        return
+    mend = "take a machine with more memory"
+    if device.type != "cpu":
+        mend = (
+            "use --offload model" if offload == "none" and max(sizes.values()) <= free else "use --offload sequential"
+        )
+    raise MemoryError(
+        f"the refiner's weights need {needed / 1e9:.1f} GB on {device}, {free / 1e9:.1f} GB are free; {mend}."
+    )
+
+
+def _need_accelerate() -> None:
+    try:
+        import accelerate  # noqa: F401
+    except ImportError as error:
+        raise ImportError("offloading needs accelerate: pip install accelerate") from error

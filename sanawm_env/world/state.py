@@ -1,0 +1,327 @@
+"""`WorldState`: everything that one rollout is, as a value.
+
+A step makes a new state and never touches the old one, so that a snapshot is a reference, a fork is a
+repetition along the slot axis, and a vector environment is one state with many slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sanawm_env.world.networks.cache import ModelCache
+from sanawm_env.world.noise import check_seeds
+
+__all__ = ["FORMAT", "TASK", "VERSION", "WorldState"]
+
+FORMAT = "sanawm_env.world_state"
+VERSION = "2"
+_CACHE, _VAE = "cache.", "vae."
+TASK = "task."
+"""Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
+_ALIGNMENT = 64
+"""Bytes; what torch's CPU allocator gives, and the widest vector register."""
+
+
+@dataclass(frozen=True, eq=False)
+class WorldState:
+    """The complete state of B independent rollouts ("slots"); every tensor has the slot axis first."""
+
+    cache: ModelCache
+    """The transformer's memory: GDN matrices, softmax window, convolution tails."""
+    vae_tails: dict[str, Tensor]
+    """The video decoder's convolution tails."""
+    c2w: Tensor
+    """`(B, 4, 4)` float64 camera-to-world pose of the last frame, metres, relative to frame 0."""
+    frame_index: Tensor
+    """`(B,)` int64, pixel frames produced since frame 0; 0 at the start."""
+    noise_seed: Tensor
+    """`(B,)` int64. With `cache.frames` it is the whole state of the noise generator."""
+    intrinsics: Tensor
+    """`(B, 4)` float32 fx, fy, cx, cy in pixels of the world's frames."""
+    first_latent: Tensor
+    """`(B, C, 1, h, w)` encoded frame 0. Kept for ever, so that a state's bytes never change."""
+    text: Tensor
+    """`(B, L, Ct)` text embeddings, or `(B, 0, 0)` when the model has no text conditioning."""
+    text_mask: Tensor
+    """`(B, L)` bool, True where a token counts."""
+    first_frame: Tensor
+    """`(B, H, W, 3)` uint8 frame 0, or `(B, 0, 0, 3)` when the world is not anchored (`networks.anchor.views`)."""
+    first_disparity: Tensor
+    """`(B, H/2, W/2)` float32 inverse z-depth of frame 0, 1/m, or `(B, 0, 0)`."""
+    last_frame: Tensor
+    """`(B, H, W, 3)` uint8, so that a restored world can be looked at before it is stepped."""
+    checkpoint: str
+    """Hash of the weights that made this state."""
+    checkpoint_name: str = ""
+    """Which weights those were, with their revision if they came from the Hub; says what to load, decides nothing."""
+
+    def __post_init__(self) -> None:
+        slots = self.c2w.shape[0]
+        for name, value in self.flat().items():
+            if value.ndim == 0 or value.shape[0] != slots:
+                raise ValueError(f"state tensor '{name}' {tuple(value.shape)} has no axis of {slots} slots.")
+
+    # -- looking ----------------------------------------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """Number of rollouts B."""
+        return self.c2w.shape[0]
+
+    def __len__(self) -> int:
+        return self.slots
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors; the same from the first frame of a rollout to its last."""
+        return sum(value.nbytes for value in self.flat().values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.c2w.device
+
+    def flat(self) -> dict[str, Tensor]:
+        """Every tensor under a dotted name."""
+        out = {_CACHE + name: value for name, value in self.cache.flat().items()}
+        out |= {_VAE + name: value for name, value in self.vae_tails.items()}
+        return out | {name: getattr(self, name) for name in _PLAIN}
+
+    def equal(self, other: WorldState) -> bool:
+        """Whether both states hold the same bits (so NaN equals itself, and 0.0 differs from -0.0)."""
+        mine, theirs = self.flat(), other.flat()
+        if self.checkpoint != other.checkpoint or mine.keys() != theirs.keys():
+            return False
+        return all(_same_bits(value, theirs[name]) for name, value in mine.items())
+
+    # -- new states from old ones -----------------------------------------------------------------------
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> WorldState:
+        """Apply `fn` to every tensor."""
+        return _build({name: fn(value) for name, value in self.flat().items()}, self)
+
+    def fork(self, n: int, reseed: Sequence[int] | None = None) -> WorldState:
+        """Repeat every slot n times, slot 0's copies first.
+
+        Args:
+            n: Copies of each slot.
+            reseed: New noise seeds for all `B * n` slots of the result; None keeps the seeds, so that copies
+                under the same actions stay equal bit for bit.
+
+        Returns:
+            A state of `B * n` slots that shares no memory with this one.
+
+        Raises:
+            ValueError: n below 1, or not one valid seed per new slot.
+        """
+        if n < 1:
+            raise ValueError(f"fork needs at least one copy; got n = {n}.")
+        forked = self.map(lambda value: value.repeat_interleave(n, dim=0))
+        if reseed is None:
+            return forked
+        seeds = torch.tensor(check_seeds(reseed, forked.slots), dtype=torch.int64, device=self.device)
+        return dataclasses.replace(forked, noise_seed=seeds)
+
+    def select(self, indices: Sequence[int]) -> WorldState:
+        """Copy some slots, in the order given; an index may repeat.
+
+        Raises:
+            IndexError: An index outside 0..B-1.
+        """
+        index = self._index(indices)
+        return self.map(lambda value: value.index_select(0, index))
+
+    def replace_slots(self, indices: Sequence[int], other: WorldState) -> WorldState:
+        """A copy in which slot `indices[i]` is slot i of `other`.
+
+        Raises:
+            IndexError: An index outside 0..B-1.
+            ValueError: `other` has another number of slots than there are indices, indices repeat, or the
+                two states belong to different checkpoints or shapes.
+        """
+        index = self._index(indices)
+        if len(set(index.tolist())) != other.slots or len(index) != other.slots:
+            raise ValueError(f"{other.slots} new slots need as many different indices; got {index.tolist()}.")
+        theirs = self._matching(other)
+
+        mixed = {name: value.index_copy(0, index, theirs[name]) for name, value in self.flat().items()}
+        return _build(mixed, self)
+
+    @classmethod
+    def cat(cls, states: Sequence[WorldState]) -> WorldState:
+        """Join states along the slot axis.
+
+        Raises:
+            ValueError: No state, or states of different checkpoints or shapes.
+        """
+        if not states:
+            raise ValueError("cat needs at least one state.")
+        head = states[0]
+        parts = [head.flat(), *(head._matching(other) for other in states[1:])]
+        return _build({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, head)
+
+    def to(self, device: torch.device | str) -> WorldState:
+        """The state on another device."""
+        return self.map(lambda value: value.to(device))
+
+    def contiguous(self) -> WorldState:
+        """The state with every tensor in aligned memory of its own, no larger than the tensor.
+
+        A view into a larger activation would keep all of it alive; and strides or another alignment can lead
+        a kernel to another rounding than the same numbers in their usual place.
+        """
+        return self.map(_own)
+
+    # -- files ------------------------------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, str]:
+        """What a state file says of itself beside its tensors."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "checkpoint": self.checkpoint,
+            "checkpoint_name": self.checkpoint_name,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
+        path = Path(path)
+        metadata = self.metadata()
+        # Tensors that share memory (a state made by views) are refused by safetensors: write copies of those.
+        tensors = {name: _own(value).cpu() for name, value in self.flat().items()}
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, metadata)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path, checkpoint: str | None = None) -> WorldState:
+        """Read a file written by `save`, onto the CPU.
+
+        Args:
+            path: The file.
+            checkpoint: Hash that the state must carry (`WorldModel.checkpoint`); None accepts any.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: Not a whole state file, another format version, or the state of another checkpoint.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such state file; write one with WorldState.save.")
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"{path} holds no world state; give a file written by WorldState.save.")
+                if metadata.get("version") != VERSION:
+                    raise ValueError(
+                        f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
+                        f"{VERSION!r}; load it with the version that wrote it."
+                    )
+                origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
+                if checkpoint is not None and origin[0] != checkpoint:
+                    raise ValueError(
+                        f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
+                        "load that checkpoint, or start a new rollout."
+                    )
+                # Clones lie aligned in memory like computed tensors; a product of others may round differently.
+                names = [name for name in file.keys() if not name.startswith(TASK)]
+                tensors = {name: file.get_tensor(name).clone() for name in names}
+        except (safetensors.SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
+                "Save the state again with WorldState.save."
+            ) from None
+        try:
+            return _build(tensors, origin)
+        except (KeyError, ValueError, IndexError) as error:
+            raise ValueError(f"{path} is not a usable world state ({error}); save it again.") from None
+
+    # -- helpers ----------------------------------------------------------------------------------------
+
+    def _index(self, indices: Sequence[int]) -> Tensor:
+        values = [int(index) for index in indices]
+        if not values or min(values) < 0 or max(values) >= self.slots:
+            raise IndexError(f"give at least one slot index in 0..{self.slots - 1}; got {values}.")
+        return torch.tensor(values, device=self.device)
+
+    def _matching(self, other: WorldState) -> dict[str, Tensor]:
+        """The tensors of `other`, once they are known to fit beside those of this state."""
+        if self.checkpoint != other.checkpoint:
+            raise ValueError(
+                f"states of checkpoints {self.checkpoint!r} and {other.checkpoint!r} cannot be joined; "
+                "make both with the same WorldModel."
+            )
+        mine, theirs = self.flat(), other.flat()
+        for name in mine.keys() | theirs.keys():
+            a, b = mine.get(name), theirs.get(name)
+            if _describe(a) != _describe(b):
+                raise ValueError(
+                    f"the states' '{name}' differ: {_describe(a)} against {_describe(b)}. Use the same text "
+                    "length, dtype and device (`to`) for all slots."
+                )
+        return theirs
+
+
+def named(checkpoint: str, name: str) -> str:
+    """A checkpoint for an error message: its hash, and its name where one is known."""
+    return f"{checkpoint!r} ({name})" if name else repr(checkpoint)
+
+
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
+_PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
+"""Fields that are one tensor each."""
+
+
+def _build(tensors: dict[str, Tensor], origin: WorldState | tuple[str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; the checkpoint's hash and name are those of `origin`."""
+    cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
+    tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
+    if len(tensors) != len(cache) + len(tails) + len(_PLAIN):
+        raise ValueError("tensors are missing or unknown")
+    plain = {name: tensors[name] for name in _PLAIN}
+    if isinstance(origin, WorldState):
+        origin = origin.checkpoint, origin.checkpoint_name
+    return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
+
+
+def _own(value: Tensor) -> Tensor:
+    """`value` itself if it fills its storage in order and is aligned, else a contiguous copy."""
+    whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.nbytes
+    return value if whole and value.data_ptr() % _ALIGNMENT == 0 else value.clone(memory_format=torch.contiguous_format)
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
+        return False
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8)
+
+
+def _describe(value: Tensor | None) -> str:
+    return "absent" if value is None else f"{tuple(value.shape[1:])} {value.dtype} on {value.device}"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

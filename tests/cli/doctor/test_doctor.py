@@ -1,0 +1,302 @@
+"""`sanawm doctor`: plans without a GPU, without loading and without a network."""
+
+import json
+import socket
+
+import pytest
+import torch
+import tyro
+
+import sanawm_env.cli.doctor.report as doctor
+from sanawm_env import WorldModel
+from sanawm_env.cli.doctor.command import Doctor
+from sanawm_env.cli.doctor.memory import PRECISIONS, RELEASE_VAE, MemoryPlan, plan_memory, weight_bytes
+from sanawm_env.cli.doctor.report import diagnose, find_config, most_slots
+from sanawm_env.world.accel.device import Device, look_at, unsupported
+from sanawm_env.world.checkpoints.local import save_checkpoint
+from sanawm_env.world.checkpoints.release.layouts import RELEASES, release_config
+from sanawm_env.world.config import small_config
+from sanawm_env.world.networks.config import RELEASE
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+
+STREAMING = "Efficient-Large-Model/SANA-WM_streaming"
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """No network, no cache of the Hub, and no weights read."""
+    monkeypatch.setattr(socket.socket, "connect", lambda *_, **__: pytest.fail("the network was used"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def no_load(monkeypatch):
+    monkeypatch.setattr(WorldModel, "load", lambda *_, **__: pytest.fail("a checkpoint was loaded"))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a file was read"))
+
+
+def report(*arguments, capsys):
+    """Through the command line's parser, as JSON."""
+    tyro.cli(Doctor, args=[*arguments, "--json"]).run()
+    return json.loads(capsys.readouterr().out)
+
+
+# -- the plan of the release --------------------------------------------------------------------------------
+
+
+def test_the_issues_own_command(no_load, capsys):
+    tyro.cli(Doctor, args=["--checkpoint", STREAMING, "--device", "cuda:80GB"]).run()
+    text = capsys.readouterr().out
+    for part in (
+        "a GPU of 80 GB (not here: a plan only)", "1280x704", "sana_dit/", "gemma-2-2b-it", "to fetch", "torch",
+        "extra       release", "bf16", "nvfp4", "published: H100", "bf16 with 1 slot needs", "fits",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_json(no_load, capsys):
+    found = report("-c", STREAMING, "--device", "cuda:80GB", "--slots", "3", capsys=capsys)
+    plans = {(plan["precision"], plan["slots"]): plan for plan in found["memory"]["plans"]}
+    assert plans.keys() == {(p, n) for p in PRECISIONS for n in (1, 2, 3, 4, 8)}
+    one = plans["bf16", 1]
+    # Spec 1.6 and 3.6: 2.66 B parameters, 838,432,000 bytes of cache; the decoder's tails come on top.
+    assert one["weights"] == pytest.approx(2 * 2.6618e9, rel=1e-3)
+    assert one["state_per_slot"] == pytest.approx(838_432_000 + RELEASE_VAE["tail_bytes"], rel=0.01)
+    assert one["fits"] is True and one["missing"] == 0 and plans["fp32", 8]["fits"] is False
+    assert found["chosen"]["slots"] == 3 and found["chosen"]["precision"] == "bf16"
+    assert {entry["kind"] for entry in found["speed"]} == {"published", "computed"}
+    assert found["speed"][0]["frames_per_s"] == pytest.approx(961 / 55, abs=0.1)
+    assert found["download"]["known_gb"] > 10 and found["device"]["hypothetical"] is True
+    assert set(found["memory"]["basis"]) >= {"weights", "state_per_slot", "working_per_slot", "text_encoder"}
+
+
+def test_precisions_order_weights_and_leave_the_state():
+    config = release_config("streaming")
+    sizes = {p: weight_bytes(config, p) for p in PRECISIONS}
+    assert sizes["fp32"] == 2 * sizes["bf16"]
+    assert sizes["nvfp4"] < sizes["fp8"] <= sizes["int8"] < sizes["bf16"]
+    # By hand, spec 1.6: per block qkv, proj, output gate; beta and gate; cross-attention; two of the feed-forward.
+    c, h = 2240, 20
+    linears = 20 * (5 * c * c + 2 * h * c + 4 * c * c + 9 * c * c)
+    assert sizes["bf16"] - sizes["fp8"] == pytest.approx(linears, rel=1e-3)
+    plans = [plan_memory(config, p, 2, gpu=True) for p in ("bf16", "fp8")]
+    assert plans[0].state_per_slot == plans[1].state_per_slot
+
+
+def test_the_kept_figures_of_the_vae_are_diffusers():
+    pytest.importorskip("diffusers", reason="diffusers (extra `release`) is not installed")
+    from sanawm_env.world.networks.vae.ltx import LTXVideoVAE
+
+    with torch.device("meta"):
+        vae = LTXVideoVAE().to(torch.bfloat16)
+        tails = vae.init_tails(1, 22, 40)
+    assert sum(value.numel() for value in vae.encoder.parameters()) == RELEASE_VAE["encoder_parameters"]
+    assert sum(value.numel() for value in vae.decoder.parameters()) == RELEASE_VAE["decoder_parameters"]
+    assert sum(value.nbytes for value in tails.values()) == RELEASE_VAE["tail_bytes"]
+
+
+def test_not_enough_memory_says_how_much_and_what_would_fit(no_load):
+    def verdict(device, precision="bf16", slots=1):
+        return diagnose(STREAMING, device, precision, [slots], measure=False)["verdict"]
+
+    config = release_config("streaming")
+    need = {p: plan_memory(config, p, 1, gpu=True).needed for p in PRECISIONS}
+    between = (need["fp8"] + need["bf16"]) / 2e9
+    text = verdict(f"cuda:{between:.3f}GB")
+    assert f"{(need['bf16'] / 1e9 - between):.1f} GB missing" in text and "fp8 or nvfp4 or int8 would fit" in text
+    assert "no precision would fit: take a device with more memory" in verdict("cuda:2GB")
+    assert "fits up to" in verdict("cuda:24GB", slots=32) and "slots" in verdict("cuda:24GB", slots=32)
+    encoding = plan_memory(config, "bf16", 1, gpu=True)
+    if encoding.encoding > encoding.running:
+        assert "encode prompts on the CPU" in verdict(f"cuda:{(encoding.running + 1e6) / 1e9:.3f}GB")
+
+
+def test_most_slots_is_the_edge():
+    config, device = release_config("streaming"), look_at("cuda:80GB")
+    most = most_slots(config, "bf16", device)
+    assert plan_memory(config, "bf16", most, gpu=True).needed <= device.memory
+    assert plan_memory(config, "bf16", most + 1, gpu=True).needed > device.memory
+    assert most_slots(config, "bf16", look_at("cuda:1GB")) == 0
+
+
+def test_sums_of_a_plan():
+    plan = MemoryPlan("bf16", 3, 100, 10, 7, 5, 50, 1, together=True)
+    assert plan.running == 100 + 10 + 1 + 2 * 3 * 7 + 3 * 5 and plan.encoding == 100 + 10 + 1 + 3 * 7 + 50
+    taking_turns = MemoryPlan("bf16", 3, 100, 10, 7, 5, 0, 0, together=False)
+    assert taking_turns.running == 110 + 42 + 5 and taking_turns.encoding == 0
+
+
+@pytest.mark.parametrize("repo", RELEASES)
+def test_every_release_has_a_plan(repo, no_load):
+    found = diagnose(repo, "cuda:80GB", measure=False)
+    assert found["checkpoint"]["release"] == repo and found["download"]["files"] and found["speed"]
+    assert any("ltx2_causal_vae" in file["path"] for file in found["download"]["files"])
+
+
+def test_a_revision_and_what_the_hub_cache_has(offline, no_load):
+    snapshot = offline / "models--Efficient-Large-Model--SANA-WM_streaming" / "snapshots" / "abc" / "sana_dit"
+    snapshot.mkdir(parents=True)
+    found = diagnose(f"{STREAMING}@abc", "cpu", measure=False)
+    assert found["checkpoint"]["revision"] == "abc"
+    assert [file["present"] for file in found["download"]["files"]] == [True, False, False]
+
+
+def test_a_local_release_folder_needs_no_download(tmp_path, no_load):
+    for place, repo in (("sana_dit", STREAMING), ("dit", "Efficient-Large-Model/SANA-WM_bidirectional")):
+        folder = tmp_path / place
+        (folder / place).mkdir(parents=True)
+        config, source = find_config(str(folder))
+        assert source["release"] == repo and source["folder"] == str(folder) and config.height == 704
+
+
+def test_release_on_this_cpu_is_an_estimate(no_load):
+    found = diagnose(STREAMING, "cpu")
+    kinds = [entry["kind"] for entry in found["speed"]]
+    assert kinds[-1] == "estimated" and found["speed"][-1]["frames_per_s"] > 0
+    refused = {plan["precision"] for plan in found["memory"]["plans"] if plan["unsupported"]}
+    assert refused == {"fp8", "nvfp4"}
+
+
+# -- small worlds -------------------------------------------------------------------------------------------
+
+
+def test_tiny_is_measured_and_its_state_is_exact():
+    found = diagnose("tiny", "cpu", slots=[1])
+    (speed,) = found["speed"]
+    assert speed["kind"] == "measured" and speed["frames_per_s"] > 0
+    assert found["download"]["files"] == [] and found["chosen"]["precision"] == "fp32"
+    model = WorldModel.load("tiny")
+    exact = model._empty(1, "meta").nbytes
+    assert found["chosen"]["state_per_slot"] == exact
+    assert found["chosen"]["weights"] == sum(value.nbytes for value in model.transformer.state_dict().values())
+    assert found["chosen"]["vae"] == sum(value.nbytes for value in model.vae.state_dict().values())
+
+
+def test_own_folder_is_planned_from_its_config_alone(tmp_path, no_load):
+    model = WorldModel.untrained()
+    folder = tmp_path / "world"
+    save_checkpoint(folder, model.config, model.transformer.state_dict(), model.vae.state_dict())
+    (folder / "model.safetensors").unlink()
+    found = diagnose(str(folder), "cpu", measure=False)
+    assert found["chosen"]["state_per_slot"] == model._empty(1, "meta").nbytes
+    assert found["speed"][0]["kind"] == "unknown"
+
+
+def test_a_world_with_text_counts_its_encoder():
+    config = small_config()
+    text = config.replace(model=config.model.replace(caption_channels=12, text_length=6))
+    assert plan_memory(config, "fp32", 1, gpu=False).text_encoder == 0
+    assert plan_memory(text, "fp32", 1, gpu=False).text_encoder > 5e9
+
+
+def test_working_memory_grows_with_the_traced_one():
+    """The plan's scaling by tokens and width against a fresh trace of another size."""
+    from benchmarks.memory_trace import trace_transformer
+    from sanawm_env.cli.doctor.memory import _RELEASE_WIDTH, RELEASE_TRANSFORMER_WORKING
+
+    model = RELEASE.replace(hidden_size=448, depth=4)
+    peak = trace_transformer(model, (11, 20), torch.bfloat16, frames=4, depth=4)
+    guess = RELEASE_TRANSFORMER_WORKING * (4 * 220 * 448 * 2) // _RELEASE_WIDTH
+    assert 0.4 < guess / peak < 2.5
+
+
+def test_live_bytes_are_counted_to_the_byte():
+    from benchmarks.memory_trace import peak_live_bytes
+
+    def run():
+        a = torch.zeros(100)  # 400
+        b = a * 2  # 800
+        del a
+        c = b[:10]  # a view
+        d = c + 1  # 440
+        return d
+
+    assert peak_live_bytes(run) == 800
+
+
+# -- devices and refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "memory", "generation"),
+    [
+        ("cuda:80GB", 80 * 10**9, None),
+        ("cuda:79.6GiB", int(79.6 * 2**30), None),
+        ("cuda:32gb:blackwell", 32 * 10**9, "blackwell"),
+    ],
+)
+def test_gpus_that_are_elsewhere(text, memory, generation):
+    found = look_at(text)
+    assert (found.kind, found.memory, found.generation, found.hypothetical) == ("cuda", memory, generation, True)
+
+
+def test_devices_of_this_machine():
+    assert look_at("cpu").memory > 1e8
+    if not torch.cuda.is_available():
+        assert look_at("auto").kind == "cpu"
+        with pytest.raises(ValueError, match="torch sees 0 CUDA GPUs; plan for one that is elsewhere"):
+            look_at("cuda")
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda:80", "cuda:80TB", "cuda:GB", "", "tpu:8", "cuda:-1GB", "cuda:0GB"])
+def test_unknown_devices(text):
+    with pytest.raises(ValueError, match=r"unknown device|is not here|has no memory") as error:
+        look_at(text)
+    assert "cuda:80GB" in str(error.value)
+
+
+def test_unknown_generation():
+    with pytest.raises(ValueError, match="unknown GPU generation 'kepler'; use one of volta"):
+        look_at("cuda:8GB:kepler")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "message"),
+    [
+        ("nvfp4", "cuda:80GB:hopper", "NVFP4 came with Blackwell; use fp32 or bf16 or fp8 or int8"),
+        ("fp8", "cuda:80GB:ampere", "FP8 came with Hopper"),
+        ("bf16", "cuda:16GB:turing", "bfloat16 products came with Ampere; use fp32 or int8"),
+        ("fp8", "cpu", "needs a CUDA GPU; use fp32 or bf16 or int8"),
+        ("fp7", "cpu", "unknown precision 'fp7'; use one of fp32"),
+    ],
+)
+def test_precisions_that_the_device_cannot(precision, device, message):
+    with pytest.raises(ValueError, match=message):
+        diagnose(STREAMING, device, precision, measure=False)
+
+
+def test_an_unknown_generation_is_a_proviso_not_a_refusal(capsys):
+    tyro.cli(Doctor, args=["-c", STREAMING, "--device", "cuda:80GB", "--no-measure"]).run()
+    text = capsys.readouterr().out
+    assert "yes, if Hopper or newer" in text and "yes, if Blackwell or newer" in text
+    assert unsupported("nvfp4", Device("cuda", "new", 1, "blackwell")) is None
+
+
+def test_unknown_checkpoints(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"unknown checkpoint 'nothing'; use a built-in name \(small, tiny\)"):
+        diagnose("nothing", "cpu")
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        diagnose(str(tmp_path), "cpu")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json.*again"):
+        diagnose(str(tmp_path), "cpu")
+
+
+def test_slots_below_one():
+    with pytest.raises(ValueError, match="slots must be at least 1"):
+        diagnose("tiny", "cpu", slots=[0])
+
+
+def test_missing_extras_name_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name == "transformers" else "1.0")
+    Doctor(STREAMING, "cuda:80GB", measure=False).run()
+    assert 'transformers missing, huggingface_hub 1.0  (pip install "sanawm_env[release]")' in capsys.readouterr().out
+
+
+def test_shapes_of_the_plan_are_the_models():
+    config = small_config()
+    with torch.device("meta"):
+        model = SanaWMTransformer(config.model)
+    assert weight_bytes(config, "fp32") == sum(value.nbytes for value in model.state_dict().values())

@@ -1,0 +1,78 @@
+"""Rollouts: equal to stepping by hand, any length, any chunk."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from sanawm_env.evaluation import Command, commanded_path
+from sanawm_env.world.config import small_config
+from sanawm_env.world.model import WorldModel
+from sanawm_env.world.rollout import rollout
+
+HEIGHT, WIDTH = 32, 48
+K = [[30.0, 30.0, 24.0, 16.0]]
+
+
+@functools.cache
+def world():
+    config = small_config(height=HEIGHT, width=WIDTH, sigmas=(1.0, 0.0))
+    model = config.model.replace(hidden_size=32, head_dim=8, mlp_ratio=2.0)
+    return WorldModel.untrained(config.replace(model=model), seed=1)
+
+
+def image(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def path(frames):
+    return commanded_path(np.eye(4), Command("yaw", 1), frames)[None]
+
+
+def test_equals_stepping_by_hand():
+    c2w = path(12)
+    made = rollout(world(), image(), K, c2w, [3], chunk_frames=2)
+    state, frames = world().start(image(), K, [3])
+    by_hand = [frames]
+    for part in (c2w[:, 1:9], c2w[:, 9:13]):  # 8 frames are a chunk of two latent frames, 4 remain
+        state, frames = world().step(state, part)
+        by_hand.append(frames)
+    assert made.dtype == np.uint8
+    assert np.array_equal(made, np.concatenate(by_hand, axis=1))
+
+
+@pytest.mark.parametrize("frames", [0, 1, 4, 5, 11])
+@pytest.mark.parametrize("chunk", [1, 3, None])
+def test_any_length(frames, chunk):
+    made = rollout(world(), image(), K, path(frames), [3], chunk_frames=chunk)
+    assert made.shape == (1, frames + 1, HEIGHT, WIDTH, 3)
+    assert np.array_equal(made[0, 0], image()[0])
+
+
+def test_a_cut_path_has_the_same_beginning():
+    long = rollout(world(), image(), K, path(12), [3], chunk_frames=1)
+    assert np.array_equal(rollout(world(), image(), K, path(8), [3], chunk_frames=1), long[:, :9])
+
+
+def test_the_world_frame_does_not_matter():
+    c2w = path(8)
+    turned = commanded_path(np.eye(4), Command("pitch", 1), 30)[-1]
+    turned[:3, 3] = [3.0, -1.0, 2.0]
+    made = rollout(world(), image(), K, turned @ c2w, [3]).astype(int)
+    assert np.abs(made - rollout(world(), image(), K, c2w, [3])).max() <= 1
+
+
+def test_side_by_side_equals_alone():
+    c2w = np.concatenate([path(8), commanded_path(np.eye(4), Command("forward", -1), 8)[None]])
+    both = rollout(world(), np.concatenate([image(0), image(1)]), K * 2, c2w, [3, 4])
+    assert np.array_equal(both[1:], rollout(world(), image(1), K, c2w[1:], [4]))
+
+
+def test_bad_input_is_refused():
+    for chunk in (0, 4):
+        with pytest.raises(ValueError, match=r"1\.\.3"):
+            rollout(world(), image(), K, path(4), [3], chunk_frames=chunk)
+    for c2w in (path(4)[0], np.repeat(path(4), 2, axis=0), torch.zeros(1, 0, 4, 4)):
+        with pytest.raises(ValueError, match="path per image"):
+            rollout(world(), image(), K, c2w, [3])
