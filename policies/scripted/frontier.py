@@ -58,7 +58,7 @@ class Frontier:
             sectors = len(_visited(observation))
             aside = ((unseen + sectors / 2) % sectors - sectors / 2) * 2 * math.pi / sectors
             self._nothing_new = self._turning = 0.0
-            # To the right where both sides are as near, so that it does not swing to and fro.
+            # To the right where both sides are as near, so that it does not swing back and forth.
             turn = float(aside[np.lexsort((-aside, np.abs(aside)))[0]])
             return self._go(0.0 if drive.discrete else self._walk, turn)
         if self._turning > drive.max_rotation / 2:

@@ -22,7 +22,7 @@ Shader = Callable[..., Planes]
 EAGER_RAYS = 1 << 13
 """Rays per eager pass on CPU: few enough that the intermediate planes stay in the processor's cache."""
 
-# By default Inductor writes every re-used plane to memory; as one loop the tracer is ten times as fast.
+# By default Inductor writes every reused plane to memory; as one loop the tracer is ten times as fast.
 _FUSE_ALL: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_reads_threshold": 1000,
     "realize_opcount_threshold": 100_000,

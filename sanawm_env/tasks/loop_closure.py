@@ -96,7 +96,7 @@ class LoopClosure(Task):
         home = episode["goal"]
         away = float(np.linalg.norm(home[:3, 3] - c2w[:3, 3]))
         out = bool(episode["farthest"] >= self.out_distance)
-        # The way out is measured by the farthest point: going to and fro before it is no progress.
+        # The way out is measured by the farthest point: going back and forth before it is no progress.
         to_go = 0.0 if out else self.out_distance - episode.number("farthest")
         return {
             "distance_to_goal": away if out else to_go + self.out_distance,

@@ -1,0 +1,102 @@
+"""Writing files: whole or not at all, readable text everywhere, and one folder for what may be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["cache_folder", "replacing", "save_array", "save_tensors", "write_json", "write_text"]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file beside its destination, and move it there once it is whole.
+
+    A killed process or a full disk leaves the old file as it was. To replace several files together, nest the
+    contexts: none moves before the innermost body is done, and the outermost file moves last.
+
+    Args:
+        path: The destination; its folder is made if missing.
+
+    Yields:
+        An empty file of the same suffix in the same folder, to be written. It gets the permissions that a file made
+        by `open` has (some libraries write 0600), and is removed if the body raises.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    mode = os.fstat(handle).st_mode & 0o777  # what the umask leaves, without touching the umask of other threads
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # it must not take the place of what went wrong
+            temporary.unlink()
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON, whole or not at all.
+
+    Raises:
+        ValueError: A number that JSON has no word for (NaN, infinity).
+        TypeError: Something else that JSON cannot hold.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def save_array(path: str | Path, array: Any) -> None:
+    """Write one array as `.npy`, whole or not at all."""
+    import numpy as np
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: The destination.
+        tensors: By name; copied to the CPU, and made contiguous and unshared, which safetensors insists on.
+        metadata: Strings beside them.
+    """
+    from safetensors.torch import save_file
+
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    seen: set[int] = set()
+    for name, value in whole.items():
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.nbytes:
+            whole[name] = value.clone()
+        seen.add(storage.data_ptr())
+    with replacing(path) as temporary:
+        save_file(whole, temporary, dict(metadata) if metadata is not None else None)
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again, such as text embeddings; `SANAWM_CACHE` names another one."""
+    import platformdirs
+
+    named = os.environ.get("SANAWM_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("sanawm_env", appauthor=False))
