@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sanawm_env.camera.intrinsics import Intrinsics, fit_image
+from sanawm_env.scenes.resize import resized
 
 __all__ = [
     "MIN_SIDE",
@@ -112,13 +112,6 @@ def prepare(
     first = Intrinsics(camera.values.reshape(-1, 4)[0], camera.width, camera.height)
     fitted, camera = fit_image(image, first, width, height)
     return StartImage(fitted, camera.values.copy(), intrinsics is None and fov_deg is None)
-
-
-def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An image `(H, W, 3)` brought to rows and columns by area averaging, in memory of its own."""
-    if image.shape[:2] == size:
-        return image.copy()
-    return cast(NDArray[np.uint8], cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA))
 
 
 def built_in(seed: int, width: int, height: int, fov_deg: float | None = None) -> StartImage:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.evaluation.camera_recovery.landmarks import Landmarks, Sighting
 from sanawm_env.evaluation.camera_recovery.tracks import corners, follow, soften, tidy
 from sanawm_env.evaluation.camera_recovery.two_views import start_depths
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["MIN_SHARE", "RecoveredPoses", "recover_poses"]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.camera import validate_c2w
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["DEPTHS", "HEIGHTS", "Warped", "frozen", "nearest_homography"]
 
