@@ -26,9 +26,9 @@ def naming(slot: int) -> Iterator[None]:
     """Say in an error which slot it is about."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"slot {slot}: {error}") from error
-    except (ValueError, gym.error.Error) as error:
+    except (FileNotFoundError, gym.error.Error) as error:
+        raise type(error)(f"slot {slot}: {error}") from error  # who catches the kind should get it
+    except ValueError as error:
         raise ValueError(f"slot {slot}: {error}") from error
 
 
