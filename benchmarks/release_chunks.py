@@ -17,7 +17,8 @@ def timed_chunks(
     import torch
 
     from sanawm_env.world.networks.cache import common_fill, empty_cache
-    from sanawm_env.world.sampler import RELEASE_SIGMAS, commit_chunk
+    from sanawm_env.world.sampler import commit_chunk
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     config, _, (rows, columns) = configs(size)
     cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
@@ -71,7 +72,7 @@ def recorded_program(
     from functools import partial
 
     from sanawm_env.world.chunk import Phase, run_phase
-    from sanawm_env.world.sampler import RELEASE_SIGMAS
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     slots, _, frames = noise.shape[:3]
     phase = Phase(slots, frames, clean is not None, filled, RELEASE_SIGMAS, conditions["text"].shape[1])

@@ -13,9 +13,6 @@ from torch import Tensor
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
-RELEASE_SIGMAS = (1.0, 0.960, 0.889, 0.727, 0.0)
-"""Noise levels of the distilled release; four model calls."""
-
 
 def velocity(
     model: SanaWMTransformer, x: Tensor, sigma: Tensor, *, preconditioned: bool = False, **conditions: Any
@@ -45,24 +42,6 @@ def velocity(
         power = s**2 + (1 - s) ** 2
         out = x * ((2 * s - 1) / power) + out * power**-0.5
     return out, cache
-
-
-def euler_sigmas(steps: int = 60, shift: float = 9.8) -> tuple[float, ...]:
-    """Noise levels of the release's scheduler: `steps` of them and a final 0.
-
-    The evenly spaced levels run from 1 down to the *shifted* 1/1000, and are then shifted (again): s*u / (1 + (s-1)*u).
-
-    Raises:
-        ValueError: Steps below 1, or a shift that is not positive.
-    """
-    if steps < 1 or not shift > 0:
-        raise ValueError(f"steps must be at least 1 and the flow shift positive; got {steps} and {shift}.")
-
-    def shifted(u: Any) -> Any:
-        return shift * u / (1 + (shift - 1) * u)
-
-    levels = shifted(np.linspace(1.0, np.float32(shifted(np.float32(0.001))), steps))
-    return (*(float(level) for level in levels.astype(np.float32)), 0.0)
 
 
 def denoise_chunk(

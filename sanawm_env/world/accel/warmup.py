@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from sanawm_env.world.accel.capture import CudaRecorder, Programs, Recorder
 from sanawm_env.world.chunk import record
-from sanawm_env.world.config import check_sigmas
 from sanawm_env.world.networks.cache import fills
+from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
