@@ -31,7 +31,7 @@ from sanawm_env.scenes.start_image import (
 from sanawm_env.tasks import Beginning, GoalForm, Referee, Stage, Task, get_task
 from sanawm_env.tasks.referee import Moment as Seen
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.networks.text.prompts import Prompts, Text
+from sanawm_env.world.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "Opening", "Outcome", "Simulation", "check_choice"]

@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sanawm_env.world.accel.device import PRECISIONS, Precision
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import build_vae
 
 __all__ = ["BASIS", "PRECISIONS", "TEXT_ENCODER_PARAMETERS", "MemoryPlan", "Precision", "plan_memory", "weight_bytes"]
-
-Precision = Literal["fp32", "bf16", "fp8", "nvfp4", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # Quantised are the linears of spec section 10; everything else stays in bfloat16.
 _QUANTISED = re.compile(

@@ -22,10 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanawm_env.cli.doctor.memory import PRECISIONS, Precision
-from sanawm_env.world.accel.device import look_at, unsupported
-from sanawm_env.world.networks.blocks import ConvLayer
-from sanawm_env.world.networks.linear import Linear
+from sanawm_env.world.accel.device import PRECISIONS, Precision, look_at, unsupported
+from sanawm_env.world.networks.layers import PointwiseLinear
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 __all__ = [
@@ -100,22 +98,6 @@ class PrecisionReport:
             before, after = sums.get(name, (0, 0))
             sums[name] = (before + layer.before, after + layer.after)
         return sums
-
-
-class PointwiseLinear(nn.Module):
-    """Takes the place of a `ConvLayer` with a 1x1 kernel; the parameters keep their names."""
-
-    def __init__(self, layer: ConvLayer) -> None:
-        super().__init__()
-        weight = layer.conv.weight.detach()
-        with torch.device("meta"):
-            self.conv = Linear(weight.shape[1], weight.shape[0], bias=layer.conv.bias is not None)
-        self.conv.weight = nn.Parameter(weight[:, :, 0, 0], requires_grad=layer.conv.weight.requires_grad)
-        self.conv.bias = layer.conv.bias  # type: ignore[assignment]
-
-    def pointwise(self, x: Tensor) -> Tensor:
-        """`(..., inputs)` to `(..., outputs)`."""
-        return self.conv(x)
 
 
 def scope(transformer: SanaWMTransformer) -> dict[str, nn.Module]:

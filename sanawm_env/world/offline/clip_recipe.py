@@ -16,7 +16,7 @@ from sanawm_env.world.offline.recipe import Recipe
 
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.networks.text.prompts import Prompts, Text
+    from sanawm_env.world.prompts import Prompts, Text
 
 __all__ = ["RenderRecipe", "negative_text", "save_latents"]
 
