@@ -1,4 +1,4 @@
-"""Few-step Euler sampler over one chunk (spec section 4)."""
+"""Few-step Euler sampler over one chunk (docs/model.md, "Samplers")."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def denoise_chunk(
 
 
 def commit_chunk(model: SanaWMTransformer, latents: Tensor, cache: ModelCache, **conditions: Any) -> ModelCache:
-    """Write finished latents `(B, C, T, H, W)` into the cache: one call at noise level 0 (spec section 3.3)."""
+    """Write finished latents `(B, C, T, H, W)` into the cache: one call at noise level 0."""
     clean = latents.new_zeros(latents.shape[0], latents.shape[2])
     _, after = model(latents.to(model.dtype), clean, cache=cache, commit=True, **conditions)
     assert after is not None

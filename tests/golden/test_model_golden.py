@@ -1,4 +1,4 @@
-"""The transformer against the reference implementation's numbers (golden/README.md, sections 2 to 6).
+"""The transformer against the reference implementation's numbers (the golden vectors).
 
 Every size, grid, chunk bound and step list comes from the files.
 """
@@ -132,7 +132,7 @@ def test_streaming_chunks_and_caches(golden_dir, weights, forward_file):
 
 
 def check_cache(config, cache, data, c, time):
-    """Upstream's ten slots against ours (golden/README.md section 2)."""
+    """Upstream's ten slots against ours (the README beside the golden vectors)."""
     for i, block in enumerate(cache.blocks):
         slot = {k.split(".")[-1]: v for k, v in data.items() if k.startswith(f"c{c}.kv.b{i}.s")}
         tail = block["ffn_tail"]  # (B, 1, S, C) against (B, C, 1, S)

@@ -22,7 +22,7 @@ from sanawm_env.world.networks.vae.tiny import build_vae
 
 __all__ = ["BASIS", "PRECISIONS", "TEXT_ENCODER_PARAMETERS", "MemoryPlan", "Precision", "plan_memory", "weight_bytes"]
 
-# Quantised are the linears of spec section 10; everything else stays in bfloat16.
+# Quantised are the linears of docs/model.md, "Low precision"; everything else stays in bfloat16.
 _QUANTISED = re.compile(
     r"blocks\.\d+\.(attn\.(qkv|proj|beta_proj|gate_proj|output_gate)|cross_attn\.(q_linear|kv_linear|proj)"
     r"|mlp\.(inverted_conv|point_conv)\.conv)\.weight"
@@ -49,7 +49,7 @@ CUDA_RESERVE = 700_000_000
 """CUDA context and loaded kernels; an assumption, commonly 0.4 to 0.8 GB."""
 
 BASIS = {
-    "weights": "exact: shapes on the meta device, and the layers that each precision covers (spec section 10)",
+    "weights": "exact: shapes on the meta device, and the layers that each precision covers",
     "vae": "exact: shapes",
     "state_per_slot": "exact: shapes on the meta device; twice while a step makes the next state beside the last",
     "working_per_slot": f"estimate: live tensors of one chunk traced without a GPU, times {MARGIN}",

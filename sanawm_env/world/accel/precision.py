@@ -6,9 +6,10 @@
     nvfp4    weights and activations as NVFP4: e2m1, an e4m3 scale for every 16 values, one float32 scale for each
              tensor (W4A4). Blackwell or newer.
 
-What is covered follows the reference's recipe (spec section 10): the products of attention, text attention and
-feed-forward. Camera projections, embedders, final layer, depthwise and temporal convolutions keep their type, and
-the scans stay float32. The two 1x1 convolutions of the feed-forward become linears of the same parameter names.
+What is covered follows the reference's recipe (docs/model.md, "Low precision"): the products of attention, text
+attention and feed-forward. Camera projections, embedders, final layer, depthwise and temporal convolutions keep their
+type, and the scans stay float32. The two 1x1 convolutions of the feed-forward become linears of the same parameter
+names.
 """
 
 from __future__ import annotations

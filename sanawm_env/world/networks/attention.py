@@ -37,7 +37,7 @@ class ShortConvWeight(nn.Module):
 
 
 class CameraAttention(nn.Module):
-    """Self-attention of one block: main branch plus camera branch, gated (spec section 2)."""
+    """Self-attention of one block: main branch plus camera branch, gated (docs/model.md, sections 4 to 6)."""
 
     def __init__(self, config: SanaWMConfig, *, softmax: bool) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class CameraAttention(nn.Module):
         q_turned, k_turned = rotate(q, layout.rotation), rotate(k, layout.rotation)
         erase, write = _outer(k_turned, k_turned, beta), _outer(k_turned, v, beta)
         reads, state = frame_scan(decay, erase, write, past["state"], layout.chunks)
-        # The denominator runs on the un-rotated keys and queries, which are non-negative (spec 2.3).
+        # The denominator runs on the un-rotated keys and queries, which are non-negative.
         mass = torch.einsum("btshd,btsh->bthd", k, beta).unsqueeze(-1)
         z_reads, normalizer = frame_scan(decay, _outer(k, k, beta), mass, past["normalizer"], layout.chunks)
         mixed = _read(q_turned, reads) / (_read(q, z_reads) + DENOMINATOR_EPS)
@@ -211,7 +211,7 @@ class CameraAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention from video tokens to text tokens (spec section 1.4)."""
+    """Attention from video tokens to text tokens (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()

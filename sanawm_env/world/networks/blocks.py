@@ -16,7 +16,7 @@ from sanawm_env.world.networks.layers import ConvLayer, Layout, Linear, linear
 
 
 class GatedConvFFN(nn.Module):
-    """GLUMBConvTemp: gated 3x3 convolutional feed-forward and a temporal convolution (spec section 1.4)."""
+    """GLUMBConvTemp: gated 3x3 convolutional feed-forward and a temporal convolution (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class GatedConvFFN(nn.Module):
         return y + self._temporal(y, before, layout), {"ffn_tail": y[:, -1:]}
 
     def _temporal(self, y: Tensor, before: Tensor, layout: Layout) -> Tensor:
-        """Three taps over time; the left one crosses chunk borders, the right one does not (spec 3.2)."""
+        """Three taps over time; the left one crosses chunk borders, the right one does not."""
         past = torch.cat((before, y[:, :-1]), dim=1)
         future = torch.cat((y[:, 1:], torch.zeros_like(y[:, :1])), dim=1)
         chunks = layout.chunks
@@ -51,7 +51,7 @@ class GatedConvFFN(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, Plücker injection, text and feed-forward, modulated per frame (spec section 1.4)."""
+    """Attention, Plücker injection, text and feed-forward, modulated per frame (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig, index: int) -> None:
         super().__init__()

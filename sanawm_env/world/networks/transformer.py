@@ -1,4 +1,4 @@
-"""The SANA-WM diffusion transformer: one class, three modes (spec sections 1.4, 2.4, 3)."""
+"""The SANA-WM diffusion transformer: one class, three modes (docs/model.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SanaWMTransformer(nn.Module):
     * `chunk_causal`: several chunks in one call, the carried state crossing their borders (`chunks=`).
     * `bidirectional`: one call, one chunk, no cache.
 
-    Source: spec section 1.4; upstream `SanaMSVideoCamCtrlStreaming`.
+    Upstream: `SanaMSVideoCamCtrlStreaming`; the paper: arXiv 2605.15178; both in short: docs/model.md, "Block".
     """
 
     def __init__(self, config: SanaWMConfig) -> None:

@@ -38,7 +38,7 @@ class RenderRecipe(Recipe):
 
 
 def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
-    """Embedding of a negative prompt: without the release's instruction before it, all positions kept (spec section 4).
+    """Embedding of a negative prompt: without the release's instruction before it, all positions kept.
 
     Raises:
         FileNotFoundError, ImportError, ConnectionError, MemoryError: See `model.text.encode_prompts`.
