@@ -2,7 +2,8 @@
 
 Sampler (docs/model.md, "Samplers"; NVlabs/Sana `diffusion/scheduler/flow_euler_sampler.py`): Euler steps along the
 noise levels of diffusers' `FlowMatchEulerDiscreteScheduler(shift=9.8)`, classifier-free guidance, and latent
-frame 0 clean at timestep 0. The teacher's chunks start one after another; a chunk that has finished stays in the call at level 0.
+frame 0 clean at timestep 0. The teacher's chunks start one after another; a chunk that has finished stays in the call
+at level 0.
 """
 
 from __future__ import annotations
