@@ -23,7 +23,7 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.networks.text.prompts import Prompts, Text
+from sanawm_env.world.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "ResetPlan", "Simulator", "StepResult"]

@@ -54,30 +54,55 @@ def get_task(task: str | Task) -> Task:
 
 
 # --- SHIM, to be dropped at the merge of branch `tasks`
-from dataclasses import dataclass as _dc, replace as _rp
+from dataclasses import dataclass as _dc
+from dataclasses import replace as _rp
 from typing import Any as _A
+
 from sanawm_env.tasks.referee import Moment as _M
+
 TaskState, ResetContext, TaskContext = Episode, Beginning, Stage
+
+
 @_dc(frozen=True, eq=False)
 class TaskView:
     state: _A
     c2w: _A
     frame: _A
+
+
 class TaskRunner(Referee):
     context = property(lambda self: self.stage)
+
     def step_many(self, views, poses, frames, stops):
         out = []
         for i, v in enumerate(views):
             r = self.judge(_M(v.state, v.c2w, v.frame), poses[i], frames[i], stop=bool(stops is not None and stops[i]))
-            class R: pass
-            x = R(); x.state, x.reward, x.terminated, x.truncated, x.info = r.episode, r.reward, r.terminated, r.truncated, r.info
+
+            class R:
+                pass
+
+            x = R()
+            x.state, x.reward, x.terminated, x.truncated, x.info = (
+                r.episode,
+                r.reward,
+                r.terminated,
+                r.truncated,
+                r.info,
+            )
             out.append(x)
         return out
+
     def info(self, v):
         return self.describe(_M(v.state, v.c2w, v.frame)) | {"reward_terms": dict.fromkeys(self.task.rewards, 0.0)}
+
     def observe(self, v):
         return self.task.observe(v.state, v.c2w)
+
     def check(self, state):
-        if state.task != self.task.name: raise ValueError(f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}}).")
+        if state.task != self.task.name:
+            raise ValueError(
+                f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}})."
+            )
+
     def with_model(self, model):
         return TaskRunner(self.task, _rp(self.stage, model=model))

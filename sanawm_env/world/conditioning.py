@@ -1,6 +1,6 @@
 """What a caller gives a world: checks of images, poses, intrinsics and text, and camera inputs made of them.
 
-Camera inputs are made one chunk at a time (spec 5.2, 5.3) and equal those of the whole trajectory.
+Camera inputs (docs/model.md, "Camera inputs") are made one chunk at a time and equal those of the whole trajectory.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from sanawm_env.video import VideoWriter
 from sanawm_env.world.model import WorldModel
 
 if TYPE_CHECKING:
-    from sanawm_env.world.networks.text.prompts import Text
+    from sanawm_env.world.prompts import Text
 
 __all__ = ["Recipe", "dream", "file_hash", "relative", "versions", "write_rollout"]
 
