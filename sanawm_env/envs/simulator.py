@@ -125,8 +125,7 @@ class Simulator:
             None if self.goal_form is None else self.goal_form.goal_space(),
         )
         """Of one slot."""
-        name = None if self._source is None else self._source["checkpoint"]
-        self._prompts = Prompts(self.model, name, settings.text_encoder)
+        self._prompts = Prompts(self.model, self.model.source, settings.text_encoder)
         # Read and fitted once: it may be a large picture, and every reset begins with it.
         image, self._start = settings.image, None
         if image is not None:

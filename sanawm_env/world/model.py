@@ -84,6 +84,8 @@ class WorldModel:
         self.transformer = transformer
         self.vae = vae
         self.checkpoint = checkpoint
+        self.source: str | Path | None = None
+        """What `load` was given; a text encoder may lie there. None for a world that was put together by hand."""
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
@@ -160,7 +162,9 @@ class WorldModel:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world.source = checkpoint
+        return world
 
     @classmethod
     def untrained(
