@@ -146,7 +146,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     | Argument            | Default      | Meaning                                                           |
     |---------------------|--------------|-------------------------------------------------------------------|
-    | `checkpoint`        | `"small"`    | built-in name, folder, release (docs/release.md), or a loaded `WorldModel` |
+    | `checkpoint`        | `"small"`    | name, folder, release (docs/how-to/release.md), or a `WorldModel` |
     | `image`             | `None`       | path, PIL image or `(H, W, 3)` uint8 array; None is a procedural scene |
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |
@@ -165,7 +165,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
-    | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"`: docs/precision.md  |
+    | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"` (docs/reference) |
     | `info_frames`       | `True`       | whether `info["frames"]` is there; a learner that ignores it saves a copy |
     | `episode_seconds`   | `60.0`       | world time after which an episode is truncated; None is never     |
     | `max_episode_steps` | `None`       | the same in steps, of a directly constructed environment; -1 is never |

@@ -129,7 +129,7 @@ class WorldModel:
         preset: str | None = None,
         precision: str | None = None,
     ) -> WorldModel:
-        """Load a checkpoint; for the published releases see docs/release.md.
+        """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a

@@ -36,7 +36,7 @@ def test_outside_checkers_have_no_complaint():
 
 
 def test_follows_the_camera_better_than_standing_still(world):
-    """Four held-out scenes; the bar is far below the measured mean (docs/measured.md), far above chance."""
+    """Four held-out scenes; the bar is far below the measured mean (docs/explanation/measured.md), far above chance."""
     seeds = range(20_000_000, 20_000_004)
     clips = make_clips(seeds, 17, world.config.height, world.config.width)
     truth = clips.rgb.numpy()
