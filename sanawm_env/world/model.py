@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
 from sanawm_env.world.conditioning import (
     Networks,
@@ -37,6 +38,8 @@ from sanawm_env.world.state import WorldState
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
 Frames = NDArray[np.uint8]
+
+take_share()
 
 
 class WorldModel:
