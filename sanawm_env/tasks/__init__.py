@@ -7,15 +7,15 @@ and pass an object of it: `gym.make("SanaWM-v0", task=MyTask())`.
 
 from __future__ import annotations
 
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.explore import Explore
 from sanawm_env.tasks.follow_path import FollowPath
 from sanawm_env.tasks.image_nav import ImageNav
 from sanawm_env.tasks.loop_closure import LoopClosure
 from sanawm_env.tasks.point_nav import PointNav
-from sanawm_env.tasks.referee import Referee
 from sanawm_env.tasks.rewards import TERMS, RewardTerm, Step
-from sanawm_env.tasks.task import Beginning, GoalForm, Stage, Task
+from sanawm_env.tasks.runner import TaskRunner, TaskStep, TaskView
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import GoalForm, ResetContext, Task, TaskContext
 
 __all__ = [
     "TASKS",
@@ -29,12 +29,21 @@ __all__ = [
     "LoopClosure",
     "PointNav",
     "Referee",
+    "ResetContext",
     "RewardTerm",
     "Stage",
     "Step",
     "Task",
+    "TaskContext",
+    "TaskRunner",
+    "TaskState",
+    "TaskStep",
+    "TaskView",
     "get_task",
 ]
+
+# Names of before; users' own tasks import them.
+Referee, Stage, Beginning, Episode = TaskRunner, TaskContext, ResetContext, TaskState
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (PointNav, ImageNav, FollowPath, Explore, LoopClosure)}
 """The tasks that have an id `SanaWM/<name>-v0`."""
