@@ -28,8 +28,7 @@ from sanawm_env.scenes.start_image import (
     prepare,
     read_image,
 )
-from sanawm_env.tasks import Beginning, GoalForm, Referee, Stage, Task, get_task
-from sanawm_env.tasks.referee import Moment as Seen
+from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView, get_task
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.text.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
@@ -143,12 +142,12 @@ class Simulation:
         self.obs_mode: ObsMode = obs_mode
         self.obs_size = as_size(obs_size, config.height, config.width)
         """Rows and columns of observed images."""
-        self.referee: Referee | None = None
+        self.referee: TaskRunner | None = None
         """The task at work; None without one."""
         if task is not None:
             limits = self.max_translation, self.max_rotation
-            stage = Stage(self.model, self.sigmas, self.frames_per_step, *limits, self.obs_size)
-            self.referee = Referee(get_task(task), stage)
+            context = TaskContext(self.model, self.sigmas, self.frames_per_step, *limits, self.obs_size)
+            self.referee = TaskRunner(get_task(task), context)
             if self.referee.task.stop_action and action_mode != "delta":
                 raise ValueError(
                     f"stop_action needs action_mode 'delta'; got {action_mode!r}. Use the one or the other."
@@ -224,7 +223,7 @@ class Simulation:
         if "goal" in given:
             if self.referee is None:
                 raise ValueError("this environment has no task, hence no goal; make one with task='PointNav', say.")
-            goal = self.referee.task.read_goal(given["goal"], self.referee.stage)
+            goal = self.referee.task.read_goal(given["goal"], self.referee.context)
         if "state" in given:
             past = self._belonging(given["state"])
             return Opening(moment=EnvSnapshot(past.state, 0, past.keyboard, past.frames, past.frame_c2w), goal=goal)
@@ -258,7 +257,7 @@ class Simulation:
         if self.referee is None:
             return moments
         beginnings = [
-            Beginning(moment.state, _pose_of(moment), frames_of(moment)[-1], rng, opening.goal)
+            ResetContext(moment.state, _pose_of(moment), frames_of(moment)[-1], rng, opening.goal)
             for moment, opening, rng in zip(moments, openings, rngs, strict=True)
         ]
         return [replace(m, task=e) for m, e in zip(moments, self.referee.begin(beginnings), strict=True)]
@@ -299,13 +298,13 @@ class Simulation:
         if self.referee is None:
             return observe(moment, self.obs_mode, self.frames_per_step, self.obs_size), info
         seen = _seen(moment)
-        info |= self.referee.describe(seen) if told is None else told
+        info |= self.referee.info(seen) if told is None else told
         form = self.goal_form
         if form is not None:
             mode: ObsMode = "frame" if self.obs_mode == "frame" else "pose"
             goals = {
                 "achieved_goal": form.achieved_goal(seen.c2w),
-                "desired_goal": form.desired_goal(seen.episode),
+                "desired_goal": form.desired_goal(seen.state),
             }
             world = observe(moment, mode, self.frames_per_step, self.obs_size)
             return cast(Observation, {"observation": world, **goals}), info
@@ -323,8 +322,8 @@ class Simulation:
         """
         if self.referee is None or after.frame_c2w is None:
             return Outcome(after, 0.0, False, False, {})
-        verdict = self.referee.judge(_seen(before), after.frame_c2w, frames_of(after)[-1], stop=stop)
-        moment = replace(after, task=verdict.episode)
+        verdict = self.referee.step(_seen(before), after.frame_c2w, frames_of(after)[-1], stop=stop)
+        moment = replace(after, task=verdict.state)
         return Outcome(moment, verdict.reward, verdict.terminated, verdict.truncated, verdict.info)
 
     # -- parts --------------------------------------------------------------------------------------------
@@ -392,9 +391,9 @@ def _pose_of(moment: EnvSnapshot) -> NDArray[np.float64]:
     return cast(NDArray[np.float64], moment.state.c2w[0].cpu().numpy())
 
 
-def _seen(moment: EnvSnapshot) -> Seen:
+def _seen(moment: EnvSnapshot) -> TaskView:
     assert moment.task is not None  # `begin` and `adopt` saw to it
-    return Seen(moment.task, _pose_of(moment), frames_of(moment)[-1])
+    return TaskView(moment.task, _pose_of(moment), frames_of(moment)[-1])
 
 
 def _load(

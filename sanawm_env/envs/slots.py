@@ -13,7 +13,7 @@ from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.envs.actions import Controls
 from sanawm_env.envs.observations import Observation
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.tasks.episode import Episode
+from sanawm_env.tasks.state import TaskState
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
@@ -34,7 +34,7 @@ class Mark:
     """`(F, H, W, 3)` frames of the last step; None stands for the state's last frame alone. Never written."""
     frame_c2w: NDArray[np.float64] | None
     """`(F, 4, 4)` poses of `frames`."""
-    task: Episode | None
+    task: TaskState | None
     """What the slot's task remembers."""
 
 
@@ -92,7 +92,7 @@ class Slots:
             marks[i] = mark
         return Slots(self.state.replace_slots(indices, others.state), tuple(marks))
 
-    def remember(self, slot: int, task: Episode | None) -> Slots:
+    def remember(self, slot: int, task: TaskState | None) -> Slots:
         """These slots, where one's task remembers something else."""
         if task is self.marks[slot].task:
             return self

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
-from sanawm_env.tasks.episode import Episode
+from sanawm_env.tasks.state import TaskState
 from sanawm_env.world.state import TASK, WorldState
 
 __all__ = ["EnvSnapshot"]
@@ -44,7 +44,7 @@ class EnvSnapshot:
     written by `save`: after `load` it is None, which stands for the state's last frame alone."""
     frame_c2w: NDArray[np.float64] | None = None
     """`(N, 4, 4)` poses of `frames`."""
-    task: Episode | None = None
+    task: TaskState | None = None
     """What the environment's task remembers; None without a task."""
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class EnvSnapshot:
             keyboard = values.get("keyboard")
             held = None if keyboard is None else _keyboard(keyboard)
             task = values.get("task")
-            episode = None if task is None else Episode(str(task), remembered)
+            episode = None if task is None else TaskState(str(task), remembered)
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
