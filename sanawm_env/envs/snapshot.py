@@ -109,7 +109,7 @@ class EnvSnapshot:
             held = None if keyboard is None else _keyboard(keyboard)
             task = values.get("task")
             episode = (
-                None if task is None else TaskState(str(task), remembered, str(values.get("task_fingerprint", "")))
+                None if task is None else TaskState(str(task), remembered)
             )
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

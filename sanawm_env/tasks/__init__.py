@@ -7,15 +7,15 @@ and pass an object of it: `gym.make("SanaWM-v0", task=MyTask())`.
 
 from __future__ import annotations
 
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.explore import Explore
 from sanawm_env.tasks.follow_path import FollowPath
 from sanawm_env.tasks.image_nav import ImageNav
 from sanawm_env.tasks.loop_closure import LoopClosure
 from sanawm_env.tasks.point_nav import PointNav
-from sanawm_env.tasks.referee import Referee
 from sanawm_env.tasks.rewards import TERMS, RewardTerm, Step
-from sanawm_env.tasks.task import Beginning, GoalForm, Stage, Task
+from sanawm_env.tasks.runner import TaskRunner, TaskStep, TaskView
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import GoalForm, ResetContext, Task, TaskContext
 
 __all__ = [
     "TASKS",
@@ -29,12 +29,21 @@ __all__ = [
     "LoopClosure",
     "PointNav",
     "Referee",
+    "ResetContext",
     "RewardTerm",
     "Stage",
     "Step",
     "Task",
+    "TaskContext",
+    "TaskRunner",
+    "TaskState",
+    "TaskStep",
+    "TaskView",
     "get_task",
 ]
+
+# Names of before; users' own tasks import them.
+Referee, Stage, Beginning, Episode = TaskRunner, TaskContext, ResetContext, TaskState
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (PointNav, ImageNav, FollowPath, Explore, LoopClosure)}
 """The tasks that have an id `SanaWM/<name>-v0`."""
@@ -54,55 +63,15 @@ def get_task(task: str | Task) -> Task:
 
 
 # --- SHIM, to be dropped at the merge of branch `tasks`
-from dataclasses import dataclass as _dc
-from dataclasses import replace as _rp
-from typing import Any as _A
-
-from sanawm_env.tasks.referee import Moment as _M
-
-TaskState, ResetContext, TaskContext = Episode, Beginning, Stage
-
-
-@_dc(frozen=True, eq=False)
-class TaskView:
-    state: _A
-    c2w: _A
-    frame: _A
-
-
-class TaskRunner(Referee):
-    context = property(lambda self: self.stage)
-
+import dataclasses as _d
+_Base = TaskRunner
+TaskState.fingerprint = ""
+class TaskRunner(_Base):
     def step_many(self, views, poses, frames, stops):
-        out = []
-        for i, v in enumerate(views):
-            r = self.judge(_M(v.state, v.c2w, v.frame), poses[i], frames[i], stop=bool(stops is not None and stops[i]))
-
-            class R:
-                pass
-
-            x = R()
-            x.state, x.reward, x.terminated, x.truncated, x.info = (
-                r.episode,
-                r.reward,
-                r.terminated,
-                r.truncated,
-                r.info,
-            )
-            out.append(x)
-        return out
-
+        return [self.step(v, poses[i], frames[i], stop=bool(stops is not None and stops[i])) for i, v in enumerate(views)]
     def info(self, v):
-        return self.describe(_M(v.state, v.c2w, v.frame)) | {"reward_terms": dict.fromkeys(self.task.rewards, 0.0)}
-
-    def observe(self, v):
-        return self.task.observe(v.state, v.c2w)
-
+        return super().info(v) | {"reward_terms": dict.fromkeys(self.task.rewards, 0.0)}
     def check(self, state):
-        if state.task != self.task.name:
-            raise ValueError(
-                f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}})."
-            )
-
+        if state.task != self.task.name: raise ValueError(f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}}).")
     def with_model(self, model):
-        return TaskRunner(self.task, _rp(self.stage, model=model))
+        return TaskRunner(self.task, _d.replace(self.context, model=model))
