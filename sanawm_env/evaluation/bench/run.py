@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +24,7 @@ from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
 from sanawm_env.scenes.start_image import prepare
-from sanawm_env.video import VideoWriter
+from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.recipe import dream, relative
 
@@ -94,24 +92,6 @@ def generate(
     return made
 
 
-def read_video(path: Path) -> tuple[NDArray[np.uint8], float]:
-    """Frames `(F, H, W, 3)` and frames per second.
-
-    Raises:
-        BenchError: No readable video there.
-    """
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    except (OSError, av.error.FFmpegError, IndexError) as error:
-        raise BenchError(f"{path} is no readable video: {error}. Delete it and run again.") from error
-    if not frames or not rate > 0:
-        raise BenchError(f"{path} holds no frames. Delete it and run again.")
-    return np.stack(frames), rate
-
-
 def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | None = None) -> dict[str, Any]:
     """Score all videos of a split and write the files of scores.
 
@@ -136,7 +116,10 @@ def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | N
     decay: dict[str, Any] = {}
     for scene in scenes:
         path = results.video(split, scene.id)
-        frames, fps = read_video(path)
+        try:
+            frames, fps = read_video(path)
+        except ValueError as error:
+            raise BenchError(str(error)) from None
         if results.skips_first_frame():  # a refiner does not make frame 0: the given image stands in for it
             first = cv2.resize(scene.image(), frames.shape[2:0:-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
             frames = np.concatenate([first[None], frames])
