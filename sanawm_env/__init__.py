@@ -49,7 +49,7 @@ _MOVED = {
         "noise": "world.noise",
         "observations": "envs.observations",
         "options": "envs.options",
-        "prompts": "world.networks.text.prompts",
+        "prompts": "world.prompts",
         "refine": "world.offline.refiner",
         "render": "world.offline.clip",
         "rollout": "world.offline.recipe",
