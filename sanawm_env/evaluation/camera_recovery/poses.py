@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.evaluation.camera_recovery.landmarks import Landmarks, Sighting
 from sanawm_env.evaluation.camera_recovery.tracks import corners, follow, soften, tidy
 from sanawm_env.evaluation.camera_recovery.two_views import start_depths
@@ -266,6 +267,7 @@ def _check(
         raise ValueError(f"frames of {video.shape[2]}x{video.shape[1]} pixels are too small; need {_MIN_SIDE}.")
     if camera.shape != (4,) or not np.isfinite(camera).all() or (camera[:2] <= 0).any():
         raise ValueError(f"intrinsics must be fx, fy, cx, cy in pixels, shape (4,); got {camera}.")
+    check_fov(camera, video.shape[2], video.shape[1])
     if every < 1:
         raise ValueError(f"every must be at least 1 frame; got {every}.")
     if depth0 is None:
