@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanawm_env.world.networks import linear as module
-from sanawm_env.world.networks.linear import Linear, linear
+from sanawm_env.world.networks import layers as module
+from sanawm_env.world.networks.layers import Linear, linear
 
 
 @settings(deadline=None)

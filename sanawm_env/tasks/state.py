@@ -1,4 +1,7 @@
-"""`Episode`: what a task remembers between two steps, as a value."""
+"""`TaskState`: what a task remembers of an episode between two steps, as a value.
+
+Environments keep it in every snapshot; nobody changes one, so that snapshots and forks share it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Episode"]
+__all__ = ["TaskState"]
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
+class TaskState:
     """Named arrays that are never written, so that snapshots and forks share them at no cost.
 
-    Being nothing but arrays, an episode lies in a snapshot's safetensors file beside the world's state.
+    Being nothing but arrays, it lies in a snapshot's safetensors file beside the world's state.
     """
 
     task: str
@@ -32,8 +35,8 @@ class Episode:
         object.__setattr__(self, "values", frozen)
 
     @classmethod
-    def of(cls, task: str, **values: ArrayLike) -> Episode:
-        """An episode from numbers and arrays."""
+    def of(cls, task: str, **values: ArrayLike) -> TaskState:
+        """A state from numbers and arrays."""
         return cls(task, {name: np.asarray(value) for name, value in values.items()})
 
     def __getitem__(self, name: str) -> NDArray:
@@ -46,11 +49,11 @@ class Episode:
         """A value of shape () as a Python number."""
         return float(self.values[name])
 
-    def with_(self, **changes: ArrayLike) -> Episode:
+    def with_(self, **changes: ArrayLike) -> TaskState:
         """A copy with some values changed or added."""
-        return Episode.of(self.task, **{**self.values, **changes})
+        return TaskState.of(self.task, **{**self.values, **changes})
 
-    def equal(self, other: Episode | None) -> bool:
+    def equal(self, other: TaskState | None) -> bool:
         """Whether both hold the same bits."""
         if other is None or self.task != other.task or self.values.keys() != other.values.keys():
             return False

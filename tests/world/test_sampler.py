@@ -4,20 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from sanawm_env.world import chunk
-from sanawm_env.world.chunk import decode, denoise, prepare
+from sanawm_env.world import sampler
+from sanawm_env.world.accel.capture import Programs
+from sanawm_env.world.sampler import decode, denoise, record
+from tests.world.accel.test_capture import Eager
 from tests.world.test_model import RULES, begin, poses_for, world
 
 
 def fillings(monkeypatch):
-    """The `filled` of every phase that runs from now on."""
-    run, seen = chunk.run_phase, []
+    """The `filled` of every chunk that is denoised from now on."""
+    run, seen = sampler.denoise_chunk, []
 
-    def watched(transformer, phase, *rest, **options):
-        seen.append(phase.filled)
-        return run(transformer, phase, *rest, **options)
+    def watched(*rest, filled, **options):
+        seen.append(filled)
+        return run(*rest, filled=filled, **options)
 
-    monkeypatch.setattr(chunk, "run_phase", watched)
+    monkeypatch.setattr(sampler, "denoise_chunk", watched)
     return seen
 
 
@@ -29,10 +31,10 @@ def test_halves_make_the_step_and_leave_each_others_memory(rule):
         poses = poses_for(state, (0,), latents)
         expected, frames = model.step(state, poses)
         with torch.inference_mode():
-            done = denoise(model, state, torch.from_numpy(poses), model.config.sigmas)
+            done = denoise(model.networks, state, torch.from_numpy(poses), model.config.sigmas)
             assert all(done.state.vae_tails[name] is value for name, value in state.vae_tails.items())
             assert done.state.last_frame is state.last_frame
-            after, pixels = decode(model, done)
+            after, pixels = decode(model.networks, done)
         assert after.equal(expected) and np.array_equal(pixels.numpy(), frames)
         assert done.opening == (rule == "plus_one" and latents == 2)
         state = after
@@ -66,9 +68,12 @@ def test_the_phase_says_what_is_fixed(rule):
     text = torch.randn(2, 5, 6)
     state, _ = model.start(images, [[90.0, 90, 56, 32]] * 2, [1, 2], text)
     poses = torch.from_numpy(poses_for(state, (0, 1), 2))
-    phase, values, _ = prepare(model, state, poses, (1.0, 0.5, 0.0))
+    programs = Programs(Eager(), 1)
+    with torch.inference_mode():
+        phase = record(model.networks, state, poses, (1.0, 0.5, 0.0), programs)
     opening = rule == "plus_one"
     assert (phase.slots, phase.frames, phase.opening, phase.filled) == (2, 2 + opening, opening, 1 - opening)
     assert phase.sigmas == (1.0, 0.5, 0.0) and phase.text_length == 5
+    values = programs.find(phase, model.transformer).inputs
     assert values["noise"].shape[2] == phase.frames and ("clean" in values) == opening
     assert torch.equal(values["text"], state.text)
