@@ -1,4 +1,4 @@
-"""Python blocks of README and guides must parse, and relative links of every page must lead to a file and a heading.
+"""Python blocks of README and guides must parse, links must lead to a file and a heading, named modules must exist.
 
 mkdocs checks the links of its own pages; README, CONTRIBUTING and the model cards are not among them.
 """
@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("sanawm_env", "policies", "bridges", "tests", "benchmarks", "examples")
+ELSEWHERE = ("diffusion/", "tests/envs/test_envs.py")
+"""Files of NVlabs/Sana and of Gymnasium that pages name."""
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
+FILE = re.compile(r"`((?:[\w.-]+/)*\w+\.py)`")
+MODULE = re.compile(r"\b((?:sanawm_env|benchmarks)(?:\.\w+)+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 
 
@@ -24,6 +29,8 @@ def main() -> int:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "sanawm_env").rglob("*.md")]
     faults = [fault for page in guides for fault in python_faults(page)]
     faults += [fault for page in sorted(pages) for fault in link_faults(page)]
+    # The changelog names what is no more.
+    faults += [fault for page in sorted(pages) if page.name != "CHANGELOG.md" for fault in name_faults(page)]
     print("\n".join(faults) or f"docs: {len(pages)} pages, Python and links are in order")
     return 1 if faults else 0
 
@@ -60,6 +67,32 @@ def link_faults(page: Path) -> list[str]:
                 f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, link.start()) + 1}: no {link[1] or link[2]}"
             )
     return faults
+
+
+def name_faults(page: Path) -> list[str]:
+    """Files and modules that are named and do not exist, after a move for instance."""
+    text = page.read_text(encoding="utf-8")
+    files = {path.as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    named = [name for name in FILE.findall(text) if "/" in name and not name.startswith(ELSEWHERE)]
+    faults = [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)]
+    faults += [name for name in MODULE.findall(text) if not module_exists(name)]
+    return [f"{page.relative_to(ROOT)}: no {name}" for name in faults]
+
+
+def module_exists(name: str) -> bool:
+    """Whether a dotted name is a module, or a word in the module that holds it."""
+    place, parts = ROOT, name.split(".")
+    if parts[1] in ("policies", "bridges"):
+        parts = parts[1:]
+    for index, part in enumerate(parts):
+        if (place / part).is_dir():
+            place = place / part
+            continue
+        here = place / f"{part}.py"
+        words = parts[index + 1 :] if here.is_file() else parts[index:]
+        source = (here if here.is_file() else place / "__init__.py").read_text(encoding="utf-8")
+        return all(re.search(rf"\b{word}\b", source) for word in words)
+    return True
 
 
 def headings(page: Path) -> set[str]:
