@@ -77,7 +77,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}
     if path.exists():
         net.load_state_dict(load_file(path))
-        progress = json.loads(told.read_text())
+        progress = json.loads(told.read_text(encoding="utf-8"))
     optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
     views = _Views(config, config.first_seed + SEED_SPACING * rank + progress["clips"])
     before, minutes_now = progress["minutes"], clock()
@@ -102,7 +102,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
         part = path.with_suffix(".part")
         save_file({name: value.contiguous().cpu() for name, value in ema.values.items()}, part)
         part.replace(path)
-        told.write_text(json.dumps(progress | {"minutes": before + minutes}))
+        told.write_text(json.dumps(progress | {"minutes": before + minutes}), encoding="utf-8")
         print(f" held-out error of depth {held_out_error(config, ema):.4f}")
 
     train_for(
