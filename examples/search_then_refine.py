@@ -1,7 +1,8 @@
 """Roll out many cheap futures of one picture, score them, keep the best, and refine only those.
 
 The path goes out and comes back along itself, so every rollout can be judged without a true render: frame 0 is seen
-again at the end. Stage 1 is the built-in world here; with --refiner (docs/offline.md) the best are passed to stage 2.
+again at the end. Stage 1 is the built-in world here; with --refiner (docs/how-to/offline.md) the best are passed
+to stage 2.
 
 Run: python examples/search_then_refine.py [--out search] [--count 8] [--best 2] [--refiner FOLDER]
 """

@@ -14,7 +14,7 @@ from sanawm_env.world.offline.recipe import Recipe
 
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.networks.text.prompts import Prompts, Text
+    from sanawm_env.world.prompts import Prompts, Text
 
 __all__ = ["RenderRecipe", "negative_text", "save_latents"]
 
@@ -36,7 +36,7 @@ class RenderRecipe(Recipe):
 
 
 def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
-    """Embedding of a negative prompt: without the release's instruction before it, all positions kept (spec section 4).
+    """Embedding of a negative prompt: without the release's instruction before it, all positions kept.
 
     Raises:
         FileNotFoundError, ImportError, ConnectionError, MemoryError: See `model.text.encode_prompts`.

@@ -23,7 +23,7 @@ from sanawm_env.video import VideoWriter
 from sanawm_env.world.model import WorldModel
 
 if TYPE_CHECKING:
-    from sanawm_env.world.networks.text.prompts import Text
+    from sanawm_env.world.prompts import Text
 
 __all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
 

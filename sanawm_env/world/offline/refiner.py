@@ -1,7 +1,7 @@
 """Stage 2 on finished rollouts: the release's LTX-2 refiner, run by diffusers' `SanaWMLTX2Refiner`.
 
 The refiner is a second diffusion model, 38 GB on disk besides its text encoder, and repaints latents block by block. So
-it runs after the search, on the few clips that are worth it. Facts: spec/sanawm.md section 7.
+it runs after the search, on the few clips that are worth it. Facts: docs/model.md, "Refiner".
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Refiner:
             seed: Of the noise.
 
         Returns:
-            `(F - 1, H, W, 3)` uint8: frame 0 is the refiner's anchor and is not shown (spec section 7).
+            `(F - 1, H, W, 3)` uint8: frame 0 is the refiner's anchor and is not shown.
 
         Raises:
             ValueError: A clip too short, of an unfit size or damaged.

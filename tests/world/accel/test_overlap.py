@@ -81,8 +81,8 @@ def test_the_next_chunk_is_denoised_before_the_last_one_is_waited_for(monkeypatc
     notes, model = [], world()
     run = module.denoise
 
-    def denoise(world, state, *rest):
-        done = run(world, state, *rest)
+    def denoise(world, state, *rest, **options):
+        done = run(world, state, *rest, **options)
         notes.append(f"denoise {int(done.state.frame_index)}")
         return done
 
