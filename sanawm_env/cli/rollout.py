@@ -73,7 +73,8 @@ class Rollout:
         from tqdm import tqdm
 
         from sanawm_env.envs.env import SanaWMEnv
-        from sanawm_env.world.offline.recipe import Recipe, dream, file_hash, write_rollout
+        from sanawm_env.world.offline.recipe import Recipe, file_hash, write_rollout
+        from sanawm_env.world.rollout import rollout_chunks
 
         self._check_options()
         c2w, camera = self._path()
@@ -110,9 +111,12 @@ class Rollout:
             checkpoint_name=config.name,
             prompt=self.prompt or "",
         )
-        chunks = dream(model, start, c2w, noise, chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas, text=text)
+        chunks = rollout_chunks(
+            model, [start], c2w[None], [noise], None if text is None else [text],
+            chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas,
+        )  # fmt: skip
         with tqdm(total=len(c2w), unit="frames", desc=self.out.name, disable=None) as bar:
-            seconds = write_rollout(chunks, c2w, recipe, self.out, bar.update)
+            seconds = write_rollout((frames[0] for frames in chunks), c2w, recipe, self.out, bar.update)
         print(
             f"{self.out}: {len(c2w)} frames, {len(c2w) / config.fps:.1f} s of world time at "
             f"{config.width}x{config.height}, made in {seconds:.1f} s ({len(c2w) / seconds:.0f} frames/s)"

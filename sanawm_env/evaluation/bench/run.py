@@ -26,7 +26,7 @@ from sanawm_env.evaluation.metrics.revisit import score_pairs
 from sanawm_env.scenes.start_image import prepare
 from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.offline.recipe import dream, relative
+from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["generate", "read_video", "score"]
 
@@ -79,13 +79,12 @@ def generate(
             intrinsics=camera, fov_deg=None, default_fov_deg=config.default_fov_deg,
         )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames = dream(
-            world, start, relative(scene.c2w), number,
-            chunk_frames=chunk_frames or config.chunk_frames, sigmas=sigmas or config.sigmas,
-        )  # fmt: skip
+        frames = rollout_chunks(
+            world, [start], scene.c2w[None], [number], chunk_frames=chunk_frames or None, sigmas=sigmas or None
+        )
         with VideoWriter(path, config.fps) as video:
             for some in frames:
-                video.write(some)
+                video.write(some[0])
         made.append(scene.id)
         if told is not None:
             told(scene.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from sanawm_env.files import replacing, write_json
 from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.video import VideoWriter
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.rollout import rollout_chunks
 
 if TYPE_CHECKING:
     from sanawm_env.world.prompts import Text
@@ -94,7 +96,7 @@ def dream(
     text: Text | None = None,
     overlap: bool | None = None,
 ) -> Iterator[Frames]:
-    """Frames along a camera path, chunk by chunk.
+    """Frames along a camera path, chunk by chunk: `world.rollout.rollout_chunks` of one path; call that instead.
 
     Args:
         model: The world.
@@ -107,21 +109,18 @@ def dream(
         overlap: See `WorldModel.stream`.
 
     Yields:
-        `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0. Where the path ends inside a chunk,
-        the last pose is held to fill it and the frames beyond are cut off.
+        `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0.
+
+    Warns:
+        DeprecationWarning: It will go.
     """
-    state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed], *(text or ()))
-    yield frames[0]
-    step = chunk_frames * model.vae.temporal_stride
-    begins = range(1, len(c2w), step)
-
-    def held(begin: int) -> NDArray[np.float64]:
-        poses = c2w[begin : begin + step]
-        return np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])[None]
-
-    chunks = model.stream(state, map(held, begins), sigmas=sigmas, overlap=overlap)
-    for begin, (_, frames) in zip(begins, chunks, strict=True):
-        yield frames[0, : len(c2w) - begin]
+    warnings.warn("dream is deprecated; use sanawm_env.world.rollout.rollout_chunks.", DeprecationWarning, stacklevel=2)
+    texts = None if text is None else [text]
+    chunks = rollout_chunks(
+        model, [start], c2w[None], [noise_seed], texts, chunk_frames=chunk_frames, sigmas=sigmas, overlap=overlap
+    )
+    for frames in chunks:
+        yield frames[0]
 
 
 def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -148,7 +147,7 @@ def write_rollout(
     """Write `out`, `<stem>_c2w.npy` and `<stem>.json`: all of them whole, or the older ones stay.
 
     Args:
-        chunks: Frames of a rollout, piece by piece.
+        chunks: `(n, H, W, 3)` frames, in order.
         c2w: Poses of all frames.
         recipe: Its hash of the frames is filled in.
         out: The mp4; it takes its name last.

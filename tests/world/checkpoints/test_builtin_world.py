@@ -14,7 +14,7 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import make_clips
 from sanawm_env.world.checkpoints.local import builtin_checkpoints
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout, starts_of
 
 
 @pytest.fixture(scope="module", params=builtin_checkpoints())
@@ -40,7 +40,7 @@ def test_follows_the_camera_better_than_standing_still(world):
     seeds = range(20_000_000, 20_000_004)
     clips = make_clips(seeds, 17, world.config.height, world.config.width)
     truth = clips.rgb.numpy()
-    made = rollout(world, truth[:, 0], clips.intrinsics.numpy(), clips.c2w.numpy(), seeds)
+    made = rollout(world, starts_of(truth[:, 0], clips.intrinsics.numpy()), clips.c2w.numpy(), seeds)
     gain = psnr_gain(made, truth, 16)
     assert gain.counted >= 2
     assert gain.mean(gain.gain_db) > 2.0
