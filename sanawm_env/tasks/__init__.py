@@ -64,14 +64,25 @@ def get_task(task: str | Task) -> Task:
 
 # --- SHIM, to be dropped at the merge of branch `tasks`
 import dataclasses as _d
+
 _Base = TaskRunner
 TaskState.fingerprint = ""
+
+
 class TaskRunner(_Base):
     def step_many(self, views, poses, frames, stops):
-        return [self.step(v, poses[i], frames[i], stop=bool(stops is not None and stops[i])) for i, v in enumerate(views)]
+        return [
+            self.step(v, poses[i], frames[i], stop=bool(stops is not None and stops[i])) for i, v in enumerate(views)
+        ]
+
     def info(self, v):
         return super().info(v) | {"reward_terms": dict.fromkeys(self.task.rewards, 0.0)}
+
     def check(self, state):
-        if state.task != self.task.name: raise ValueError(f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}}).")
+        if state.task != self.task.name:
+            raise ValueError(
+                f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}})."
+            )
+
     def with_model(self, model):
         return TaskRunner(self.task, _d.replace(self.context, model=model))
