@@ -3,7 +3,7 @@
     python -m sanawm_env.policies.sb3.train --algo ppo --task PointNav --steps 30000 --minutes 20 --out runs/ppo
 
 `out` then has curve.jsonl (one evaluation a line, that of random actions first), curve.png, model.zip and
-settings.json. See docs/reinforcement-learning.md.
+settings.json. See docs/how-to/reinforcement-learning.md.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def fit_geometry(
     source_width: int, source_height: int, width: int, height: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Smallest aspect-preserving resize that covers ``width x height``, then the centre crop (spec 5.1).
+    """Smallest aspect-preserving resize that covers ``width x height``, then the centre crop.
 
     Args:
         source_width: Source image width in pixels.
@@ -163,7 +163,7 @@ def fit_image(
 def fit_image(
     image: NDArray[np.uint8], intrinsics: Intrinsics | None, width: int, height: int
 ) -> tuple[NDArray[np.uint8], Intrinsics | None]:
-    """Resize (LANCZOS) and centre-crop a first frame to the model's size, as the release does (spec 5.1).
+    """Resize (LANCZOS) and centre-crop a first frame to the model's size, as the release does.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.

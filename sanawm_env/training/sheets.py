@@ -18,7 +18,7 @@ from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import TinyVAE
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout, starts_of
 
 if TYPE_CHECKING:
     from sanawm_env.training.optim import EMA
@@ -44,7 +44,7 @@ def write_sheet(out: Path, settings: WorldConfig, vae: TinyVAE, ema: EMA, step: 
     clips = _held_out(settings.height, settings.width, device)
     truth = clips.rgb.cpu().numpy()
     cameras = clips.intrinsics.cpu().numpy()
-    made = rollout(world, truth[:, 0], cameras, clips.c2w.cpu().numpy(), SHEET_SEEDS)
+    made = rollout(world, starts_of(truth[:, 0], cameras), clips.c2w.cpu().numpy(), SHEET_SEEDS)
     gains = {}
     for frame in FRAMES:
         gain = psnr_gain(made, truth, frame)

@@ -62,10 +62,11 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Start a transformer from scratch: upstream's initial values (spec 1.9) where they suit a cold start.
+    """Start a transformer from scratch: upstream's initial values where they suit a cold start.
 
-    Gates, decays and convolutions begin as upstream's. What upstream zeroes because it fine-tunes a base model
-    (camera output, Plücker path) starts small instead, so that the camera is learned from the first step.
+    Gates, decays and convolutions begin as upstream's (docs/model.md, "Training"). What upstream zeroes because it
+    fine-tunes a base model (camera output, Plücker path) starts small instead, so that the camera is learned from the
+    first step.
     """
     generator = torch.Generator().manual_seed(seed)
 

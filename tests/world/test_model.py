@@ -136,7 +136,7 @@ def test_camera_text_and_seed_reach_the_frames(rule):
         assert not torch.equal(other.vae_tails["latent"], after.vae_tails["latent"])
 
 
-# -- the rollout is the one of the spec -----------------------------------------------------------------------
+# -- the rollout is the reference's --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -24,7 +24,7 @@ PUBLISHED: tuple[dict[str, Any], ...] = (
     # 24.1 videos of a minute an hour on eight H100s.
     {"release": TEACHER, "gpu": "H100", "precision": "bf16", "seconds": 3600 * 8 / 24.1, "what": "without refiner"},
 )
-"""Seconds for a minute of 720p, one rollout, by others' code (spec sections 9.3 and 11)."""
+"""Seconds for a minute of 720p, one rollout, by others' code (docs/model.md, "Benchmark")."""
 PEAK_H100 = 989e12
 """Dense bfloat16 operations per second of an H100 SXM, by its data sheet."""
 

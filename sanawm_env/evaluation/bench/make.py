@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanawm_env.evaluation.bench.files import BenchError, read_json, read_npz, write_json, write_text
+from sanawm_env.evaluation.bench.files import BenchError, read_json, read_npz
 from sanawm_env.evaluation.bench.layout import EXPORT, KEPT, SPLITS, BenchScene, write_scene, write_split
 from sanawm_env.evaluation.metrics.revisit import Pair, find_pairs
+from sanawm_env.files import write_json, write_text
 from sanawm_env.scenes import FAMILIES, first_frame, render_scene, sample_scenes
 from sanawm_env.scenes.paths import Difficulty, draw_path
 from sanawm_env.scenes.scene import Scene

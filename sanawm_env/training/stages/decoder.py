@@ -26,10 +26,10 @@ from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
 from sanawm_env.training.stages.vae import picture_loss
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint
-from sanawm_env.world.chunk import denoise
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import TinyVAE
+from sanawm_env.world.sampler import denoise
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Pool:
         c2w = torch.where(idle[:, None, None, None].to(c2w.device), c2w[:, :1], c2w)
         state, _ = world.start(rgb[:, 0].cpu().numpy(), out.intrinsics.cpu().numpy(), seeds)
         for first in range(1, 1 + frames, chunk):
-            done = denoise(world, state, c2w[:, first : first + chunk], world.config.sigmas)
+            done = denoise(world.networks, state, c2w[:, first : first + chunk], world.config.sigmas)
             latents = done.latents.half()
             before = torch.cat((state.vae_tails["latent"].unsqueeze(2).half(), latents[:, :, :-1]), 2)
             target = rgb[:, first : first + chunk].permute(0, 4, 1, 2, 3)

@@ -25,10 +25,9 @@ from sanawm_env.training.sheets import write_sheet
 from sanawm_env.training.stages.distill import DistributionMatching, Net, ode_loss
 from sanawm_env.training.store import load_state, save_state
 from sanawm_env.world.checkpoints.local import audit, load_checkpoint, resolve
-from sanawm_env.world.config import check_sigmas
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.sampler import RELEASE_SIGMAS
+from sanawm_env.world.schedules import RELEASE_SIGMAS, check_sigmas
 
 
 @dataclass(frozen=True)

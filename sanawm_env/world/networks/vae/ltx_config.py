@@ -14,7 +14,7 @@ _NOT_ARCHITECTURE = {"gradient_checkpointing"}
 class LTXVAEConfig:
     """Constructor arguments of the LTX-2 VAE; the defaults are the release's.
 
-    Names are diffusers'. `spec/sanawm.md` section 6 gives the values.
+    Names are diffusers'; the values: docs/model.md, "Video autoencoder".
     """
 
     in_channels: int = 3
