@@ -83,8 +83,8 @@ class Evaluate:
         from sanawm_env.evaluation.parts import Setting
         from sanawm_env.evaluation.policy.cost import Useful
         from sanawm_env.evaluation.report.summary import summarize_results
-        from sanawm_env.evaluation.store import write_json
         from sanawm_env.evaluation.suite import SUITES, run_suite
+        from sanawm_env.files import write_json
         from sanawm_env.scenes import EVAL_SEEDS
         from sanawm_env.world.model import WorldModel
 

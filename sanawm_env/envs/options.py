@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.world.accel.device import as_device, as_dtype
-from sanawm_env.world.config import check_sigmas
+from sanawm_env.world.schedules import sampler_sigmas
 from sanawm_env.world.state import WorldState
 
 __all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
@@ -64,29 +61,6 @@ def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot
             "Take one with env.unwrapped.snapshot()."
         )
     return moment
-
-
-def sampler_sigmas(schedule: Sequence[float], steps: int | None, sigmas: Sequence[float] | None) -> tuple[float, ...]:
-    """Noise levels of the sampler.
-
-    Args:
-        schedule: The checkpoint's.
-        steps: Model calls; the checkpoint's schedule is resampled to that many, evenly by its index.
-        sigmas: The levels themselves.
-
-    Raises:
-        ValueError: Both are given, steps below 1, or no valid schedule.
-    """
-    if sigmas is not None:
-        if steps is not None:
-            raise ValueError("give either sampler_steps or sigmas, not both.")
-        return check_sigmas(sigmas)
-    if steps is None or steps == len(schedule) - 1:
-        return check_sigmas(schedule)
-    if steps < 1:
-        raise ValueError(f"sampler_steps must be at least 1; got {steps}.")
-    places = np.linspace(0, len(schedule) - 1, steps + 1)
-    return check_sigmas(np.interp(places, np.arange(len(schedule)), schedule).tolist())
 
 
 def as_size(size: Any, height: int, width: int) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.scenes import scene as procedural
 from sanawm_env.scenes.paths import draw_path
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["PARTS", "Setting", "camera", "drifting", "fidelity", "flow", "idle", "random_walk", "revisit", "steps"]
 
@@ -123,7 +123,7 @@ def _metres(scene: procedural.Scene, points: NDArray[np.float64]) -> NDArray[np.
 def run_world(world: WorldModel, scene: Scene, seed: int, setting: Setting) -> Frames:
     """The world along the scene's path: `(F, H, W, 3)`."""
     made = rollout(
-        world, scene.truth[:1], scene.intrinsics[None], scene.c2w[None], [seed],
+        world, starts_of(scene.truth[:1], scene.intrinsics[None]), scene.c2w[None], [seed],
         chunk_frames=setting.chunk_frames, sigmas=setting.sigmas,
     )  # fmt: skip
     return made[0]
@@ -209,7 +209,7 @@ def idle(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     frames = round(setting.long_s * world.config.fps) + 1
     still = np.repeat(scene.c2w[:1], frames, axis=0)
     made = rollout(
-        world, scene.truth[:1], scene.intrinsics[None], still[None], [seed],
+        world, starts_of(scene.truth[:1], scene.intrinsics[None]), still[None], [seed],
         chunk_frames=setting.chunk_frames, sigmas=setting.sigmas,
     )[0]  # fmt: skip
     sharp = [look(made[i]).sharpness for i in (1, -1)]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sanawm_env.camera.intrinsics import Intrinsics, fit_image
+from sanawm_env.scenes.seeds import WORLD_SEEDS
 
 __all__ = [
     "MIN_SIDE",
@@ -31,8 +32,6 @@ IntrinsicsSource: TypeAlias = "ArrayLike | Intrinsics"
 
 MIN_SIDE = 16
 """Pixels; a picture with a shorter side holds nothing that a world could be grown from."""
-WORLD_SEEDS = range(10_000_000, 20_000_000)
-"""Scene seeds of the environment's own first frames: apart from those of training and of evaluation."""
 
 
 @dataclass(frozen=True, eq=False)

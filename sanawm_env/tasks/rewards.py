@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.episode import Episode
+from sanawm_env.tasks.state import TaskState
 
 __all__ = ["TERMS", "RewardTerm", "Step", "check_rewards", "similarity", "weigh"]
 
@@ -24,9 +24,9 @@ __all__ = ["TERMS", "RewardTerm", "Step", "check_rewards", "similarity", "weigh"
 class Step:
     """What a reward term may look at."""
 
-    before: Episode
+    before: TaskState
     """The task's memory before the step."""
-    after: Episode
+    after: TaskState
     """The task's memory after it."""
     was: Mapping[str, float]
     """The task's measures before the step, for instance `distance_to_goal`; each task lists its own."""

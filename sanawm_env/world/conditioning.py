@@ -5,7 +5,7 @@ Camera inputs (docs/model.md, "Camera inputs") are made one chunk at a time and 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +14,23 @@ from torch import Tensor
 
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.camera.rays import camera_rows, plucker_windows
+from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.networks.anchor.views import anchor_views, code_views
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.state import WorldState
 
 __all__ = [
     "CameraChunk",
     "FirstFrame",
+    "Networks",
     "camera_chunk",
     "camera_conditions",
     "check_images",
     "check_intrinsics",
     "check_poses",
     "check_text",
+    "chunk_conditions",
+    "chunk_views",
     "first_frame_chunk",
 ]
 
@@ -33,6 +40,25 @@ FirstFrame = Literal["absent", "future"]
 CameraChunk = tuple[Tensor, Tensor]
 """Poses `(B, T, 4, 4)` of the latent frames' last pixel frames, and the windows `(B, T, stride, 4, 4)` of all
 their pixel frames; metres, relative to frame 0."""
+
+
+class Networks(NamedTuple):
+    """What a step computes with."""
+
+    transformer: SanaWMTransformer
+    """Denoises."""
+    vae: Any
+    """A `networks.vae.tiny.VideoVAE`; decodes."""
+    config: WorldConfig
+    """The world."""
+    device: torch.device
+    """Of the weights."""
+    dtype: torch.dtype
+    """Of the weights."""
+    latent_size: tuple[int, int]
+    """Rows and columns of the latent grid."""
+    token_grid: tuple[int, int]
+    """Rows and columns of tokens."""
 
 
 def camera_chunk(c2w: Tensor, stride: int, first: FirstFrame = "absent") -> CameraChunk:
@@ -86,6 +112,24 @@ def camera_conditions(
         "raymap": camera_rows(poses, per_pose).float(),
         "plucker": plucker_windows(windows, per_window, *grid).float(),
     }
+
+
+def chunk_views(nets: Networks, state: WorldState, chunk: CameraChunk) -> Tensor | None:
+    """The anchor from the chunk's poses (`networks.anchor.views.anchor_views`); None where the world has none."""
+    if not nets.config.model.anchor:
+        return None
+    return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+
+
+def chunk_conditions(nets: Networks, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Tensor]:
+    """Keyword arguments of the transformer for one chunk: camera, anchor (of `chunk_views`) and text."""
+    config = nets.config
+    conditions = camera_conditions(chunk, state.intrinsics, (config.height, config.width), nets.token_grid)
+    if views is not None:
+        conditions["anchor"] = code_views(nets.vae, views).to(nets.dtype)
+    if config.model.caption_channels:
+        conditions |= {"text": state.text, "text_mask": state.text_mask}
+    return conditions
 
 
 def check_images(images: ArrayLike, height: int, width: int) -> NDArray[np.uint8]:

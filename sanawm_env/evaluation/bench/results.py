@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.evaluation.bench.files import read_json, write_json
+from sanawm_env.evaluation.bench.files import read_json
 from sanawm_env.evaluation.bench.layout import SPLITS, BenchError
+from sanawm_env.files import write_json
 
 __all__ = ["RESULT_FILES", "ResultFolder"]
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +24,9 @@ from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
 from sanawm_env.scenes.start_image import prepare
-from sanawm_env.video import VideoWriter
+from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.offline.recipe import dream, relative
+from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["generate", "read_video", "score"]
 
@@ -81,35 +79,16 @@ def generate(
             intrinsics=camera, fov_deg=None, default_fov_deg=config.default_fov_deg,
         )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames = dream(
-            world, start, relative(scene.c2w), number,
-            chunk_frames=chunk_frames or config.chunk_frames, sigmas=sigmas or config.sigmas,
-        )  # fmt: skip
+        frames = rollout_chunks(
+            world, [start], scene.c2w[None], [number], chunk_frames=chunk_frames or None, sigmas=sigmas or None
+        )
         with VideoWriter(path, config.fps) as video:
             for some in frames:
-                video.write(some)
+                video.write(some[0])
         made.append(scene.id)
         if told is not None:
             told(scene.id)
     return made
-
-
-def read_video(path: Path) -> tuple[NDArray[np.uint8], float]:
-    """Frames `(F, H, W, 3)` and frames per second.
-
-    Raises:
-        BenchError: No readable video there.
-    """
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    except (OSError, av.error.FFmpegError, IndexError) as error:
-        raise BenchError(f"{path} is no readable video: {error}. Delete it and run again.") from error
-    if not frames or not rate > 0:
-        raise BenchError(f"{path} holds no frames. Delete it and run again.")
-    return np.stack(frames), rate
 
 
 def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | None = None) -> dict[str, Any]:
@@ -136,7 +115,10 @@ def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | N
     decay: dict[str, Any] = {}
     for scene in scenes:
         path = results.video(split, scene.id)
-        frames, fps = read_video(path)
+        try:
+            frames, fps = read_video(path)
+        except ValueError as error:
+            raise BenchError(str(error)) from None
         if results.skips_first_frame():  # a refiner does not make frame 0: the given image stands in for it
             first = cv2.resize(scene.image(), frames.shape[2:0:-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
             frames = np.concatenate([first[None], frames])

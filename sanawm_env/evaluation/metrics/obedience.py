@@ -28,7 +28,7 @@ from sanawm_env.scenes import make_clips, render_scene, sample_scenes
 from sanawm_env.scenes.clips import Clips
 from sanawm_env.scenes.scene import Scene
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["SECONDS", "SceneTrial", "summarize", "try_scene"]
 
@@ -98,7 +98,8 @@ def try_scene(
     scene, _, _ = sample_scenes([seed], *size)
     truth, camera = clips.rgb.numpy(), clips.intrinsics.double().numpy()
     how: dict[str, Any] = {"chunk_frames": chunk_frames, "sigmas": sigmas}
-    made = rollout(world, truth[:, 0], camera, clips.c2w.numpy(), [seed], **how)
+    starts = starts_of(truth[:, 0], camera)
+    made = rollout(world, starts, clips.c2w.numpy(), [seed], **how)
 
     frames = max(1, round(config.fps))
     start = clips.c2w[0, 0].double().numpy()
@@ -109,9 +110,7 @@ def try_scene(
     commands = draw_commands(seed, lambda command: _is_free(scene, path(command)))
     paths = np.stack([path(command) for command in commands])
     many = len(commands)
-    moved = rollout(
-        world, np.repeat(truth[:, 0], many, axis=0), np.repeat(camera, many, axis=0), paths, [seed] * many, **how
-    )
+    moved = rollout(world, starts * many, paths, [seed] * many, **how)
     true_moved = np.stack([_render(scene, each, clips, size) for each in paths])
     return SceneTrial(
         seed=seed,

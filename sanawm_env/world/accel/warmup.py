@@ -14,9 +14,9 @@ import torch
 from tqdm import tqdm
 
 from sanawm_env.world.accel.capture import CudaRecorder, Programs, Recorder
-from sanawm_env.world.chunk import record
-from sanawm_env.world.config import check_sigmas
 from sanawm_env.world.networks.cache import fills
+from sanawm_env.world.sampler import record
+from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def warm_up(
             with _timed(world, name, seconds, bar), torch.inference_mode():
                 if capture:
                     one = state if alone is None else state.select(alone)
-                    record(world, one.contiguous(), torch.from_numpy(poses[: one.slots]).to(world.device), levels)
+                    c2w = torch.from_numpy(poses[: one.slots]).to(world.device)
+                    record(world.networks, one.contiguous(), c2w, levels, world.programs)
                 state, _ = world.step(state, poses, sigmas=levels)
         bar.set_description("warm-up: done")
     return seconds

@@ -12,7 +12,7 @@ Shared by all softmax blocks: `window_chunk`, the chunk index of every frame in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -39,12 +39,30 @@ class ModelCache:
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> ModelCache:
         """Apply `fn` to every tensor."""
-        return ModelCache(
-            tuple({name: fn(value) for name, value in block.items()} for block in self.blocks),
-            fn(self.window_chunk),
-            fn(self.frames),
-            fn(self.chunks),
-        )
+        return self.rebuilt(map(fn, self.leaves(self)))
+
+    def leaves(self, like: ModelCache) -> list[Tensor]:
+        """Every tensor, in the order that those of `like` have: `flat` without the work of naming.
+
+        Raises:
+            KeyError: The two hold tensors of other names.
+        """
+        out: list[Tensor] = []
+        if len(self.blocks) != len(like.blocks):
+            raise KeyError("blocks")
+        for block, order in zip(self.blocks, like.blocks, strict=True):
+            if len(block) != len(order):
+                raise KeyError("blocks")
+            out += map(block.__getitem__, order)
+        out += (self.window_chunk, self.frames, self.chunks)
+        return out
+
+    def rebuilt(self, leaves: Iterable[Tensor]) -> ModelCache:
+        """A cache of the same names out of other tensors: inverse of `leaves`; takes no more than it needs."""
+        take = iter(leaves)
+        # `zip` asks the names first, so that no tensor is lost where a block ends.
+        blocks = [dict(zip(block, take, strict=False)) for block in self.blocks]
+        return ModelCache(tuple(blocks), next(take), next(take), next(take))
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor under a dotted name."""

@@ -32,7 +32,8 @@ from sanawm_env.world.conditioning import (
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds, frame_noise
-from sanawm_env.world.sampler import euler_sigmas, velocity
+from sanawm_env.world.sampler import velocity
+from sanawm_env.world.schedules import euler_sigmas
 
 __all__ = [
     "FLOW_SHIFT",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from sanawm_env.files import save_tensors
 from sanawm_env.world.offline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -61,8 +59,4 @@ def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
 
 def save_latents(path: Path, latents: Tensor) -> None:
     """Write normalised latents `(1, C, T, h, w)` as one bfloat16 tensor `latents`; whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        save_file({"latents": latents.detach().to("cpu", torch.bfloat16).contiguous()}, temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+    save_tensors(path, {"latents": latents.to(torch.bfloat16)})

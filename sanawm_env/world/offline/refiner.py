@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sanawm_env.video import read_video
 from sanawm_env.world.accel.device import look_at
 from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
 from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
@@ -124,8 +125,6 @@ class Refiner:
             except (SafetensorError, KeyError) as error:
                 raise ValueError(f"{rollout.latents} holds no latents ({error}); delete it or render again.") from None
         else:
-            from sanawm_env.evaluation.bench.run import read_video
-
             frames, _ = read_video(rollout.video)
             side = self.vae.network.spatial_compression_ratio
             if len(frames) < 2 or frames.shape[1] % side or frames.shape[2] % side:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.config import RELEASE, RELEASE_BIDIRECTIONAL, Mode, SanaWMConfig
-from sanawm_env.world.sampler import RELEASE_SIGMAS, euler_sigmas
+from sanawm_env.world.schedules import RELEASE_SIGMAS, euler_sigmas
 
 __all__ = ["PRESETS", "RELEASES", "TEXT_ENCODER", "VAE_REPO", "Preset", "Release", "frame_size", "release_config"]
 
