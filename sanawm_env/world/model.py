@@ -214,7 +214,7 @@ class WorldModel:
         """
         images = check_images(images, self.config.height, self.config.width)
         slots = len(images)
-        cameras = check_intrinsics(intrinsics, slots)
+        cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
         noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
         text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
         begun = []

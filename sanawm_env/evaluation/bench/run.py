@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from sanawm_env.evaluation.camera_recovery.poses import recover_poses
 from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error, mean_camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
+from sanawm_env.scenes.opencv import cv2
 from sanawm_env.scenes.start_image import prepare
 from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
