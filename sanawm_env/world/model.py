@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
 from sanawm_env.world.conditioning import (
@@ -138,7 +139,7 @@ class WorldModel:
         cls,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         *,
         batched: bool | None = None,
         preset: str | None = None,
@@ -149,9 +150,9 @@ class WorldModel:
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
                 repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
-            device: Where to compute.
-            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
-                not depend on it.
+            device: Where to compute; `auto` is the first GPU, or the CPU.
+            dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
+                does not depend on it.
             batched: See the class.
             preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
@@ -165,14 +166,14 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low = None
+        low, dtype = None, as_dtype(dtype)
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
