@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
-from sanawm_env.tasks.geometry import motion_between
+from sanawm_env.tasks.metrics import motion_between
 from sanawm_env.tasks.paths import thin, wander
 from sanawm_env.tasks.point_nav import read_position
 from sanawm_env.tasks.state import TaskState

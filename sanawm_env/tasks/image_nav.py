@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.scenes.start_image import resized
-from sanawm_env.tasks.geometry import angle_between
+from sanawm_env.tasks.metrics import angle_between
 from sanawm_env.tasks.paths import travel, wander
 from sanawm_env.tasks.point_nav import read_position
 from sanawm_env.tasks.state import TaskState

@@ -10,8 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.evaluation.metrics.psnr import psnr
-from sanawm_env.tasks.geometry import angle_between, motion_between
+from sanawm_env.tasks.metrics import angle_between, motion_between, psnr
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive
 

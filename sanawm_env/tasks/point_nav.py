@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.geometry import seen_from
+from sanawm_env.tasks.metrics import seen_from
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive, check_range
 

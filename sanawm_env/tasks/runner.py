@@ -13,9 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.decay import appearance, decay
-from sanawm_env.tasks.geometry import motion_between, path_length
-from sanawm_env.tasks.metrics import soft_spl, spl
+from sanawm_env.tasks.metrics import appearance, decay, motion_between, path_length, soft_spl, spl
 from sanawm_env.tasks.rewards import Step, check_rewards, weigh
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, GoalForm, ResetContext, Task, TaskContext

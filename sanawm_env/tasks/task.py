@@ -76,7 +76,7 @@ class Task(ABC):
     """Whether the policy has to say that it is done (Habitat's STOP): actions get a seventh component, and above 0
     it ends the episode. Without it, reaching the goal does."""
     drift_limit: float | None = None
-    """Decay of the picture (`tasks.decay`, 0 to 1) above which an episode is truncated; None never."""
+    """Decay of the picture (`tasks.metrics.decay`, 0 to 1) above which an episode is truncated; None never."""
     goal_env: bool = False
     """Goal form, as hindsight experience replay needs it: observations of exactly `observation`, `achieved_goal` and
     `desired_goal`, and `env.unwrapped.compute_reward`, which gives the reward. Not every task has one."""
