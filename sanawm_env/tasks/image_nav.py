@@ -98,6 +98,15 @@ class ImageNav(Task):
             )
         return states
 
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {
+            "goal": (4, 4),
+            "goal_image": (None, None, 3),
+            "observed_image": (*context.image_size, 3),
+            "start_distance": (),
+        }
+
     def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal` in metres, `angle_to_goal` in degrees."""
         goal = state["goal"]

@@ -85,6 +85,10 @@ class LoopClosure(Task):
             for at in resets
         ]
 
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"goal": (4, 4), "goal_image": (None, None, 3), "farthest": (), "start_distance": ()}
+
     def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Remember how far the camera has been."""
         far = np.linalg.norm(c2w[:, :3, 3] - state["goal"][:3, 3], axis=1).max()

@@ -93,8 +93,10 @@ def appearance(frame: NDArray[np.uint8]) -> Array:
     mean, deviation = cv2.meanStdDev(small)
     red, green, blue = cv2.split(small)
     high, low = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    saturation = ((high - low) / np.maximum(high, 1)).mean()
-    return np.array([*mean[:, 0], deviation.mean(), saturation])
+    saturation = (high - low) / np.maximum(high, 1)
+    return np.array(
+        [*mean[:, 0].tolist(), sum(deviation[:, 0].tolist()) / 3, float(saturation.sum()) / saturation.size]
+    )
 
 
 def decay(first: Array, now: Array) -> float:
@@ -109,10 +111,10 @@ def decay(first: Array, now: Array) -> float:
         first: `appearance` of the episode's first frame.
         now: `appearance` of the present one.
     """
-    *colour, contrast, saturation = first.tolist()
-    *colour_now, contrast_now, saturation_now = now.tolist()
+    red, green, blue, contrast, saturation = first.tolist()
+    red_now, green_now, blue_now, contrast_now, saturation_now = now.tolist()
     share = contrast_now / contrast if contrast > 0 else 1.0
-    moved = sum(abs(b - a) for a, b in zip(colour, colour_now, strict=True)) / 3 / _COLOUR_SCALE
+    moved = (abs(red_now - red) + abs(green_now - green) + abs(blue_now - blue)) / 3 / _COLOUR_SCALE
     gained = (saturation_now - saturation) / (1 - saturation) if saturation < 1 else 0.0
     return float(min(max(1 - share, (share - 1) / 2, gained, moved, 0.0), 1.0))
 

@@ -85,6 +85,10 @@ class PointNav(Task):
             states.append(TaskState.of(self.name, goal=goal, start_distance=start))
         return states
 
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"goal": (3,), "start_distance": ()}
+
     def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal`, metres."""
         return {"distance_to_goal": float(np.linalg.norm(state["goal"] - c2w[:3, 3]))}
