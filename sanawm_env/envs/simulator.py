@@ -273,13 +273,8 @@ class Simulation:
         found = self._belonging(moment)
         if self.task is None:
             return replace(found, task=None)
-        if found.task is None or found.task.task != self.task.name:
-            what = "no task" if found.task is None else f"the task {found.task.task}"
-            raise ValueError(
-                f"the moment holds {what}, this environment plays {self.task.name}; "
-                "begin an episode there with reset(options={'state': ...})."
-            )
-        return found
+        assert self.referee is not None
+        return replace(found, task=self.referee.check(found.task))
 
     def _belonging(self, moment: Moment) -> EnvSnapshot:
         snapshot = as_moment(moment, self.model.checkpoint, self.frames_per_step)
@@ -363,7 +358,12 @@ class Simulation:
         twin = copy.copy(self)
         twin._source = None if self._source is None else (*self._source[:3], batched, self._source[4])
         twin.model = _with_batching(self.model, batched)
+        twin._bind()
         return twin
+
+    def _bind(self) -> None:
+        if self.referee is not None:
+            self.referee = self.referee.with_model(self.model)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Simulation:
         return self  # nothing in it changes
@@ -375,6 +375,7 @@ class Simulation:
         self.__dict__.update(values)
         if self._source is not None:
             self.model = _load(*self._source)
+        self._bind()
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
