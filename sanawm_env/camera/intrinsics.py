@@ -124,6 +124,18 @@ class Intrinsics:
             )
         return self.values.copy()
 
+    def check_size(self, width: int, height: int) -> None:
+        """Check that these are intrinsics of an image of that size, pixels.
+
+        Raises:
+            ValueError: They refer to another one.
+        """
+        if (self.width, self.height) != (width, height):
+            raise ValueError(
+                f"intrinsics refer to a {self.width}x{self.height} image, the image is {width}x{height}; "
+                f"call intrinsics.resized({width}, {height}) first."
+            )
+
     def matrix(self) -> NDArray[np.float64]:
         """Matrices ``(..., 3, 3)`` that take camera coordinates to homogeneous pixels."""
         return _matrix(self.values)
@@ -245,11 +257,8 @@ def fit_image(
             "Convert with PIL's Image.convert('RGB') and numpy.asarray."
         )
     source_height, source_width = image.shape[:2]
-    if intrinsics is not None and (intrinsics.width, intrinsics.height) != (source_width, source_height):
-        raise ValueError(
-            f"intrinsics refer to a {intrinsics.width}x{intrinsics.height} image, the image is "
-            f"{source_width}x{source_height}; call intrinsics.resized({source_width}, {source_height}) first."
-        )
+    if intrinsics is not None:
+        intrinsics.check_size(source_width, source_height)
     size, (left, top) = fit_geometry(source_width, source_height, width, height)
     resized = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     fitted = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8).copy()

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sanawm_env.camera.intrinsics import Intrinsics, check_fov, fit_image, fit_intrinsics
+from sanawm_env.scenes.clips import first_frame
 from sanawm_env.scenes.resize import resized
 from sanawm_env.scenes.seeds import WORLD_SEEDS
 
@@ -112,13 +113,8 @@ class FittedImage:
             check_fov(camera.values, camera.width, camera.height)
         else:
             camera = Intrinsics.from_any(intrinsics, *self.source_size)
-        if (size := (camera.width, camera.height)) != self.source_size:
-            wanted = ", ".join(map(str, self.source_size))
-            raise ValueError(
-                f"intrinsics refer to a {size[0]}x{size[1]} image, the image is {self.source_size[0]}x"
-                f"{self.source_size[1]}; call intrinsics.resized({wanted}) first."
-            )
-        first = Intrinsics(camera.values.reshape(-1, 4)[0], *size)
+        camera.check_size(*self.source_size)
+        first = Intrinsics(camera.values.reshape(-1, 4)[0], *self.source_size)
         height, width = self.image.shape[:2]
         fitted = fit_intrinsics(first, width, height)
         return StartImage(self.image.copy(), fitted.values.copy(), intrinsics is None and fov_deg is None)
@@ -170,10 +166,8 @@ def built_in(seed: int, width: int, height: int, fov_deg: float | None = None) -
         height: Pixels.
         fov_deg: Horizontal field of view; None lets the seed choose.
     """
-    from sanawm_env import scenes
-
     options: dict[str, Any] = {} if fov_deg is None else {"fov": (fov_deg, fov_deg)}
-    image, intrinsics, _, _ = scenes.first_frame(seed, height, width, **options)
+    image, intrinsics, _, _ = first_frame(seed, height, width, **options)
     return StartImage(image, intrinsics.double().numpy(), False)
 
 
