@@ -1,8 +1,8 @@
 """Keyboard presets: which key moves the camera how, one for each server of this model and its neighbours.
 
-The servers disagree (docs/conventions.md, "Key maps"): ``a`` turns left in the current NVlabs code and steps left in
-its first release, speeds differ by two, some glide and some stop dead. A preset writes one such convention
-down in full, so that a recorded key sequence means the same poses wherever it is replayed.
+The servers disagree (docs/reference/conventions.md, "Key maps"): ``a`` turns left in the current NVlabs code and
+steps left in its first release, speeds differ by two, some glide and some stop dead. A preset writes one such
+convention down in full, so that a recorded key sequence means the same poses wherever it is replayed.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ class Sensors:
             return spaces.Dict({"frames": several, "pose": pose, "intrinsics": intrinsics, **(entries or {})})
         if entries is None:
             return image if self.mode == "frame" else pose
-        shown = {"image": image, "pose": pose} if self.mode == "frame" else {"pose": pose}
-        return spaces.Dict({**shown, **entries})
+        shown: dict[str, spaces.Space[Any]] = {"image": image} if self.mode == "frame" else {}
+        return spaces.Dict({**shown, "pose": pose, **entries})
 
     def images(self, slots: Slots) -> NDArray[np.uint8]:
         """`(N, h, w, 3)` last frames."""
@@ -73,6 +73,7 @@ class Sensors:
             slots: Of whom.
             entries: What a task adds, each `(N, ...)`; None is no task.
         """
+        seen: dict[str, NDArray[Any]] = {}
         if self.mode == "dict":
             frames = [filled(slots.step_frames(slot), self.frames) for slot in range(len(slots))]
             images = np.stack([np.stack([resized(frame, self.size) for frame in video]) for video in frames])
@@ -80,7 +81,8 @@ class Sensors:
             return {**seen, **(entries or {})}
         if entries is None:
             return self.world(slots)
-        seen = {"image": self.images(slots)} if self.mode == "frame" else {}
+        if self.mode == "frame":
+            seen["image"] = self.images(slots)
         return {**seen, "pose": pose_vectors(slots.c2w), **entries}
 
     def info(self, slots: Slots) -> dict[str, NDArray[Any]]:

@@ -66,8 +66,9 @@ class Slots:
     @cached_property
     def last_frames(self) -> tuple[NDArray[np.uint8], ...]:
         """The last frame `(H, W, 3)` of each slot."""
-        stored = self.state.last_frame.cpu().numpy() if any(frames is None for frames in self.frames) else None
-        return tuple(stored[i] if frames is None else frames[-1] for i, frames in enumerate(self.frames))
+        last = [None if frames is None else frames[-1] for frames in self.frames]
+        stored = self.state.last_frame.cpu().numpy() if any(frame is None for frame in last) else ()
+        return tuple(stored[i] if frame is None else frame for i, frame in enumerate(last))
 
     def step_frames(self, slot: int) -> NDArray[np.uint8]:
         """Frames `(F, H, W, 3)` of a slot's last step, or its last frame alone where the rest is not known."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.camera.rays import camera_rows, plucker_windows
 from sanawm_env.world.config import WorldConfig
@@ -147,11 +148,12 @@ def check_images(images: ArrayLike, height: int, width: int) -> NDArray[np.uint8
     return np.array(given)
 
 
-def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
-    """Pixel intrinsics as `(slots, 4)` float32.
+def check_intrinsics(intrinsics: ArrayLike, slots: int, width: int, height: int) -> Tensor:
+    """Pixel intrinsics of frames of that size, as `(slots, 4)` float32.
 
     Raises:
-        ValueError: Another shape, entries that are not finite, or a focal length that is not positive.
+        ValueError: Another shape, entries that are not finite, a focal length that is not positive, or one that is no
+            pixels of the frames.
     """
     values = np.array(intrinsics, dtype=np.float64)
     if values.shape != (slots, 4):
@@ -161,7 +163,8 @@ def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
         )
     if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
         raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
-    return torch.tensor(values, dtype=torch.float32)
+    check_fov(values, width, height)
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 
 def check_poses(c2w: ArrayLike, slots: int, stride: int, most: int) -> NDArray[np.float64]:
@@ -197,12 +200,13 @@ def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: i
     if not channels:
         if text is not None or mask is not None:
             raise ValueError("this checkpoint has no text conditioning; leave text and text_mask out.")
-        return torch.zeros(slots, 0, 0), torch.zeros(slots, 0, dtype=torch.bool)
+        nothing = torch.zeros(slots, 0, 0, dtype=torch.float32, device="cpu")
+        return nothing, torch.zeros(slots, 0, dtype=torch.bool, device="cpu")
     shape = None if text is None else tuple(text.shape)
-    if text is None or shape != (slots, text.shape[1], channels) or not text.shape[1]:
+    if text is None or text.ndim != 3 or shape != (slots, text.shape[1], channels) or not text.shape[1]:
         raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {shape}.")
     if mask is None:
-        mask = torch.ones(text.shape[:2])
+        mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
     if mask.shape != text.shape[:2]:
         raise ValueError(f"text_mask must be {tuple(text.shape[:2])} like text; got {tuple(mask.shape)}.")
     if not bool(torch.isfinite(text).all()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
 from sanawm_env.world.conditioning import (
@@ -31,7 +33,7 @@ from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, read_counters
+from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, isolated, read_counters
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 
@@ -40,6 +42,17 @@ __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 Frames = NDArray[np.uint8]
 
 take_share()
+
+
+@contextmanager
+def _float32_default() -> Iterator[None]:
+    """Modules are made in torch's default type, which a caller may have changed."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 class WorldModel:
@@ -126,7 +139,7 @@ class WorldModel:
         cls,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         *,
         batched: bool | None = None,
         preset: str | None = None,
@@ -137,9 +150,9 @@ class WorldModel:
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
                 repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
-            device: Where to compute.
-            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
-                not depend on it.
+            device: Where to compute; `auto` is the first GPU, or the CPU.
+            dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
+                does not depend on it.
             batched: See the class.
             preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
@@ -153,14 +166,14 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low = None
+        low, dtype = None, as_dtype(dtype)
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
@@ -175,7 +188,7 @@ class WorldModel:
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
         config = config or small_config()
-        with torch.random.fork_rng(devices=[]):
+        with _float32_default(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             transformer, vae = build_modules(config)
             for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
@@ -185,9 +198,14 @@ class WorldModel:
         key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
         return cls(config, transformer.to(device), vae.to(device), key)
 
+    # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
+    # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WorldModel:
+        return self
+
     # -- the two functions ------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def start(
         self,
         images: Frames,
@@ -211,28 +229,28 @@ class WorldModel:
         Raises:
             ValueError: An input that the world cannot take; names the mend.
         """
-        images = check_images(images, self.config.height, self.config.width)
-        slots = len(images)
-        cameras = check_intrinsics(intrinsics, slots)
-        noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
-        text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
-        begun = []
-        for part in self._parts([0] * slots):
-            state = self._empty(len(part), self.device, text.shape[1])
-            values: dict[str, Any] = {
-                "noise_seed": noise_seed[part],
-                "intrinsics": cameras[part],
-                "text": text[part].to(self.dtype),
-                "text_mask": text_mask[part],
-                "last_frame": torch.from_numpy(images)[part],
-            }
-            if self.config.model.anchor:
-                values["first_frame"] = values["last_frame"].clone()
-            begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
-        state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
-        return state, images[:, None].copy()
+        with isolated(self.device):
+            images = check_images(images, self.config.height, self.config.width)
+            slots = len(images)
+            cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
+            noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
+            text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+            begun = []
+            for part in self._parts([0] * slots):
+                state = self._empty(len(part), self.device, text.shape[1])
+                values: dict[str, Any] = {
+                    "noise_seed": noise_seed[part],
+                    "intrinsics": cameras[part],
+                    "text": text[part].to(self.dtype),
+                    "text_mask": text_mask[part],
+                    "last_frame": torch.from_numpy(images)[part],
+                }
+                if self.config.model.anchor:
+                    values["first_frame"] = values["last_frame"].clone()
+                begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
+            state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
+            return state, images[:, None].copy()
 
-    @torch.inference_mode()
     def step(
         self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
     ) -> tuple[WorldState, Frames]:
@@ -250,23 +268,24 @@ class WorldModel:
         Raises:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
-        poses, levels = self.check_step(state, c2w, sigmas)
-        counters, nets = read_counters(state), self.networks
-        parts = self._parts(counters.frames)
-        if len(parts) == 1:
-            done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
-            after, frames = decode(nets, done)
+        with isolated(self.device):
+            poses, levels = self.check_step(state, c2w, sigmas)
+            counters, nets = read_counters(state), self.networks
+            parts = self._parts(counters.frames)
+            if len(parts) == 1:
+                done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
+                after, frames = decode(nets, done)
+                return after, frames.cpu().numpy()
+            made = []
+            for part in parts:
+                some, known = state.select(part), counters.of(part)
+                done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
+                made.append(decode(nets, done))
+            after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
+            order = np.argsort(np.concatenate(parts), kind="stable").tolist()
+            if order != list(range(len(order))):
+                after, frames = after.select(order), frames[order]
             return after, frames.cpu().numpy()
-        made = []
-        for part in parts:
-            some, known = state.select(part), counters.of(part)
-            done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
-            made.append(decode(nets, done))
-        after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
-        order = np.argsort(np.concatenate(parts), kind="stable").tolist()
-        if order != list(range(len(order))):
-            after, frames = after.select(order), frames[order]
-        return after, frames.cpu().numpy()
 
     def stream(
         self,
@@ -361,7 +380,7 @@ class WorldModel:
             cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
             vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
             # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
-            c2w=torch.eye(4, dtype=torch.float64).to(device).repeat(slots, 1, 1),
+            c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
             frame_index=zeros(dtype=torch.int64),
             noise_seed=zeros(dtype=torch.int64),
             intrinsics=zeros(4, dtype=torch.float32),

@@ -429,7 +429,7 @@ def test_human_without_a_screen_says_how_to_mend_it(monkeypatch):
     with pytest.raises(DependencyNotInstalled, match="rgb_array"):
         make(render_mode="human")
     assert "human" not in make().metadata["render_modes"] and "human" in SanaWMEnv.metadata["render_modes"]
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(viewer, "_unreachable", lambda: None)
     import cv2
 
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:      NONE\n")
@@ -442,6 +442,7 @@ def test_human_shows_every_frame(monkeypatch):
 
     shown, closed = [], []
     monkeypatch.setattr(viewer, "window_problem", lambda: None)
+    monkeypatch.setattr(viewer, "_refuses", lambda *displays: None)
     monkeypatch.setattr("sanawm_env.envs.env.window_problem", lambda: None)
     monkeypatch.setattr(cv2, "imshow", lambda title, frame: shown.append(frame))
     monkeypatch.setattr(cv2, "waitKey", lambda ms: -1)

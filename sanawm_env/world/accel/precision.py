@@ -91,15 +91,6 @@ class PrecisionReport:
         """Layers of the scope that are not quantised."""
         return tuple(layer.name for layer in self.layers if layer.stored in ("float32", "bfloat16"))
 
-    def by_module(self) -> dict[str, tuple[int, int]]:
-        """Bytes before and after, of all blocks together: `attn.qkv`, `mlp.point_conv.conv`, ..."""
-        sums: dict[str, tuple[int, int]] = {}
-        for layer in self.layers:
-            name = layer.name.split(".", 2)[2]
-            before, after = sums.get(name, (0, 0))
-            sums[name] = (before + layer.before, after + layer.after)
-        return sums
-
 
 def scope(transformer: SanaWMTransformer) -> dict[str, nn.Module]:
     """The layers that low precision may touch, by name: linears, and the 1x1 convolutions of the feed-forward."""

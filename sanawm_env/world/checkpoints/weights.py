@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,13 +12,28 @@ import torch
 from torch import Tensor, nn
 
 from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import build_vae
 
-__all__ = ["State", "audit", "build_modules", "weights_hash"]
+__all__ = ["State", "audit", "build_modules", "hashed_settings", "weights_hash"]
 
 State = dict[str, Tensor]
 """Weights by name, as `state_dict` gives them."""
+
+_FIRST = {
+    "world": (
+        "model vae height width fps sigmas chunk_frames max_chunk_frames default_fov_deg max_translation max_rotation "
+        "preconditioned name"
+    ).split(),
+    "model": (
+        "depth hidden_size head_dim in_channels patch_size mlp_ratio caption_channels text_length temporal_stride "
+        "softmax_every_n conv_kernel_size pos_embed_tokens release_buffers chunk_frames first_chunk cached_chunks sink "
+        "window_frames max_cached_frames softmax_scale camera_softmax_scale camera_conv_tail camera_downscale "
+        "truncate_timesteps chunk_causal_softmax attention_dtype anchor"
+    ).split(),
+}
+"""Settings that every hash covers: those of sanawm_env 0.1.0. Never add to it."""
 
 
 def build_modules(config: WorldConfig, device: torch.device | str = "cpu") -> tuple[SanaWMTransformer, nn.Module]:
@@ -39,13 +55,38 @@ def weights_hash(config: Mapping[str, Any], model_state: Mapping[str, Tensor], v
         model_state: Weights of the transformer, in their stored type.
         vae_state: Weights of the autoencoder, in their stored type.
     """
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(hashed_settings(config), sort_keys=True).encode())
     for part, state in (("model", model_state), ("vae", vae_state)):
         for name in sorted(state):
             value = state[name].detach().cpu().contiguous()
             digest.update(f"{part}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def hashed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a hash covers of a world's settings.
+
+    A switch that a later version adds, left at its default, changes nothing, so it is left out: the hash of a world
+    that does not use it stays what it was, and with it every state, snapshot and result that carries the hash.
+
+    Args:
+        config: JSON-ready dictionary of the world.
+    """
+
+    def used(values: Mapping[str, Any], kind: type, first: list[str]) -> dict[str, Any]:
+        # Compared as JSON, where a tuple is a list.
+        later = {
+            field.name: json.dumps(field.default)
+            for field in dataclasses.fields(kind)
+            if field.name not in first and field.default is not dataclasses.MISSING
+        }
+        return {name: value for name, value in values.items() if later.get(name) != json.dumps(value)}
+
+    kept = used(config, WorldConfig, _FIRST["world"])
+    if isinstance(kept.get("model"), Mapping):
+        kept["model"] = used(kept["model"], SanaWMConfig, _FIRST["model"])
+    return kept
 
 
 def audit(

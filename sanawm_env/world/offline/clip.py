@@ -225,7 +225,7 @@ def clip_latents(
     frames = -(-(len(c2w) - 1) // stride)
     held = np.concatenate([c2w[1:], np.repeat(c2w[-1:], frames * stride - len(c2w) + 1, axis=0)])
     poses = torch.from_numpy(check_poses(held[None], 1, stride, frames)).to(world.device)
-    cameras = check_intrinsics(start.intrinsics[None], 1).to(world.device)
+    cameras = check_intrinsics(start.intrinsics[None], 1, config.width, config.height).to(world.device)
     (seed,) = check_seeds([seed], 1)
     starts = None
     if mode == "chunk_causal":
