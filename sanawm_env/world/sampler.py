@@ -154,8 +154,10 @@ def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
     pixels, tails = decode_latents(nets, done.latents, done.state.vae_tails, done.views)
     if done.opening:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
-    frames = pixels.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1)
-    frames = frames.contiguous()
+    # In place, and colours joined by `stack`: to copy a permuted view takes three times as long, and at 720p one pass
+    # over the frames costs more than all checks of a step.
+    levels = pixels.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    frames = torch.stack(levels.unbind(1), dim=-1)
     # Cloned: the caller may write into the frames.
     return done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone()), frames
 
