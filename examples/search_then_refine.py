@@ -1,7 +1,8 @@
 """Roll out many cheap futures of one picture, score them, keep the best, and refine only those.
 
 The path goes out and comes back along itself, so every rollout can be judged without a true render: frame 0 is seen
-again at the end. Stage 1 is the built-in world here; with --refiner (docs/offline.md) the best are passed to stage 2.
+again at the end. Stage 1 is the built-in world here; with --refiner (docs/how-to/offline.md) the best are passed
+to stage 2.
 
 Run: python examples/search_then_refine.py [--out search] [--count 8] [--best 2] [--refiner FOLDER]
 """
@@ -88,7 +89,7 @@ def main(
         write_rollout(iter([frames]), c2w, recipe, video)
         rows.append({"recipe": video.with_suffix(".json").name, "revisit_db": revisit, "drift": drift})
     scores = out / "scores.jsonl"
-    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     useful = cost_per_useful(outcomes, Useful(max_rot_err_deg=None, max_trans_err=None, max_drift=max_drift))
     each = useful.seconds_per_useful

@@ -6,9 +6,8 @@ import operator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sanawm_env.envs.snapshot import EnvSnapshot
+from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.schedules import sampler_sigmas
 from sanawm_env.world.state import WorldState
 
@@ -82,34 +81,3 @@ def as_size(size: Any, height: int, width: int) -> tuple[int, int]:
             "To enlarge images, use gymnasium.wrappers.ResizeObservation."
         )
     return rows, columns
-
-
-def as_device(device: str | torch.device) -> torch.device:
-    """A usable device; `auto` is the first GPU, or the CPU.
-
-    Raises:
-        ValueError: No such device here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} is not available: torch sees no CUDA GPU; use 'cpu' or 'auto'.")
-    return chosen
-
-
-def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A floating torch type from its name.
-
-    Raises:
-        ValueError: No floating type.
-    """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found is None and dtype is None:
-        return None
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype must be a floating type such as 'float32' or 'bfloat16'; got {dtype!r}.")
-    return found

@@ -7,9 +7,6 @@ from torch import Tensor
 
 from sanawm_env.scenes.scene import NUM_BOXES, NUM_CYLINDERS, NUM_FACES, NUM_SOLIDS, Scene
 
-ROW_FLOATS = 22
-"""Floats per row of `material_table`."""
-
 
 def material_table(scene: Scene) -> Tensor:
     """(B, R, 22): centre 3, half 3, turn 2, colours 6, wave 4, style 4 of each solid and shell face."""

@@ -5,9 +5,10 @@ The careful measures are in `sanawm_env.evaluation.metrics.drift` and take many 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from sanawm_env.scenes.resize import shrunk
 
 __all__ = ["appearance", "decay"]
 
@@ -21,7 +22,7 @@ def appearance(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     Args:
         frame: `(H, W, 3)` uint8 RGB. Looked at in a quarter of its size: decay is coarse.
     """
-    small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(np.float64)
+    small = shrunk(frame, 4).astype(np.float64)
     high, low = small.max(-1), small.min(-1)
     saturation = float(((high - low) / np.maximum(high, 1.0)).mean())
     return np.array([*small.mean((0, 1)), small.std((0, 1)).mean(), saturation])

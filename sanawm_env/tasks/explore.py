@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.episode import Episode
-from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive
 
 __all__ = ["Explore"]
 
@@ -67,45 +67,45 @@ class Explore(Task):
     def _side(self) -> int:
         return 2 * int(np.ceil(self.world_radius / self.cell))
 
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """`visited`."""
         return {"visited": spaces.Box(0.0, 1.0, (self.sectors,), np.float32)}
 
-    def read_goal(self, goal: Any, stage: Stage) -> Any:
+    def read_goal(self, goal: Any, context: TaskContext) -> Any:
         """There is none."""
         raise ValueError("Explore has no goal; leave the option 'goal' out, and set target_views instead.")
 
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
         """Nothing is seen but the first view."""
         seen = np.zeros((self._side, self._side, self.sectors), dtype=np.bool_)
-        return [self.follow(Episode.of(self.name, seen=seen), at.c2w[None]) for at in beginnings]
+        return [self.follow(TaskState.of(self.name, seen=seen), at.c2w[None]) for at in resets]
 
-    def follow(self, episode: Episode, c2w: Array) -> Episode:
+    def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Mark the views of all frames."""
         views = [view for pose in c2w if (view := self._view(pose)) is not None]
-        if all(episode["seen"][view] for view in views):
-            return episode
-        seen = episode["seen"].copy()
+        if all(state["seen"][view] for view in views):
+            return state
+        seen = state["seen"].copy()
         for view in views:
             seen[view] = True
-        return episode.with_(seen=seen)
+        return state.with_(seen=seen)
 
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`views` and `coverage`."""
-        views = float(episode["seen"].sum())
+        views = float(state["seen"].sum())
         return {"views": views, "coverage": min(1.0, views / self.target_views)}
 
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """Enough views."""
         return measures["coverage"] >= 1.0
 
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`visited`."""
         view = self._view(c2w)
         if view is None:  # beyond the counted ground there is nothing left to gain
             return {"visited": np.ones(self.sectors, np.float32)}
         row, column, sector = view
-        return {"visited": np.roll(episode["seen"][row, column], -sector).astype(np.float32)}
+        return {"visited": np.roll(state["seen"][row, column], -sector).astype(np.float32)}
 
     def _view(self, pose: Array) -> tuple[int, int, int] | None:
         half = self._side // 2

@@ -11,11 +11,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import motion_between
 from sanawm_env.tasks.paths import thin, wander
 from sanawm_env.tasks.point_nav import read_position
-from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive, check_range
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive, check_range
 
 __all__ = ["FollowPath"]
 
@@ -70,11 +70,11 @@ class FollowPath(Task):
         if not 0 <= self.turn_deg <= 180:
             raise ValueError(f"{self.name}: turn_deg must lie in 0..180; got {self.turn_deg}.")
 
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """`waypoints`."""
         return {"waypoints": spaces.Box(-np.inf, np.inf, (self.ahead, 6), np.float32)}
 
-    def read_goal(self, goal: Any, stage: Stage) -> Array:
+    def read_goal(self, goal: Any, context: TaskContext) -> Array:
         """A path inside the world."""
         path = validate_c2w(goal)
         path = path[None] if path.ndim == 2 else path
@@ -82,13 +82,13 @@ class FollowPath(Task):
             read_position(pose[:3, 3], self.world_radius)
         return path
 
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
         """Draw the paths."""
-        episodes = []
-        for at in beginnings:
+        states = []
+        for at in resets:
             half = (self.distance[0] / 2, self.distance[1] / 2)
-            first = wander(at.c2w, stage, at.rng, half, self.turn_deg / 2)
-            second = wander(first[-1], stage, at.rng, half, self.turn_deg / 2)
+            first = wander(at.c2w, context, at.rng, half, self.turn_deg / 2)
+            second = wander(first[-1], context, at.rng, half, self.turn_deg / 2)
             drawn = thin(at.c2w, np.concatenate([first, second]), self.spacing)
             path = drawn if at.goal is None else at.goal
             points = np.concatenate([at.c2w[None, :3, 3], path[:, :3, 3]])
@@ -96,38 +96,38 @@ class FollowPath(Task):
             # left[k]: metres from waypoint k to the end.
             left = np.append(np.cumsum(legs[::-1])[::-1], 0.0)[1:]
             shortest, start = legs.sum(), at.c2w[:3, 3]
-            episodes.append(Episode.of(self.name, start=start, path=path, left=left, passed=0, start_distance=shortest))
-        return episodes
+            states.append(TaskState.of(self.name, start=start, path=path, left=left, passed=0, start_distance=shortest))
+        return states
 
-    def follow(self, episode: Episode, c2w: Array) -> Episode:
+    def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Count waypoints passed."""
-        passed, points = int(episode["passed"]), episode["path"][:, :3, 3]
+        passed, points = int(state["passed"]), state["path"][:, :3, 3]
         for place in c2w[:, :3, 3]:
             while passed < len(points) and np.linalg.norm(points[passed] - place) <= self.success_distance:
                 passed += 1
-        return episode if passed == int(episode["passed"]) else episode.with_(passed=passed)
+        return state if passed == int(state["passed"]) else state.with_(passed=passed)
 
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal` and `deviation` in metres, `progress` in 0..1."""
-        passed, points, place = int(episode["passed"]), episode["path"][:, :3, 3], c2w[:3, 3]
+        passed, points, place = int(state["passed"]), state["path"][:, :3, 3], c2w[:3, 3]
         done = passed == len(points)
         # The last waypoint is where one may stand after it was passed.
-        left = 0.0 if done else float(np.linalg.norm(points[passed] - place) + episode["left"][passed])
-        line = np.concatenate([episode["start"][None], points])
+        left = 0.0 if done else float(np.linalg.norm(points[passed] - place) + state["left"][passed])
+        line = np.concatenate([state["start"][None], points])
         return {
             "distance_to_goal": left,
             "deviation": _distance_to_line(place, line),
             "progress": passed / len(points),
         }
 
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """All waypoints are passed."""
         return measures["progress"] == 1.0
 
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`waypoints`."""
-        path = episode["path"]
-        first = int(episode["passed"])
+        path = state["path"]
+        first = int(state["passed"])
         ahead = [path[min(first + k, len(path) - 1)] for k in range(self.ahead)]
         return {"waypoints": np.stack([motion_between(c2w, pose) for pose in ahead]).astype(np.float32)}
 

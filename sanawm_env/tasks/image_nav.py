@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.scenes.start_image import resized
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import angle_between
 from sanawm_env.tasks.paths import travel, wander
 from sanawm_env.tasks.point_nav import read_position
-from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive, check_range
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive, check_range
 from sanawm_env.world.state import WorldState
 
 __all__ = ["ImageNav"]
@@ -69,11 +69,11 @@ class ImageNav(Task):
         if not 0 <= self.turn_deg <= 180:
             raise ValueError(f"{self.name}: turn_deg must lie in 0..180; got {self.turn_deg}.")
 
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """`goal_image`."""
-        return {"goal_image": spaces.Box(0, 255, (*stage.image_size, 3), np.uint8)}
+        return {"goal_image": spaces.Box(0, 255, (*context.image_size, 3), np.uint8)}
 
-    def read_goal(self, goal: Any, stage: Stage) -> Array:
+    def read_goal(self, goal: Any, context: TaskContext) -> Array:
         """A pose inside the world."""
         pose = validate_c2w(goal)
         if pose.shape != (4, 4):
@@ -81,51 +81,51 @@ class ImageNav(Task):
         read_position(pose[:3, 3], self.world_radius)
         return pose
 
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
         """Walk the hidden ways; rollouts are stepped together as long as several are under way."""
         ways = []
-        for at in beginnings:
-            way = wander(at.c2w, stage, at.rng, self.distance, self.turn_deg)
-            ways.append(way if at.goal is None else travel(at.c2w, at.goal, stage))
-        images = _look_ahead([at.state for at in beginnings], ways, stage)
-        episodes = []
-        for at, way, image in zip(beginnings, ways, images, strict=True):
+        for at in resets:
+            way = wander(at.c2w, context, at.rng, self.distance, self.turn_deg)
+            ways.append(way if at.goal is None else travel(at.c2w, at.goal, context))
+        images = _look_ahead([at.state for at in resets], ways, context)
+        states = []
+        for at, way, image in zip(resets, ways, images, strict=True):
             goal = way[-1]
             shortest = np.linalg.norm(goal[:3, 3] - at.c2w[:3, 3])
-            shown = resized(image, stage.image_size)
-            episodes.append(
-                Episode.of(self.name, goal=goal, goal_image=image, observed_image=shown, start_distance=shortest)
+            shown = resized(image, context.image_size)
+            states.append(
+                TaskState.of(self.name, goal=goal, goal_image=image, observed_image=shown, start_distance=shortest)
             )
-        return episodes
+        return states
 
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal` in metres, `angle_to_goal` in degrees."""
-        goal = episode["goal"]
+        goal = state["goal"]
         return {
             "distance_to_goal": float(np.linalg.norm(goal[:3, 3] - c2w[:3, 3])),
             "angle_to_goal": angle_between(goal, c2w),
         }
 
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """Near the goal, and looking its way."""
         near = measures["distance_to_goal"] <= self.success_distance
         return near and measures["angle_to_goal"] <= self.success_angle_deg
 
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`goal_image`."""
-        return {"goal_image": episode["observed_image"].copy()}
+        return {"goal_image": state["observed_image"].copy()}
 
 
-def _look_ahead(states: Sequence[WorldState], ways: Sequence[Array], stage: Stage) -> list[NDArray[np.uint8]]:
+def _look_ahead(states: Sequence[WorldState], ways: Sequence[Array], context: TaskContext) -> list[NDArray[np.uint8]]:
     """The last frame `(H, W, 3)` of each state's copy after its way of poses `(N*F, 4, 4)`."""
-    steps = stage.frames_per_step
+    steps = context.frames_per_step
     images: dict[int, NDArray[np.uint8]] = {}
     walking = list(range(len(states)))
     state = states[0] if len(states) == 1 else WorldState.cat(list(states))
     done = 0
     while walking:
         poses = np.stack([ways[i][done : done + steps] for i in walking])
-        state, frames = stage.model.step(state, poses, sigmas=stage.sigmas)
+        state, frames = context.model.step(state, poses, sigmas=context.sigmas)
         done += steps
         images |= {i: frames[k, -1] for k, i in enumerate(walking) if len(ways[i]) <= done}
         on = [k for k, i in enumerate(walking) if len(ways[i]) > done]

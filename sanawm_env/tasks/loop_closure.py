@@ -11,9 +11,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.evaluation.metrics.psnr import psnr
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import angle_between, motion_between
-from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive
 
 __all__ = ["LoopClosure"]
 
@@ -66,55 +66,55 @@ class LoopClosure(Task):
         if not (np.isfinite(self.min_psnr) and self.min_psnr >= 0):
             raise ValueError(f"{self.name}: min_psnr must be decibels of at least 0; got {self.min_psnr}.")
 
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """`home` and `out`."""
         return {
             "home": spaces.Box(-np.inf, np.inf, (6,), np.float32),
             "out": spaces.Box(0.0, 1.0, (1,), np.float32),
         }
 
-    def read_goal(self, goal: Any, stage: Stage) -> Any:
+    def read_goal(self, goal: Any, context: TaskContext) -> Any:
         """There is none to choose."""
         raise ValueError("LoopClosure's goal is where the episode begins; leave the option 'goal' out.")
 
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
         """Home is here."""
         return [
-            Episode.of(
+            TaskState.of(
                 self.name, goal=at.c2w, goal_image=at.frame.copy(), farthest=0.0, start_distance=2 * self.out_distance
             )
-            for at in beginnings
+            for at in resets
         ]
 
-    def follow(self, episode: Episode, c2w: Array) -> Episode:
+    def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Remember how far the camera has been."""
-        far = np.linalg.norm(c2w[:, :3, 3] - episode["goal"][:3, 3], axis=1).max()
-        return episode.with_(farthest=far) if far > episode["farthest"] else episode
+        far = np.linalg.norm(c2w[:, :3, 3] - state["goal"][:3, 3], axis=1).max()
+        return state.with_(farthest=far) if far > state["farthest"] else state
 
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal` in metres, `angle_to_goal` in degrees, `revisit_psnr` in dB, `been_out` 0 or 1."""
-        home = episode["goal"]
+        home = state["goal"]
         away = float(np.linalg.norm(home[:3, 3] - c2w[:3, 3]))
-        out = bool(episode["farthest"] >= self.out_distance)
+        out = bool(state["farthest"] >= self.out_distance)
         # The way out is measured by the farthest point: going back and forth before it is no progress.
-        to_go = 0.0 if out else self.out_distance - episode.number("farthest")
+        to_go = 0.0 if out else self.out_distance - state.number("farthest")
         return {
             "distance_to_goal": away if out else to_go + self.out_distance,
             "angle_to_goal": angle_between(home, c2w),
-            "revisit_psnr": float(psnr(frame, episode["goal_image"])),
+            "revisit_psnr": float(psnr(frame, state["goal_image"])),
             "been_out": float(out),
         }
 
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """Home again, after having been out."""
         near = measures["distance_to_goal"] <= self.success_distance and measures["been_out"] == 1.0
         same = measures["angle_to_goal"] <= self.success_angle_deg and measures["revisit_psnr"] >= self.min_psnr
         return near and same
 
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`home` and `out`."""
-        out = episode["farthest"] >= self.out_distance
+        out = state["farthest"] >= self.out_distance
         return {
-            "home": motion_between(c2w, episode["goal"]).astype(np.float32),
+            "home": motion_between(c2w, state["goal"]).astype(np.float32),
             "out": np.array([out], dtype=np.float32),
         }

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.geometry import seen_from
-from sanawm_env.tasks.task import Array, Beginning, Stage, Task, check_positive, check_range
+from sanawm_env.tasks.state import TaskState
+from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive, check_range
 
 __all__ = ["PointNav", "read_position"]
 
@@ -64,38 +64,38 @@ class PointNav(Task):
         if self.goal_reward not in ("sparse", "dense"):
             raise ValueError(f"{self.name}: goal_reward must be 'sparse' or 'dense'; got {self.goal_reward!r}.")
 
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """`goal`."""
         return {"goal": self.goal_space()}
 
-    def read_goal(self, goal: Any, stage: Stage) -> Array:
+    def read_goal(self, goal: Any, context: TaskContext) -> Array:
         """A position; see `read_position`."""
         return read_position(goal, self.world_radius)
 
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
         """Draw the goals."""
-        episodes = []
-        for at in beginnings:
+        states = []
+        for at in resets:
             # Drawn even where a goal is given, so that a goal leaves the random numbers alone.
             far = at.rng.uniform(*self.distance)
             bearing = np.radians(at.rng.uniform(-self.bearing_deg, self.bearing_deg))
             goal = at.c2w[:3, :3] @ [far * np.sin(bearing), 0.0, far * np.cos(bearing)] + at.c2w[:3, 3]
             goal = goal if at.goal is None else at.goal
             start = np.linalg.norm(goal - at.c2w[:3, 3])
-            episodes.append(Episode.of(self.name, goal=goal, start_distance=start))
-        return episodes
+            states.append(TaskState.of(self.name, goal=goal, start_distance=start))
+        return states
 
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal`, metres."""
-        return {"distance_to_goal": float(np.linalg.norm(episode["goal"] - c2w[:3, 3]))}
+        return {"distance_to_goal": float(np.linalg.norm(state["goal"] - c2w[:3, 3]))}
 
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """Within `success_distance`."""
         return measures["distance_to_goal"] <= self.success_distance
 
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`goal`."""
-        return {"goal": seen_from(c2w, episode["goal"]).astype(np.float32)}
+        return {"goal": seen_from(c2w, state["goal"]).astype(np.float32)}
 
     # -- goal form ----------------------------------------------------------------------------------------
 
@@ -107,9 +107,9 @@ class PointNav(Task):
         """Position of the camera in the world."""
         return c2w[:3, 3].astype(np.float32)
 
-    def desired_goal(self, episode: Episode) -> NDArray[np.float32]:
+    def desired_goal(self, state: TaskState) -> NDArray[np.float32]:
         """Position of the goal in the world."""
-        return episode["goal"].astype(np.float32)
+        return state["goal"].astype(np.float32)
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> NDArray[np.float32]:
         """Reward of being at one goal while another is desired, as Gymnasium-Robotics' `GoalEnv` has it.

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.episode import Episode
+from sanawm_env.scenes.resize import shrunk
+from sanawm_env.tasks.state import TaskState
 
 __all__ = ["TERMS", "RewardTerm", "Step", "check_rewards", "similarity", "weigh"]
 
@@ -24,9 +24,9 @@ __all__ = ["TERMS", "RewardTerm", "Step", "check_rewards", "similarity", "weigh"
 class Step:
     """What a reward term may look at."""
 
-    before: Episode
+    before: TaskState
     """The task's memory before the step."""
-    after: Episode
+    after: TaskState
     """The task's memory after it."""
     was: Mapping[str, float]
     """The task's measures before the step, for instance `distance_to_goal`; each task lists its own."""
@@ -97,9 +97,7 @@ def drift(step: Step) -> float:
 
 def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """One minus the mean absolute difference of two pictures in an eighth of their size, in [0, 1]."""
-    small = [
-        cv2.resize(each, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA).astype(np.float64) for each in (a, b)
-    ]
+    small = [shrunk(each, 8).astype(np.float64) for each in (a, b)]
     return 1 - float(np.abs(small[0] - small[1]).mean()) / 255
 
 

@@ -1,4 +1,8 @@
-"""`Task`: the rules that turn a world into an environment with a goal."""
+"""`Task`: the rules that turn a world into an environment with a goal.
+
+A task is a protocol of small methods: how an episode begins, what the task remembers of it, what it measures, when it
+is done and what it adds to observations. `TaskRunner` calls them.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,19 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.episode import Episode
 from sanawm_env.tasks.rewards import RewardTerm, check_rewards
+from sanawm_env.tasks.state import TaskState
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
-__all__ = ["Beginning", "GoalForm", "Stage", "Task", "check_positive", "check_range"]
+__all__ = ["GoalForm", "ResetContext", "Task", "TaskContext", "check_positive", "check_range"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """The environment that a task is played in."""
+class TaskContext:
+    """The environment that a task runs in: its world, its limits, its sizes."""
 
     model: WorldModel
     """The world."""
@@ -40,8 +44,8 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
-    """Where one episode begins."""
+class ResetContext:
+    """What a task is given at the reset of one episode."""
 
     state: WorldState
     """One slot."""
@@ -57,7 +61,7 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What all tasks have in common. A task is a value without an episode in it; episodes are `Episode`s."""
+    """What all tasks have in common: settings alone. What a task remembers of an episode is a `TaskState`."""
 
     name: ClassVar[str] = ""
     """As in the id `SanaWM/<name>-v0`."""
@@ -87,11 +91,11 @@ class Task(ABC):
             raise ValueError(f"drift_limit must lie in (0, 1], or be None for no limit; got {self.drift_limit}.")
 
     @abstractmethod
-    def entries(self, stage: Stage) -> dict[str, spaces.Space[Any]]:
+    def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
         """Spaces that the task adds to observations."""
 
     @abstractmethod
-    def read_goal(self, goal: Any, stage: Stage) -> Any:
+    def read_goal(self, goal: Any, context: TaskContext) -> Any:
         """Check a reset option `goal`.
 
         Raises:
@@ -99,23 +103,23 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def begin(self, beginnings: Sequence[Beginning], stage: Stage) -> list[Episode]:
-        """The first `Episode` of each rollout."""
+    def begin(self, resets: Sequence[ResetContext], context: TaskContext) -> list[TaskState]:
+        """The first `TaskState` of each rollout."""
 
-    def follow(self, episode: Episode, c2w: Array) -> Episode:
-        """The episode after the camera went along poses `(F, 4, 4)`."""
-        return episode
+    def follow(self, state: TaskState, c2w: Array) -> TaskState:
+        """The state after the camera went along poses `(F, 4, 4)`."""
+        return state
 
     @abstractmethod
-    def measure(self, episode: Episode, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+    def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """Named numbers about the present, for info and rewards, from the pose `(4, 4)` and picture."""
 
     @abstractmethod
-    def reached(self, episode: Episode, measures: Mapping[str, float]) -> bool:
+    def reached(self, state: TaskState, measures: Mapping[str, float]) -> bool:
         """Whether the goal is reached at this moment."""
 
     @abstractmethod
-    def observe(self, episode: Episode, c2w: Array) -> dict[str, NDArray[Any]]:
+    def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """Observations of `entries` at the pose `(4, 4)`, in memory of their own."""
 
 
@@ -129,7 +133,7 @@ class GoalForm(Protocol):
     def achieved_goal(self, c2w: Array) -> NDArray[np.float32]:
         """The goal that a pose `(4, 4)` is at."""
 
-    def desired_goal(self, episode: Episode) -> NDArray[np.float32]:
+    def desired_goal(self, state: TaskState) -> NDArray[np.float32]:
         """The episode's goal."""
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """What a caller gives a world: checks of images, poses, intrinsics and text, and camera inputs made of them.
 
-Camera inputs are made one chunk at a time (spec 5.2, 5.3) and equal those of the whole trajectory.
+Camera inputs (docs/model.md, "Camera inputs") are made one chunk at a time and equal those of the whole trajectory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.camera.rays import camera_rows, plucker_windows
 from sanawm_env.world.config import WorldConfig
@@ -147,11 +148,12 @@ def check_images(images: ArrayLike, height: int, width: int) -> NDArray[np.uint8
     return np.array(given)
 
 
-def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
-    """Pixel intrinsics as `(slots, 4)` float32.
+def check_intrinsics(intrinsics: ArrayLike, slots: int, width: int, height: int) -> Tensor:
+    """Pixel intrinsics of frames of that size, as `(slots, 4)` float32.
 
     Raises:
-        ValueError: Another shape, entries that are not finite, or a focal length that is not positive.
+        ValueError: Another shape, entries that are not finite, a focal length that is not positive, or one that is no
+            pixels of the frames.
     """
     values = np.array(intrinsics, dtype=np.float64)
     if values.shape != (slots, 4):
@@ -161,6 +163,7 @@ def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
         )
     if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
         raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
+    check_fov(values, width, height)
     return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
 from sanawm_env.world.conditioning import (
     Networks,
@@ -38,6 +40,8 @@ from sanawm_env.world.state import WorldState
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
 Frames = NDArray[np.uint8]
+
+take_share()
 
 
 @contextmanager
@@ -96,6 +100,8 @@ class WorldModel:
         self.transformer = transformer
         self.vae = vae
         self.checkpoint = checkpoint
+        self.source: str | Path | None = None
+        """What `load` was given; a text encoder may lie there. None for a world that was put together by hand."""
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
@@ -133,20 +139,20 @@ class WorldModel:
         cls,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         *,
         batched: bool | None = None,
         preset: str | None = None,
         precision: str | None = None,
     ) -> WorldModel:
-        """Load a checkpoint; for the published releases see docs/release.md.
+        """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
                 repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
-            device: Where to compute.
-            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
-                not depend on it.
+            device: Where to compute; `auto` is the first GPU, or the CPU.
+            dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
+                does not depend on it.
             batched: See the class.
             preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
@@ -160,19 +166,21 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low = None
+        low, dtype = None, as_dtype(dtype)
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world.source = checkpoint
+        return world
 
     @classmethod
     def untrained(
@@ -224,7 +232,7 @@ class WorldModel:
         with isolated(self.device):
             images = check_images(images, self.config.height, self.config.width)
             slots = len(images)
-            cameras = check_intrinsics(intrinsics, slots)
+            cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
             noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
             text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
             begun = []

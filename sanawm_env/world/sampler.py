@@ -4,7 +4,7 @@ The first half touches no decoder memory and the second no transformer memory, s
 run beside the denoising of the next (`accel.overlap`). What the GPU does in the first half is `denoise_chunk`, a pure
 function of tensors, which can be recorded once and replayed (`record`, `accel.capture`).
 
-The sampler is few-step Euler over one chunk, without fresh noise between steps (docs/model.md).
+The sampler is few-step Euler over one chunk, without fresh noise between steps (docs/model.md, "Samplers").
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What one rollout remembers between chunks (spec section 3.1), as plain tensors with a leading slot axis.
+"""What one rollout remembers between chunks, as plain tensors with a leading slot axis.
+
+Which block remembers what, and why: docs/model.md, "Memory between chunks".
 
 A block's cache is a flat `dict[str, Tensor]`: easy to index, repeat, save and count. All shapes are fixed from
 the first frame on, so memory does not grow with time.
@@ -122,7 +124,7 @@ def empty_cache(
 
 
 def still_visible(config: SanaWMConfig, labels: Tensor, newest: Tensor) -> Tensor:
-    """Which labelled frames later chunks may attend to (spec section 3.4).
+    """Which labelled frames later chunks may attend to (docs/model.md, "Softmax blocks").
 
     Args:
         config: Decides between chunk- and frame-granular windows.

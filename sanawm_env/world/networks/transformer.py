@@ -1,4 +1,4 @@
-"""The SANA-WM diffusion transformer: one class, three modes (spec sections 1.4, 2.4, 3)."""
+"""The SANA-WM diffusion transformer: one class, three modes (docs/model.md)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from sanawm_env.camera.rays import invert_ray_matrices, ray_matrices
 from sanawm_env.world.networks.anchor.inputs import AnchorInput
-from sanawm_env.world.networks.attention import Layout, RMSNorm
-from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, PatchEmbed, TimestepEmbed
+from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, TimestepEmbed
 from sanawm_env.world.networks.cache import ModelCache, still_visible, window_order
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.rotary import rotations
-from sanawm_env.world.networks.ucpe import RayFrames
+from sanawm_env.world.networks.layers import Layout, PatchEmbed, RMSNorm
+from sanawm_env.world.networks.position import RayFrames, rotations
 
 MASKED = -10000.0
 """Additive logit of a hidden text token, as upstream's."""
@@ -30,7 +29,7 @@ class SanaWMTransformer(nn.Module):
     * `chunk_causal`: several chunks in one call, the carried state crossing their borders (`chunks=`).
     * `bidirectional`: one call, one chunk, no cache.
 
-    Source: spec section 1.4; upstream `SanaMSVideoCamCtrlStreaming`.
+    Upstream: `SanaMSVideoCamCtrlStreaming`; the paper: arXiv 2605.15178; both in short: docs/model.md, "Block".
     """
 
     def __init__(self, config: SanaWMConfig) -> None:

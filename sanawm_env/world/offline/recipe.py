@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,17 +18,21 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import RigidTransform
 
 import sanawm_env
+from sanawm_env.files import replacing, write_json
 from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.video import VideoWriter
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.rollout import rollout_chunks
 
 if TYPE_CHECKING:
-    from sanawm_env.world.networks.text.prompts import Text
+    from sanawm_env.world.prompts import Text
 
-__all__ = ["Recipe", "dream", "file_hash", "relative", "versions", "write_rollout"]
+__all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
 
 Frames = NDArray[np.uint8]
+
+FORMAT = "sanawm_env.recipe"
+"""What the JSON beside a video says it is."""
 
 
 @dataclass
@@ -77,9 +81,8 @@ class Recipe:
     """Text, for a world that was trained with some."""
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        text = json.dumps({"format": "sanawm_env.recipe", "version": 1} | asdict(self), indent=2)
-        path.write_text(text + "\n", encoding="utf-8")
+        """Write as JSON, whole or not at all."""
+        write_json(path, {"format": FORMAT, "version": 1} | asdict(self))
 
 
 def dream(
@@ -128,35 +131,49 @@ def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
     return moved
 
 
+def sidecars(out: Path) -> tuple[Path, Path]:
+    """Where the poses and the recipe of a video go: `<stem>_c2w.npy` and `<stem>.json`."""
+    return out.with_name(f"{out.stem}_c2w.npy"), out.with_suffix(".json")
+
+
 def write_rollout(
     chunks: Iterator[Frames],
     c2w: NDArray[np.float64],
     recipe: Recipe,
     out: Path,
     progress: Callable[[int], Any] = lambda frames: None,
+    also: Mapping[Path, Callable[[Path], Any]] | None = None,
 ) -> float:
-    """Write `out`, `<stem>_c2w.npy` and `<stem>.json`.
+    """Write `out`, `<stem>_c2w.npy` and `<stem>.json`: all of them whole, or the older ones stay.
 
     Args:
-        chunks: `(n, H, W, 3)` frames, in order.
+    import warnings
+        chunks: Frames of a rollout, piece by piece.
         c2w: Poses of all frames.
         recipe: Its hash of the frames is filled in.
-        out: The mp4.
+        out: The mp4; it takes its name last.
         progress: Called with the number of frames of each chunk.
+        also: Further files beside the video, and what writes each of them.
 
     Returns:
         Seconds that it took.
     """
     began = time.perf_counter()
     digest = hashlib.sha256()
+    poses_path, recipe_path = sidecars(out)
     with VideoWriter(out, recipe.fps) as video:
         for frames in chunks:
             video.write(frames)
             digest.update(np.ascontiguousarray(frames).tobytes())
             progress(len(frames))
-    recipe.frames_sha256 = digest.hexdigest()
-    np.save(out.with_name(f"{out.stem}_c2w.npy"), c2w)
-    recipe.save(out.with_suffix(".json"))
+        recipe.frames_sha256 = digest.hexdigest()
+        video.finish()
+        with ExitStack() as files:
+            for path, write in (also or {}).items():
+                write(files.enter_context(replacing(path)))
+            recipe.save(files.enter_context(replacing(recipe_path)))
+            with files.enter_context(replacing(poses_path)).open("wb") as file:
+                np.save(file, c2w)
     return time.perf_counter() - began
 
 

@@ -1,6 +1,6 @@
 """The published SANA-WM checkpoints: repositories, revisions, and the switches that belong to each.
 
-Facts: spec/sanawm.md sections 1.3, 1.7, 1.8, 2.6, 2.7, 3.2 and 4. The same 872 tensors can be run in several
+Facts: docs/model.md, "Generations", "Samplers" and "Files of a release". The same 872 tensors can be run in several
 ways, because three generations of upstream's code disagree; a `Preset` names one way.
 """
 
