@@ -89,7 +89,7 @@ def main(
         write_rollout(iter([frames]), c2w, recipe, video)
         rows.append({"recipe": video.with_suffix(".json").name, "revisit_db": revisit, "drift": drift})
     scores = out / "scores.jsonl"
-    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     useful = cost_per_useful(outcomes, Useful(max_rot_err_deg=None, max_trans_err=None, max_drift=max_drift))
     each = useful.seconds_per_useful

@@ -229,11 +229,13 @@ class EvaluatePolicy:
 
     def _about(self, world: WorldModel, env: Any, seeds: Sequence[int]) -> dict[str, Any]:
         from sanawm_env.evaluation.policy.table import CONFIDENCE
+        from sanawm_env.evaluation.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import versions
 
         return {
             "checkpoint": self.checkpoint,
             "checkpoint_hash": world.checkpoint,
+            "depends_on": frames_depend_on(world),
             "seeds": list(seeds),
             "frames_per_step": env.unwrapped.frames_per_step,
             "step_seconds": env.unwrapped.step_seconds,

@@ -75,7 +75,7 @@ class Refine:
             work.append((rollout, folder / f"{rollout.video.stem}_refined.mp4", record))
         if len({out for _, out, _ in work}) < len(work):
             raise ValueError("two rollouts would be written to the same file; name each once, or leave --out out.")
-        reads = [("rollout", path) for each in chosen for path in each.files]
+        reads: list[tuple[str, Path | None]] = [("rollout", path) for each in chosen for path in each.files]
         reads += [("--scores", self.scores), ("--refiner", self.refiner), ("--vae", self.vae)]
         reads += [("--text-encoder", self.text_encoder)]
         for _, out, _ in work:

@@ -76,7 +76,7 @@ def sample_scenes(
         scenes.append(make_scene(chosen[-1], seed))
         focal = width / 2 / math.tan(math.radians(dice.uniform(*fov)) / 2)
         cameras.append([focal, focal, width / 2, height / 2])
-    return Scene.cat(scenes), torch.tensor(cameras, dtype=torch.float32), tuple(chosen)
+    return Scene.cat(scenes), torch.tensor(cameras, dtype=torch.float32, device="cpu"), tuple(chosen)
 
 
 def make_clips(

@@ -49,7 +49,7 @@ def write_sheet(out: Path, settings: WorldConfig, vae: TinyVAE, ema: EMA, step: 
     for frame in FRAMES:
         gain = psnr_gain(made, truth, frame)
         gains[str(frame / settings.fps)] = gain.mean(gain.gain_db)
-    with (out / "gains.jsonl").open("a") as log:
+    with (out / "gains.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"step": step, **gains}) + "\n")
     shown = [0, 8, 16, 32, 64, 128]
     rows = np.stack((truth[:6, shown], made[:6, shown]), axis=1)  # clip by clip: truth above, model below

@@ -30,7 +30,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, p
     save_file(contiguous, temporary)
     os.replace(temporary, folder / "state.safetensors")
     temporary = folder / "progress.json.part"
-    temporary.write_text(json.dumps(progress, indent=1))
+    temporary.write_text(json.dumps(progress, indent=1), encoding="utf-8")
     os.replace(temporary, folder / "progress.json")
 
 
@@ -58,7 +58,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
             if full in tensors:
                 value = tensors[full]
                 optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
-    return json.loads((folder / "progress.json").read_text())
+    return json.loads((folder / "progress.json").read_text(encoding="utf-8"))
 
 
 def initialise(model: nn.Module, seed: int) -> None:

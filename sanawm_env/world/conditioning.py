@@ -164,7 +164,7 @@ def check_intrinsics(intrinsics: ArrayLike, slots: int, width: int, height: int)
     if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
         raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
     check_fov(values, width, height)
-    return torch.tensor(values, dtype=torch.float32)
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 
 def check_poses(c2w: ArrayLike, slots: int, stride: int, most: int) -> NDArray[np.float64]:
@@ -200,12 +200,13 @@ def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: i
     if not channels:
         if text is not None or mask is not None:
             raise ValueError("this checkpoint has no text conditioning; leave text and text_mask out.")
-        return torch.zeros(slots, 0, 0), torch.zeros(slots, 0, dtype=torch.bool)
+        nothing = torch.zeros(slots, 0, 0, dtype=torch.float32, device="cpu")
+        return nothing, torch.zeros(slots, 0, dtype=torch.bool, device="cpu")
     shape = None if text is None else tuple(text.shape)
-    if text is None or shape != (slots, text.shape[1], channels) or not text.shape[1]:
+    if text is None or text.ndim != 3 or shape != (slots, text.shape[1], channels) or not text.shape[1]:
         raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {shape}.")
     if mask is None:
-        mask = torch.ones(text.shape[:2])
+        mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
     if mask.shape != text.shape[:2]:
         raise ValueError(f"text_mask must be {tuple(text.shape[:2])} like text; got {tuple(mask.shape)}.")
     if not bool(torch.isfinite(text).all()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, read_counters
+from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, isolated, read_counters
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 
@@ -41,6 +42,17 @@ __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 Frames = NDArray[np.uint8]
 
 take_share()
+
+
+@contextmanager
+def _float32_default() -> Iterator[None]:
+    """Modules are made in torch's default type, which a caller may have changed."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 class WorldModel:
@@ -176,7 +188,7 @@ class WorldModel:
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
         config = config or small_config()
-        with torch.random.fork_rng(devices=[]):
+        with _float32_default(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             transformer, vae = build_modules(config)
             for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
@@ -186,9 +198,14 @@ class WorldModel:
         key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
         return cls(config, transformer.to(device), vae.to(device), key)
 
+    # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
+    # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WorldModel:
+        return self
+
     # -- the two functions ------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def start(
         self,
         images: Frames,
@@ -212,28 +229,28 @@ class WorldModel:
         Raises:
             ValueError: An input that the world cannot take; names the mend.
         """
-        images = check_images(images, self.config.height, self.config.width)
-        slots = len(images)
-        cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
-        noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
-        text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
-        begun = []
-        for part in self._parts([0] * slots):
-            state = self._empty(len(part), self.device, text.shape[1])
-            values: dict[str, Any] = {
-                "noise_seed": noise_seed[part],
-                "intrinsics": cameras[part],
-                "text": text[part].to(self.dtype),
-                "text_mask": text_mask[part],
-                "last_frame": torch.from_numpy(images)[part],
-            }
-            if self.config.model.anchor:
-                values["first_frame"] = values["last_frame"].clone()
-            begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
-        state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
-        return state, images[:, None].copy()
+        with isolated(self.device):
+            images = check_images(images, self.config.height, self.config.width)
+            slots = len(images)
+            cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
+            noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
+            text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+            begun = []
+            for part in self._parts([0] * slots):
+                state = self._empty(len(part), self.device, text.shape[1])
+                values: dict[str, Any] = {
+                    "noise_seed": noise_seed[part],
+                    "intrinsics": cameras[part],
+                    "text": text[part].to(self.dtype),
+                    "text_mask": text_mask[part],
+                    "last_frame": torch.from_numpy(images)[part],
+                }
+                if self.config.model.anchor:
+                    values["first_frame"] = values["last_frame"].clone()
+                begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
+            state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
+            return state, images[:, None].copy()
 
-    @torch.inference_mode()
     def step(
         self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
     ) -> tuple[WorldState, Frames]:
@@ -251,23 +268,24 @@ class WorldModel:
         Raises:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
-        poses, levels = self.check_step(state, c2w, sigmas)
-        counters, nets = read_counters(state), self.networks
-        parts = self._parts(counters.frames)
-        if len(parts) == 1:
-            done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
-            after, frames = decode(nets, done)
+        with isolated(self.device):
+            poses, levels = self.check_step(state, c2w, sigmas)
+            counters, nets = read_counters(state), self.networks
+            parts = self._parts(counters.frames)
+            if len(parts) == 1:
+                done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
+                after, frames = decode(nets, done)
+                return after, frames.cpu().numpy()
+            made = []
+            for part in parts:
+                some, known = state.select(part), counters.of(part)
+                done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
+                made.append(decode(nets, done))
+            after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
+            order = np.argsort(np.concatenate(parts), kind="stable").tolist()
+            if order != list(range(len(order))):
+                after, frames = after.select(order), frames[order]
             return after, frames.cpu().numpy()
-        made = []
-        for part in parts:
-            some, known = state.select(part), counters.of(part)
-            done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
-            made.append(decode(nets, done))
-        after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
-        order = np.argsort(np.concatenate(parts), kind="stable").tolist()
-        if order != list(range(len(order))):
-            after, frames = after.select(order), frames[order]
-        return after, frames.cpu().numpy()
 
     def stream(
         self,
@@ -362,7 +380,7 @@ class WorldModel:
             cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
             vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
             # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
-            c2w=torch.eye(4, dtype=torch.float64).to(device).repeat(slots, 1, 1),
+            c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
             frame_index=zeros(dtype=torch.int64),
             noise_seed=zeros(dtype=torch.int64),
             intrinsics=zeros(4, dtype=torch.float32),

@@ -10,6 +10,7 @@ The sampler is few-step Euler over one chunk, without fresh noise between steps 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +37,7 @@ __all__ = [
     "decode_latents",
     "denoise",
     "denoise_chunk",
+    "isolated",
     "read_counters",
     "record",
     "velocity",
@@ -86,6 +88,18 @@ class Denoised(NamedTuple):
     """The first chunk with frame 0 in it, which is given and not denoised."""
     views: Tensor | None
     """`(B, 4, T*stride, H, W)` the anchor from the chunk's poses, for the decoder; None without one."""
+
+
+def isolated(device: torch.device) -> AbstractContextManager[Any]:
+    """Inference mode, and no autocast: a policy may be trained under one, and a world computes as it was loaded."""
+    inference = torch.inference_mode()
+    if not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled(device.type):
+        return inference
+    stack = ExitStack()
+    for kind in {"cpu", device.type}:
+        stack.enter_context(torch.autocast(kind, enabled=False))
+    stack.enter_context(inference)
+    return stack
 
 
 def read_counters(state: WorldState) -> Counters:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.evaluation.bench.files import BenchError, read_json, read_npz
 from sanawm_env.evaluation.bench.layout import EXPORT, KEPT, SPLITS, BenchScene, write_scene, write_split
+from sanawm_env.evaluation.captions import CAPTIONS
 from sanawm_env.evaluation.metrics.revisit import Pair, find_pairs
 from sanawm_env.files import write_json, write_text
 from sanawm_env.scenes import FAMILIES, first_frame, render_scene, sample_scenes
@@ -37,11 +38,6 @@ PAIR_GAP = 10.0
 _RECIPE = "sanawm_env_bench.json"
 _VERSION = 1
 _DIFFICULTY: dict[str, Difficulty] = {"simple_60s": "simple", "hard_60s": "hard"}
-_PROMPTS = {
-    "room": "A furnished room with coloured walls.",
-    "maze": "Corridors between coloured walls.",
-    "outdoor": "Trees, houses and hills under an open sky.",
-}
 
 
 def make_bench(
@@ -110,7 +106,7 @@ def make_bench(
         for split in SPLITS:
             path = root / SPLITS[split] / EXPORT / f"{name}.npz"
             pairs[split][name] = _pairs(read_npz(path, ["c2w"])["c2w"], fps, gap)
-        rows.append({"id": name, "prompt": _PROMPTS[family], "scene_type": family, "seed": seed})
+        rows.append({"id": name, "prompt": CAPTIONS[family], "scene_type": family, "seed": seed})
         if progress is not None:
             progress(name)
     for split in SPLITS:

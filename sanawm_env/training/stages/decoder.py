@@ -95,7 +95,7 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     world = WorldModel(settings, model.to(config.device).eval(), vae, "training", batched=True)
     config.out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str))
+        (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str), encoding="utf-8")
     pool = _Pool(config, world, SceneSeeds(config.first_seed, rank, ranks))
     optimizer, ema, minutes_now = MuonAdamW(refine, config.lr_muon, config.lr_adam), EMA(refine, config.ema), clock()
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}

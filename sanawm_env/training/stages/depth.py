@@ -109,7 +109,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
         save_file({name: value.contiguous().cpu() for name, value in ema.values.items()}, part)
         part.replace(path)
         progress["next_seed"] = views.scenes.next_seed
-        told.write_text(json.dumps(progress | {"minutes": before + minutes}))
+        told.write_text(json.dumps(progress | {"minutes": before + minutes}), encoding="utf-8")
         print(f" held-out error of depth {held_out_error(config, ema):.4f}")
 
     train_for(

@@ -113,7 +113,9 @@ def train_distill(config: DistillConfig) -> Path:
         "step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.data.first_seed,
     }  # fmt: skip
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str))
+        (config.out / "train.json").write_text(
+            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
+        )
     offset = SEED_SPACING * rank
     pool = LatentPool(
         config.data, vae, world.model.patch_size, seed=config.seed + progress["step"] + offset,

@@ -186,7 +186,7 @@ def _checkpoint(config: VAETrainConfig, vae: TinyVAE, ema: EMA) -> None:
 
 @torch.no_grad()
 def _save(config: VAETrainConfig, vae: TinyVAE) -> None:
-    (config.out / "vae.json").write_text(json.dumps(asdict(config.vae), indent=1))
+    (config.out / "vae.json").write_text(json.dumps(asdict(config.vae), indent=1), encoding="utf-8")
     part = config.out / "vae.safetensors.part"
     save_file({k: v.contiguous().cpu() for k, v in vae.state_dict().items()}, part)
     part.replace(config.out / "vae.safetensors")

@@ -180,7 +180,9 @@ def train_world(config: WorldTrainConfig) -> Path:
         "next_seed": config.data.first_seed,
     }
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str))
+        (config.out / "train.json").write_text(
+            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
+        )
     pool = LatentPool(
         config.data,
         vae,

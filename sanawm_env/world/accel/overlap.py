@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sanawm_env.world.sampler import Denoised, decode, denoise
+from sanawm_env.world.sampler import Denoised, decode, denoise, isolated
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class CudaBeside:
             value.record_stream(self.stream)
         with torch.cuda.stream(self.stream):
             state, frames = decode(world.networks, chunk)
-            host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            host = torch.empty(frames.shape, dtype=frames.dtype, device="cpu", pin_memory=True)
             host.copy_(frames, non_blocking=True)
             done = torch.cuda.Event()
             done.record(self.stream)
@@ -145,12 +145,12 @@ def stream(
             state, frames = world.step(state, poses, sigmas=sigmas)
             yield state, frames
             continue
-        with torch.inference_mode():
+        with isolated(world.device):
             # `state` may be one whose decoder memory is still being made; it is passed on and not read.
             done = denoise(world.networks, state.contiguous(), c2w, levels, programs=world.programs)
         if waiting is not None:
             yield beside.end(waiting)
-        with torch.inference_mode():
+        with isolated(world.device):
             waiting = beside.begin(world, done)
         state = waiting.state
     if waiting is not None:

@@ -196,8 +196,9 @@ def fills(config: SanaWMConfig, chunk_frames: int) -> list[int]:
         One number per kind of step, in the order in which they come. A window that keeps every chunk
         (`cached_chunks=-1`) ends where it is full.
     """
-    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64)
-    cache = ModelCache((), window, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64, device="cpu")
+    count = torch.zeros(1, dtype=torch.int64, device="cpu")
+    cache = ModelCache((), window, count, count)
     found: list[int] = []
     length = 1 if config.first_chunk == "alone" else 0
     while True:

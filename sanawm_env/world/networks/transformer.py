@@ -190,8 +190,8 @@ class SanaWMTransformer(nn.Module):
             raise ValueError("This model has text conditioning: pass text (B, L, caption_channels).")
         embedded = self.attention_y_norm(self.y_embedder(text))
         if mask is None:
-            mask = torch.ones(text.shape[:2], device=text.device)
-        bias = torch.where(mask != 0, 0.0, MASKED)[:, None, None, :]
+            mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
+        bias = torch.where(mask != 0, 0.0, MASKED).float()[:, None, None, :]
         return embedded, bias
 
     def _layout(
@@ -228,7 +228,7 @@ class SanaWMTransformer(nn.Module):
         seen = cache.window_chunk >= 0
         seen = torch.cat((seen, seen.new_ones(seen.shape[0], time)), dim=1)
         seen = seen.repeat_interleave(tokens, dim=1)
-        return torch.where(seen, 0.0, float("-inf"))[:, None, None, :]
+        return torch.where(seen, 0.0, float("-inf")).float()[:, None, None, :]
 
     def _chunk_bias(self, frames: Tensor, chunks: list[int], tokens: int) -> Tensor:
         """Let every chunk of a long call see what streaming would show it: `(1, 1, N, N)`."""
@@ -245,4 +245,4 @@ class SanaWMTransformer(nn.Module):
         rows = label[None, :].expand(len(chunks), -1)
         past = still_visible(config, rows, newest) & (index[None, :] < index[:, None])
         seen = (own | past).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-        return torch.where(seen, 0.0, float("-inf"))[None, None]
+        return torch.where(seen, 0.0, float("-inf")).float()[None, None]

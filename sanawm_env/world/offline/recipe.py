@@ -147,7 +147,6 @@ def write_rollout(
     """Write `out`, `<stem>_c2w.npy` and `<stem>.json`: all of them whole, or the older ones stay.
 
     Args:
-    import warnings
         chunks: Frames of a rollout, piece by piece.
         c2w: Poses of all frames.
         recipe: Its hash of the frames is filled in.

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -146,7 +147,8 @@ def test_programs_are_kept_by_a_second_warm_up_and_shared_by_shallow_copies():
     state = begin(model, 0)
     poses = torch.from_numpy(poses_for(state, (0,), 1))
     record(model.networks, state, poses, model.config.sigmas, programs)
-    assert len(programs) == 4 and copy.copy(model).programs is programs and copy.deepcopy(model).programs is None
+    assert len(programs) == 4 and copy.copy(model).programs is programs and copy.deepcopy(model) is model
+    assert pickle.loads(pickle.dumps(model)).programs is None
     assert programs.nbytes > 2 * sum(value.nbytes for value in state.cache.flat().values())
 
 

@@ -90,7 +90,7 @@ class LTXVAEConfig:
     @classmethod
     def from_json(cls, path: str | PathLike[str]) -> "LTXVAEConfig":
         """Read a `config.json` as diffusers writes it; errors as `from_dict`."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def to_diffusers(self) -> dict[str, Any]:
         """Return the keyword arguments of diffusers' `AutoencoderKLLTX2Video`."""
