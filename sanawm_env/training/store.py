@@ -25,9 +25,8 @@ def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, p
         tensors[f"model.{name}"] = value
     for name, value in ema.values.items():
         tensors[f"ema.{name}"] = value
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
+    for name, value in optimizer.tensors().items():
+        tensors[f"optimizer.{name}"] = value
     save_with_progress(folder / "state.safetensors", tensors, progress)
 
 
@@ -69,13 +68,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
         raise ValueError(f"{path} holds a model of another shape; choose another --out or config.") from error
     device = next(model.parameters()).device
     ema.values = {k.removeprefix("ema."): v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
-    for name, parameter in model.named_parameters():
-        prefix = {key.split(".")[1] for key in tensors if key.startswith("optimizer.") and key.endswith(f".{name}")}
-        for key in prefix:
-            full = f"optimizer.{key}.{name}"
-            if full in tensors:
-                value = tensors[full]
-                optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+    optimizer.load({k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")})
     return json.loads((folder / "progress.json").read_text(encoding="utf-8"))
 
 
