@@ -85,7 +85,7 @@ class Evaluate:
         Raises:
             ValueError, FileNotFoundError: An option that cannot be used.
         """
-        from sanawm_env.cli.probe import black_start
+        from sanawm_env.cli.common.probe import black_start
         from sanawm_env.envs.options import as_device, sampler_sigmas
         from sanawm_env.evaluation.captions import Captions
         from sanawm_env.evaluation.parts import Setting

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from sanawm_env.cli.console import note
+from sanawm_env.cli.common.console import note
 from sanawm_env.cli.rollout import Rollout
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from sanawm_env.cli.console import note
-from sanawm_env.cli.outputs import check_outputs, check_sidecars
+from sanawm_env.cli.common.console import note
+from sanawm_env.cli.common.outputs import check_outputs, check_sidecars
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sanawm_env.scenes.opencv import cv2
+from sanawm_env.camera.opencv import cv2
 
 __all__ = ["WINDOW", "gmsd", "luma", "ssim"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sanawm_env.evaluation.curves import metric_curves
 from sanawm_env.evaluation.metrics.camera_error import CameraError, mean_camera_error
 from sanawm_env.evaluation.metrics.psnr import MOVING_DB
 from sanawm_env.evaluation.policy.cost import RolloutQuality, Thresholds, cost_per_useful, peak_rss_bytes
-from sanawm_env.evaluation.curves import metric_curves
 from sanawm_env.evaluation.suite import Results
 
 __all__ = ["GOALS", "Goal", "summarize_results"]

@@ -10,10 +10,10 @@ import tyro
 
 import sanawm_env.cli.doctor.report as doctor
 from sanawm_env import SanaWMVectorEnv, WorldModel
+from sanawm_env.cli.common.probe import black_start
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.doctor.memory import PRECISIONS, RELEASE_VAE, STATES_MADE, MemoryPlan, plan_memory, weight_bytes
 from sanawm_env.cli.doctor.report import diagnose, find_config, most_slots
-from sanawm_env.cli.probe import black_start
 from sanawm_env.world.accel.device import Device, look_at, unsupported
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.checkpoints.release.layouts import RELEASES, release_config
