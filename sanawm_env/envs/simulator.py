@@ -22,8 +22,8 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
+from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "ResetPlan", "Simulator", "StepResult"]
@@ -236,7 +236,7 @@ class Simulator:
         if self.runner is None:
             return after, StepResult(np.zeros(count), np.zeros(count, bool), late, [])
         views = self._views(now)
-        results = self.runner.step_many(views, poses, frames[:, -1], stops.tolist())
+        results = self.runner.step_many(views, poses, list(frames[:, -1]), stops.tolist())
         after = after.with_tasks([result.state for result in results])
         return after, StepResult(
             np.array([result.reward for result in results], dtype=np.float64),

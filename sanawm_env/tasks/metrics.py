@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.scenes.resize import shrunk
+from sanawm_env.camera.resize import shrunk
 
 __all__ = [
     "CEILING_DB",

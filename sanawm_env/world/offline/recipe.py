@@ -25,7 +25,7 @@ from sanawm_env.world.model import WorldModel
 from sanawm_env.world.rollout import rollout_chunks
 
 if TYPE_CHECKING:
-    from sanawm_env.world.prompts import Text
+    from sanawm_env.world.checkpoints.prompts import Text
 
 __all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
 
