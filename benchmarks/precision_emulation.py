@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.accel.precision import ALIGNMENT, PointwiseLinear, scope
+from sanawm_env.world.accel.precision import ALIGNMENT, scope
+from sanawm_env.world.networks.layers import PointwiseLinear
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 E4M3_MAX = 448.0

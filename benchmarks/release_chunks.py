@@ -17,7 +17,8 @@ def timed_chunks(
     import torch
 
     from sanawm_env.world.networks.cache import common_fill, empty_cache
-    from sanawm_env.world.sampler import RELEASE_SIGMAS, commit_chunk
+    from sanawm_env.world.sampler import commit_chunk
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     config, _, (rows, columns) = configs(size)
     cache = empty_cache(config, slots, rows * columns, device=device, dtype=dtype)
@@ -37,7 +38,7 @@ def timed_chunks(
             if programs is not None:
                 program, values = recorded_program(programs, net, noise, cache, filled, clean, given)
                 begun = now(device)
-                latents, cache = latents_and_cache(program(values))
+                latents, cache = program.denoise(values, cache)
                 seconds["stage1"], clock = lap(begun, device)
                 seconds["program_bytes"] = programs.nbytes
             else:
@@ -68,26 +69,17 @@ def recorded_program(
     programs: Any, net: Any, noise: Any, cache: Any, filled: Any, clean: Any, conditions: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The environment's program of a chunk, recorded if it is the first of its kind, and what it takes."""
-    from functools import partial
-
-    from sanawm_env.world.chunk import Phase, run_phase
-    from sanawm_env.world.sampler import RELEASE_SIGMAS
+    from sanawm_env.world.accel.capture import Phase
+    from sanawm_env.world.sampler import chunk_function
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     slots, _, frames = noise.shape[:3]
     phase = Phase(slots, frames, clean is not None, filled, RELEASE_SIGMAS, conditions["text"].shape[1])
-    values = {"noise": noise} | conditions | {f"cache.{name}": value for name, value in cache.flat().items()}
+    values = {"noise": noise} | conditions
     if clean is not None:
         values["clean"] = clean
     found = programs.find(phase, net)
-    return found or programs.record(phase, partial(run_phase, net, phase), values, net), values
-
-
-def latents_and_cache(values: dict[str, Any]) -> tuple[Any, Any]:
-    """Latents and the next cache."""
-    from sanawm_env.world.networks.cache import ModelCache
-
-    cache = {name.removeprefix("cache."): value for name, value in values.items() if name.startswith("cache.")}
-    return values["latents"], ModelCache.from_flat(cache)
+    return found or programs.record_chunk(phase, chunk_function(net, phase), values, cache, net), values
 
 
 def denoise(net: Any, x: Any, cache: Any, sigmas: Sequence[float], clean: Any, conditions: dict[str, Any]) -> Any:

@@ -113,7 +113,7 @@ def _version(package: str) -> str | None:
 def chunk_flops_of(size: str, slots: int) -> int:
     """Operations of one later chunk: denoising and commit."""
     from sanawm_env.world.accel.flops import chunk_flops
-    from sanawm_env.world.sampler import RELEASE_SIGMAS
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     config, _, (rows, columns) = configs(size)
     return slots * chunk_flops(config, config.chunk_frames, rows * columns, steps=len(RELEASE_SIGMAS) - 1).total

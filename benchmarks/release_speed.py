@@ -23,7 +23,7 @@ device synchronised between them. The last line printed, and the file, is one JS
                                 same run, beside one of ours: its chunk mode has no streaming cache, so ours is timed
                                 without one, too, on the same tokens
     also[way].results[B]        as `results`, which are those of eager torch, for each of `--also`, in the same run:
-                                `fused` one product for all projections of an attention (`model/fused.py`);
+                                `fused` one product for all projections of an attention (`world/accel/fused.py`);
                                 `captured` denoising and commit as one CUDA graph (`model/capture.py`), off CUDA the
                                 same copies around the plain function: denoise_ms and commit_ms are null, stage1_ms
                                 is their sum; `fused+captured`; `compiled` the transformer under torch.compile

@@ -1,7 +1,8 @@
 """Roll out many cheap futures of one picture, score them, keep the best, and refine only those.
 
 The path goes out and comes back along itself, so every rollout can be judged without a true render: frame 0 is seen
-again at the end. Stage 1 is the built-in world here; with --refiner (docs/offline.md) the best are passed to stage 2.
+again at the end. Stage 1 is the built-in world here; with --refiner (docs/how-to/offline.md) the best are passed
+to stage 2.
 
 Run: python examples/search_then_refine.py [--out search] [--count 8] [--best 2] [--refiner FOLDER]
 """
@@ -20,7 +21,8 @@ from sanawm_env.evaluation.metrics.drift import is_collapsed
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.evaluation.policy.cost import Outcome, Useful, cost_per_useful
 from sanawm_env.scenes.start_image import built_in, draw_seeds
-from sanawm_env.world.offline.recipe import Recipe, dream, write_rollout
+from sanawm_env.world.offline.recipe import Recipe, write_rollout
+from sanawm_env.world.rollout import rollout
 
 
 def main(
@@ -60,7 +62,7 @@ def main(
     for index in range(count):
         _, noise = draw_seeds(rng)
         began = time.perf_counter()
-        frames = np.concatenate(list(dream(world, start, c2w, noise, chunk_frames=config.chunk_frames)))
+        frames = rollout(world, [start], c2w[None], [noise])[0]
         seconds = time.perf_counter() - began
         revisit = float(psnr(frames[-1], frames[0]))
         drift = 10 ** (-revisit / 20)  # root mean square, share of full scale
@@ -87,7 +89,7 @@ def main(
         write_rollout(iter([frames]), c2w, recipe, video)
         rows.append({"recipe": video.with_suffix(".json").name, "revisit_db": revisit, "drift": drift})
     scores = out / "scores.jsonl"
-    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     useful = cost_per_useful(outcomes, Useful(max_rot_err_deg=None, max_trans_err=None, max_drift=max_drift))
     each = useful.seconds_per_useful

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from sanawm_env.policies.base import Env, Info
-from sanawm_env.policies.demonstrations import IMAGE, Demonstrations
+from sanawm_env.policies.demonstrations import IMAGE, Demonstrations, action_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sanawm_env.files import save_tensors
 
 __all__ = ["BehaviourClone", "CloneConfig", "CloneNet", "train"]
 
@@ -36,6 +37,8 @@ class CloneConfig:
     """Components of a pose delta, 6 or 7; 0 for discrete actions."""
     hidden: int = 128
     """Width of the two hidden layers."""
+    limits: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Least and greatest value of every component of a pose delta; None if unknown, then [-1, 1]."""
 
 
 class CloneNet(nn.Module):
@@ -43,6 +46,8 @@ class CloneNet(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    middle: Tensor | None
+    reach: Tensor | None
 
     def __init__(self, config: CloneConfig) -> None:
         """Build an untrained one."""
@@ -51,6 +56,9 @@ class CloneNet(nn.Module):
         size = sum(int(np.prod(shape)) for _, shape in config.entries)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
+        low, high = (None, None) if config.limits is None else map(torch.tensor, config.limits)
+        self.register_buffer("middle", None if low is None else (high + low) / 2, persistent=False)
+        self.register_buffer("reach", None if low is None else (high - low) / 2, persistent=False)
         self.look: nn.Module | None = None
         features = 0
         if config.image is not None:
@@ -66,7 +74,7 @@ class CloneNet(nn.Module):
         )
 
     def forward(self, numbers: Tensor, image: Tensor | None = None) -> Tensor:
-        """Logits `(N, choices)`, or pose deltas `(N, action_size)` in [-1, 1].
+        """Logits `(N, choices)`, or pose deltas `(N, action_size)` within the limits.
 
         Args:
             numbers: `(N, size)` the entries, flat and in order.
@@ -77,7 +85,10 @@ class CloneNet(nn.Module):
             assert image is not None
             features.append(self.look(image.movedim(-1, 1).float() / 127.5 - 1))
         out: Tensor = self.decide(torch.cat(features, -1))
-        return out if self.config.choices else torch.tanh(out)
+        if self.config.choices:
+            return out
+        out = torch.tanh(out)
+        return out if self.middle is None or self.reach is None else self.middle + self.reach * out
 
 
 def train(
@@ -115,6 +126,7 @@ def train(
         choices=data.choices,
         action_size=0 if discrete else data.actions.shape[1],
         hidden=hidden,
+        limits=data.limits,
     )
     numbers = torch.from_numpy(np.concatenate([value.reshape(len(data), -1) for _, value in named], axis=1))
     pictures = None if image is None else torch.from_numpy(image)
@@ -155,6 +167,11 @@ class BehaviourClone:
         if not fits:
             learnt = f"{config.choices} discrete actions" if config.choices else f"Box({config.action_size},)"
             raise ValueError(f"this clone learnt {learnt}, but the environment takes {space}; train one for it.")
+        if None not in (config.limits, limits := action_limits(space)) and limits != config.limits:
+            raise ValueError(
+                f"this clone learnt actions within {config.limits}, but the environment takes {space}; wrap it as it "
+                "was for the demonstrations."
+            )
         wanted = dict(config.entries) | ({} if config.image is None else {IMAGE: config.image})
         for name, shape in wanted.items():
             got = np.shape(observation[name]) if isinstance(observation, dict) and name in observation else None
@@ -171,12 +188,14 @@ class BehaviourClone:
         parts = [np.asarray(observation[name], np.float32).ravel() for name, _ in config.entries]
         image = None if config.image is None else torch.from_numpy(np.array(observation[IMAGE]))[None]
         out = self.net(torch.from_numpy(np.concatenate(parts))[None], image)[0]
-        return int(out.argmax()) if config.choices else out.numpy()
+        if config.choices:
+            return int(out.argmax())
+        return out.numpy() if config.limits is None else out.numpy().clip(*np.float32(config.limits))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, which `load` and `make_policy("bc:<path>")` read."""
         metadata = {"format": _FORMAT, "config": json.dumps(asdict(self.net.config))}
-        save_file(self.net.state_dict(), path, metadata)
+        save_tensors(path, self.net.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> BehaviourClone:
@@ -187,7 +206,7 @@ class BehaviourClone:
             ValueError: Not such a file.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no file {path}; train a clone with policies.imitation.train and save it there.")
+            raise FileNotFoundError(f"no file {path}; train a clone with sanawm_env.policies.imitation and save it.")
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -197,6 +216,8 @@ class BehaviourClone:
             values = json.loads(metadata["config"])
             values["entries"] = tuple((name, tuple(shape)) for name, shape in values["entries"])
             values["image"] = None if values["image"] is None else tuple(values["image"])
+            limits = values.get("limits")  # files of before have none
+            values["limits"] = None if limits is None else tuple(map(tuple, limits))
             net = CloneNet(CloneConfig(**values))
             net.load_state_dict(weights)
         except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sanawm_env.registration import register_envs
+from sanawm_env.world.accel.threads import prepare_process
 
 if TYPE_CHECKING:
     from sanawm_env.envs.env import SanaWMEnv
@@ -48,7 +49,7 @@ _MOVED = {
         "noise": "world.noise",
         "observations": "envs.observations",
         "options": "envs.options",
-        "prompts": "world.networks.text.prompts",
+        "prompts": "world.prompts",
         "refine": "world.offline.refiner",
         "render": "world.offline.clip",
         "rollout": "world.offline.recipe",
@@ -81,6 +82,7 @@ class _Moved(MetaPathFinder, Loader):
 
 sys.meta_path.append(_Moved())
 
+prepare_process()
 register_envs()
 
 

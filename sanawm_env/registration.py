@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import gymnasium as gym
 
 __all__ = ["DEFAULT_CHECKPOINT", "EPISODE_SECONDS", "register_envs"]
@@ -18,37 +15,17 @@ EPISODE_SECONDS = 60.0
 
 
 def register_envs() -> None:
-    """Register every id of this package with Gymnasium; safe to call again."""
-    if "SanaWM-v0" not in gym.registry:
-        gym.register(
-            id="SanaWM-v0",
-            entry_point="sanawm_env.envs.env:SanaWMEnv",
-            vector_entry_point="sanawm_env.envs.vector_env:SanaWMVectorEnv",
-            max_episode_steps=default_episode_steps(),
-        )
-    for task in TASK_NAMES:
-        if (name := f"SanaWM/{task}-v0") not in gym.registry:
+    """Register every id of this package with Gymnasium; safe to call again.
+
+    No id has a limit of steps: an episode is `EPISODE_SECONDS` of world time, however long a step is, and the
+    environment ends it itself. A limit in the registry would count steps of any length alike.
+    """
+    for task in (None, *TASK_NAMES):
+        name = "SanaWM-v0" if task is None else f"SanaWM/{task}-v0"
+        if name not in gym.registry:
             gym.register(
                 id=name,
                 entry_point="sanawm_env.envs.env:SanaWMEnv",
                 vector_entry_point="sanawm_env.envs.vector_env:SanaWMVectorEnv",
-                max_episode_steps=default_episode_steps(),
-                kwargs={"task": task},
+                kwargs={} if task is None else {"task": task},
             )
-
-
-def default_episode_steps() -> int:
-    """Steps that make `EPISODE_SECONDS` with the default checkpoint and its default chunk length.
-
-    The limit stands in the registry, as Gymnasium's own environments have it, because `gym.make` keeps the
-    argument `max_episode_steps` to itself: an environment that cut episodes on its own could not be told to
-    go on for longer.
-    """
-    config = Path(__file__).parent / "world" / "checkpoints" / DEFAULT_CHECKPOINT / "config.json"
-    try:
-        world = json.loads(config.read_text(encoding="utf-8"))["world"]
-        frames = world["chunk_frames"] * world["model"]["temporal_stride"]
-        return max(1, round(EPISODE_SECONDS * world["fps"] / frames))
-    except (OSError, ValueError, KeyError, TypeError):
-        # Importing must not fail over a broken checkpoint: loading it says what is wrong.
-        return 80

@@ -1,10 +1,9 @@
-"""Videos: an H.264 writer that never leaves half a file, and grids of clips."""
+"""Videos: an H.264 writer that never leaves half a file, a reader, and grids of clips."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +14,19 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-__all__ = ["VideoWriter", "tile", "write_video"]
+from sanawm_env.files import replacing
+
+__all__ = ["VideoWriter", "read_video", "tile", "write_video"]
 
 Frames = NDArray[np.uint8]
+
+_REPEATABLE = "bframes=0:threads=4:lookahead-threads=1:sync-lookahead=0"
+"""Settings of x264 under which equal frames give equal files. With its own, the number of cores changes the file, and
+now and then two runs on one machine differ (its macroblock tree over B-frames); scores of the videos with them."""
+
+
+class _Discarded(Exception):
+    """Tells `replacing` that the file is not wanted."""
 
 
 class VideoWriter:
@@ -57,7 +66,7 @@ class VideoWriter:
         self.frames = 0
         """Frames written so far."""
         self._size: tuple[int, int] | None = None
-        self._temporary: Path | None = None
+        self._files = ExitStack()
         self._container: Any = None
         self._stream: Any = None
 
@@ -74,6 +83,8 @@ class VideoWriter:
         height, width = frames.shape[1:3]
         if self._size is None:
             self._open(width, height)
+        if self._container is None:
+            raise ValueError(f"{self.path} is finished; open another VideoWriter for more frames.")
         if self._size != (width, height):
             raise ValueError(f"all frames of a video have one size: began with {self._size}, got {(width, height)}.")
         frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -85,27 +96,32 @@ class VideoWriter:
             self._container.mux(self._stream.encode(picture))
             self.frames += 1
 
-    def close(self) -> None:
-        """Finish the file and give it its name; without a frame nothing is left behind."""
-        if self._container is None:
-            return
-        try:
-            self._container.mux(self._stream.encode())
-            self._container.close()
-            assert self._temporary is not None
-            self._temporary.chmod(0o666 & ~_umask())
-            os.replace(self._temporary, self.path)
-            self._container = None
-        finally:
-            self.discard()  # of a disk that ran full
-
-    def discard(self) -> None:
-        """Throw away what was written."""
+    def finish(self) -> None:
+        """Complete the file beside its destination; `close` gives it its name. No frame can follow."""
         if self._container is not None:
             container, self._container = self._container, None
-            assert self._temporary is not None
-            self._temporary.unlink(missing_ok=True)
-            container.close()
+            try:
+                container.mux(self._stream.encode())
+            finally:
+                container.close()
+
+    def close(self) -> None:
+        """Finish the file and give it its name; without a frame nothing is left behind."""
+        try:
+            self.finish()
+        except BaseException:  # for example a disk that ran full
+            self.discard()
+            raise
+        self._files.close()
+
+    def discard(self) -> None:
+        """Throw away what was written. Nothing that goes wrong here hides the error that led here."""
+        container, self._container = self._container, None
+        if container is not None:
+            with suppress(Exception):  # closing writes, and would fail again on a full disk
+                container.close()  # first: it opens the file again to move its index
+        failed = _Discarded()
+        self._files.__exit__(_Discarded, failed, None)
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +135,12 @@ class VideoWriter:
             self.discard()
 
     def _open(self, width: int, height: int) -> None:
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}.", suffix=".mp4", dir=self.path.parent)
-        os.close(handle)
-        self._temporary, self._size = Path(name), (width, height)
+        temporary, self._size = self._files.enter_context(replacing(self.path)), (width, height)
         # The index in front lets a browser play the file while it loads.
-        self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
+        self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self.fps).limit_denominator(1000)
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(self.crf)})
+        options = {"crf": str(self.crf), "x264-params": _REPEATABLE}
+        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         # Untagged, players guess the matrix by resolution and small videos change colour. 1 is BT.709.
@@ -138,6 +153,24 @@ def write_video(path: str | Path, frames: Frames, fps: float = 16.0, *, crf: int
     """Write a whole clip `(F, H, W, 3)`; see `VideoWriter`."""
     with VideoWriter(path, fps, crf=crf) as video:
         video.write(frames)
+
+
+def read_video(path: str | Path) -> tuple[Frames, float]:
+    """Frames `(F, H, W, 3)` of a video and frames per second.
+
+    Raises:
+        ValueError: No readable video there.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            rate = float(stream.average_rate or 0)
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    except (OSError, av.error.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path} is no readable video: {error}. Delete it and run again.") from error
+    if not frames or not rate > 0:
+        raise ValueError(f"{path} holds no frames. Delete it and run again.")
+    return np.stack(frames), rate
 
 
 def tile(videos: Sequence[Frames], columns: int | None = None, *, gap: int = 0) -> Frames:
@@ -171,9 +204,3 @@ def tile(videos: Sequence[Frames], columns: int | None = None, *, gap: int = 0) 
         else:
             window[:] = 0
     return canvas
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

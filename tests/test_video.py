@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanawm_env.video import VideoWriter, tile, write_video
+from sanawm_env.video import VideoWriter, read_video, tile, write_video
 
 
 def read(path):
@@ -104,3 +106,56 @@ def test_tile_refuses_clips_of_different_sizes():
         tile([clip(1), clip(1, 16)])
     with pytest.raises(ValueError, match="one frame size"):
         tile([])
+
+
+def test_equal_frames_give_equal_files(tmp_path):
+    """Also beside another encoder: scores of videos are compared to the last digit."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (20, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    frames = np.stack([picture[i // 2 : i // 2 + 96, i : i + 128] for i in range(100)])
+    for name in ("a.mp4", "b.mp4"):
+        with VideoWriter(tmp_path / "other.mp4") as other, VideoWriter(tmp_path / name) as video:
+            for begin in range(0, 100, 25):
+                other.write(frames[::-1][: 25 + 10 * (name == "b.mp4")])
+                video.write(frames[begin : begin + 25])
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_the_number_of_cores_does_not_change_the_file(tmp_path):
+    """x264 takes 1.5 threads per core of its own accord, and the threads decide about the bits."""
+    code = (
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))} if sys.argv[2] == '1' else "
+        "os.sched_getaffinity(0))\n"
+        "import numpy as np; from sanawm_env.video import write_video\n"
+        "p = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)\n"
+        "write_video(sys.argv[1], np.stack([p[i:i + 96, i:i + 128] for i in range(60)]))"
+    )
+    for name, cores in (("a", "1"), ("b", "all")):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / f"{name}.mp4"), cores], check=True, timeout=120)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_cleaning_up_hides_no_error(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="the first"), VideoWriter(tmp_path / "v.mp4") as video:
+        video.write(clip(20))
+        for file in tmp_path.iterdir():  # as a clean-up of others would
+            file.unlink()
+        raise RuntimeError("the first")
+    assert not list(tmp_path.iterdir())
+
+
+def test_after_finish_the_file_waits_for_close(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4") as video:
+        video.write(clip(4))
+        video.finish()
+        assert not (tmp_path / "v.mp4").exists()
+        with pytest.raises(ValueError, match="finished"):
+            video.write(clip(1))
+    assert len(read_video(tmp_path / "v.mp4")[0]) == 4
+
+
+def test_unreadable_videos_are_named(tmp_path):
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    for name in ("v.mp4", "none.mp4"):
+        with pytest.raises(ValueError, match=name):
+            read_video(tmp_path / name)

@@ -76,8 +76,10 @@ class Imagination:
         self._has_stop_component = space.shape == (7,)
         self.stop_action: Any = None
         """The (wrapped) environment's action that calls STOP; None where there is no STOP."""
+        # A wrapper such as RescaleAction moves the ends of every component, that of STOP included.
+        self._stop_ends = (float(space.low[6]), float(space.high[6])) if self._has_stop_component else (0.0, 0.0)
         if stop_component:
-            self.stop_action = 0 if self.choices else self.action(np.zeros(6), 1.0)
+            self.stop_action = 0 if self.choices else self.action((self.low + self.high) / 2, stop=True)
 
     def candidates(self, frame_budget: int, horizon: int, iterations: int = 1, least: int = 2) -> int:
         """How many candidates one iteration can have.
@@ -116,9 +118,9 @@ class Imagination:
             return -np.inf
         return float(self._rewards(np.asarray(self.stop_action)[None, None])[0])
 
-    def action(self, move: Array, stop: float = -1.0) -> NDArray[np.float32]:
-        """The environment's action for a continuous move `(6,)`."""
-        return np.append(move, stop)[: 6 + self._has_stop_component].astype(np.float32)
+    def action(self, move: Array, stop: bool = False) -> NDArray[np.float32]:
+        """The environment's action for a continuous move `(6,)`, with STOP called or not where there is one."""
+        return np.append(move, self._stop_ends[stop])[: 6 + self._has_stop_component].astype(np.float32)
 
     @property
     def _stop_frames(self) -> int:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
+from sanawm_env.scenes.seeds import HELD_OUT_RESETS, LEARNER_RESETS, TRAINING_RESETS
 from sanawm_env.tasks import TASKS, Task
 from sanawm_env.tasks.task import GoalForm
 
 __all__ = ["TrainSettings"]
 
-_SEEDS_EACH = HELD_OUT_RESETS.start // 100
+_SEEDS_EACH = len(TRAINING_RESETS) // 100
 """Reset seeds of one training run."""
 
 
@@ -56,7 +56,7 @@ class TrainSettings:
     """Environment steps between evaluations; there is one before training and one after it, too."""
     eval_episodes: int = 20
     """Episodes of an evaluation, the same held-out worlds each time."""
-    eval_seed: int = 1_500_000
+    eval_seed: int = LEARNER_RESETS.start
     """Reset seed of the first held-out world; the next ones follow it. Far from the first ones of
     `sanawm evaluate-policy`, so that a final test is on worlds that nobody has looked at before."""
     learning_rate: float = 3e-4

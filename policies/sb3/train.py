@@ -3,7 +3,7 @@
     python -m sanawm_env.policies.sb3.train --algo ppo --task PointNav --steps 30000 --minutes 20 --out runs/ppo
 
 `out` then has curve.jsonl (one evaluation a line, that of random actions first), curve.png, model.zip and
-settings.json. See docs/reinforcement-learning.md.
+settings.json. See docs/how-to/reinforcement-learning.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 
 from sanawm_env.envs.options import as_device
-from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
+from sanawm_env.scenes.seeds import TRAINING_RESETS
 from sanawm_env.world.model import WorldModel
 
 __all__ = ["main", "train"]
@@ -171,7 +171,7 @@ def _write_settings(settings: TrainSettings) -> None:
         "seeds": {
             "held_out": f"evaluations reset with {settings.eval_seeds[0]}..{settings.eval_seeds[-1]}",
             "training": f"slots begin with {first}..{first + settings.envs - 1}, later episodes are drawn from their "
-            f"random numbers; all reset seeds of training lie below {HELD_OUT_RESETS.start}",
+            f"random numbers; all reset seeds of training lie below {TRAINING_RESETS.stop}",
         },
         "versions": {name: version(name) for name in ("sanawm_env", "stable-baselines3", "torch", "gymnasium", "numpy")}
         | {"python": platform.python_version()},

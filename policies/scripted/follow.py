@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 class Follow:
     """A proportional controller in SE(3) on what the observation says of the goal, and on nothing else.
 
+    How near is near enough it takes from the task's `success_distance` and `success_angle_deg`, if those are finer
+    than its own.
+
     | Entry                          | Task        | What it does                                               |
     |--------------------------------|-------------|------------------------------------------------------------|
     | `waypoints` (K, 6)             | FollowPath  | heads for the pose of the first that is not yet reached    |
@@ -35,8 +38,8 @@ class Follow:
 
         Args:
             gain: Share of the remaining motion that one step covers, as far as the limits allow; in (0, 1].
-            reach: Metres within which a goal counts as reached.
-            reach_degrees: Degrees within which a waypoint's orientation does.
+            reach: Metres within which a goal counts as reached, or half of what the task asks for if that is less.
+            reach_degrees: Degrees within which a waypoint's orientation does, likewise.
 
         Raises:
             ValueError: One that is out of range.
@@ -45,16 +48,20 @@ class Follow:
             raise ValueError(
                 f"gain must lie in (0, 1], reach and reach_degrees be positive; got {gain}, {reach}, {reach_degrees}."
             )
-        self._gain, self._reach, self._turn = gain, reach, math.radians(reach_degrees)
-        self._near = reach
+        self._gain, self._reach, self._reach_turn = gain, reach, math.radians(reach_degrees)
+        self._near, self._turn = self._reach, self._reach_turn
         self._drive: Drive | None = None
 
     def begin(self, env: Env, observation: Any, info: Info) -> None:
         """See `Policy`."""
         _entries(observation)
         self._drive = drive = Drive.of(env, "scripted:follow")
-        # A walker cannot get nearer than half a step, whatever is asked of it.
-        self._near = max(self._reach, 0.75 * drive.max_translation) if drive.discrete else self._reach
+        task = getattr(env.unwrapped, "task", None)
+        # Not on the edge of what counts: the environment measures with rounding of its own.
+        self._near = min(self._reach, 0.5 * getattr(task, "success_distance", math.inf))
+        self._turn = min(self._reach_turn, 0.5 * math.radians(getattr(task, "success_angle_deg", math.inf)))
+        if drive.discrete:  # a walker cannot get nearer than half a step, whatever is asked of it
+            self._near = max(self._near, 0.75 * drive.max_translation)
 
     def act(self, observation: Any, info: Info) -> Any:
         """See `Policy`."""

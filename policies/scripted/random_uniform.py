@@ -36,6 +36,6 @@ class RandomUniform:
         if not self._stop and isinstance(self._space, spaces.Discrete):
             return self._space.sample(np.array([0] + [1] * (int(self._space.n) - 1), np.int8))
         action = self._space.sample()
-        if not self._stop and self._space.shape == (7,):
-            action[6] = -1
+        if not self._stop and isinstance(self._space, spaces.Box) and self._space.shape == (7,):
+            action[6] = self._space.low[6] if np.isfinite(self._space.low[6]) else -1
         return action

@@ -1,6 +1,13 @@
 """Camera: poses, intrinsics, trajectories and the tensors that condition the world model."""
 
-from sanawm_env.camera.intrinsics import Intrinsics, fit_geometry, fit_image, load_intrinsics
+from sanawm_env.camera.intrinsics import (
+    Intrinsics,
+    check_fov,
+    fit_geometry,
+    fit_image,
+    fit_intrinsics,
+    load_intrinsics,
+)
 from sanawm_env.camera.keymaps import KEYMAPS, Control, KeyMap, get_keymap
 from sanawm_env.camera.pose import (
     action_to_delta,
@@ -35,10 +42,12 @@ __all__ = [
     "KeyboardState",
     "action_to_delta",
     "camera_rows",
+    "check_fov",
     "chunk_plucker",
     "delta_to_action",
     "fit_geometry",
     "fit_image",
+    "fit_intrinsics",
     "geodesic",
     "get_keymap",
     "invert_ray_matrices",

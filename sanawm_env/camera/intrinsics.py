@@ -16,7 +16,12 @@ from PIL import Image
 
 from sanawm_env.camera.pose import load_npy
 
-__all__ = ["Intrinsics", "fit_geometry", "fit_image", "load_intrinsics"]
+__all__ = ["MAX_FOV_DEG", "Intrinsics", "check_fov", "fit_geometry", "fit_image", "fit_intrinsics", "load_intrinsics"]
+
+MAX_FOV_DEG = 150.0
+"""Degrees; a pinhole image of a wider view is all stretched border, so numbers that say so mean something else."""
+_OFF_ONE_AXIS, _OFF_BOTH_AXES = 0.45, 0.22
+"""Distances of the principal point from the middle, as shares of a side, that say the image had another size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +64,11 @@ class Intrinsics:
 
     @classmethod
     def from_any(cls, array: ArrayLike, width: int, height: int) -> Intrinsics:
-        """Accept the four layouts in use.
+        """Accept the layouts in use, of a camera that can have taken the image.
 
         Args:
-            array: ``(4,)`` or ``(F, 4)`` of fx, fy, cx, cy, or ``(3, 3)`` or ``(F, 3, 3)`` matrices; pixels.
+            array: ``(4,)`` or ``(F, 4)`` of fx, fy, cx, cy; ``(3, 3)`` or ``(F, 3, 3)`` matrices; or those with a
+                column of zeros, and perhaps a row, added: ``(..., 3, 4)`` and ``(..., 4, 4)``. Pixels.
             width: Width in pixels of the image they refer to.
             height: Height in pixels of that image.
 
@@ -70,9 +76,10 @@ class Intrinsics:
             Intrinsics with ``values`` of shape ``(4,)`` or ``(F, 4)``.
 
         Raises:
-            ValueError: on another shape, skew, or values that no camera has.
+            ValueError: on another shape, skew, values that no camera has, or values in other units or of another
+                image: a field of view above `MAX_FOV_DEG`, or a principal point far from the middle.
         """
-        given = np.asarray(array, dtype=np.float64)
+        given = _without_pose(np.asarray(array, dtype=np.float64))
         if given.ndim in (2, 3) and given.shape[-2:] == (3, 3):
             rest = given - _matrix(_vector(given))
             if not np.allclose(np.nan_to_num(rest), 0, atol=1e-6):
@@ -80,13 +87,16 @@ class Intrinsics:
                     "intrinsic matrices must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; "
                     "rectify images that have skew, and transpose matrices stored column-major."
                 )
-            return cls(_vector(given), width, height)
-        if given.ndim in (1, 2) and given.shape[-1] == 4 and given.size:
-            return cls(given, width, height)
-        raise ValueError(
-            f"intrinsics must have shape (4,), (F, 4), (3, 3) or (F, 3, 3); got {given.shape}. "
-            "Reorder them to fx, fy, cx, cy in pixels."
-        )
+            given = _vector(given)
+        elif given.ndim not in (1, 2) or given.shape[-1] != 4 or not given.size:
+            raise ValueError(
+                f"intrinsics must have shape (4,), (F, 4), (3, 3) or (F, 3, 3); got {given.shape}. "
+                "Reorder them to fx, fy, cx, cy in pixels."
+            )
+        camera = cls(given, width, height)
+        check_fov(camera.values, width, height)
+        _check_centre(camera.values, width, height)
+        return camera
 
     @property
     def horizontal_fov_deg(self) -> NDArray[np.float64]:
@@ -104,9 +114,9 @@ class Intrinsics:
         return Intrinsics(self.values - np.array([0, 0, left, top]), width, height)
 
     def per_frame(self, num_frames: int) -> NDArray[np.float64]:
-        """Values ``(num_frames, 4)``: constant ones repeated, per-frame ones checked for their number."""
-        if self.values.ndim == 1:
-            return np.tile(self.values, (num_frames, 1))
+        """Values ``(num_frames, 4)``: constant ones, also in one row, repeated; others checked for their number."""
+        if self.values.ndim == 1 or self.values.shape == (1, 4):
+            return np.tile(self.values.reshape(4), (num_frames, 1))
         if self.values.shape != (num_frames, 4):
             raise ValueError(
                 f"need intrinsics for {num_frames} frames; got shape {self.values.shape}. "
@@ -117,6 +127,57 @@ class Intrinsics:
     def matrix(self) -> NDArray[np.float64]:
         """Matrices ``(..., 3, 3)`` that take camera coordinates to homogeneous pixels."""
         return _matrix(self.values)
+
+
+def check_fov(values: NDArray[np.float64], width: int, height: int) -> None:
+    """Refuse focal lengths that are no pixels of the image.
+
+    Args:
+        values: ``(..., 4)`` fx, fy, cx, cy.
+        width: Width of the image, pixels.
+        height: Height of the image, pixels.
+
+    Raises:
+        ValueError: A field of view above `MAX_FOV_DEG`; says what the numbers look like instead.
+    """
+    widest = np.rad2deg(2 * np.arctan2([width, height], 2 * values[..., :2])).max()
+    if widest <= MAX_FOV_DEG:
+        return
+    row = values.reshape(-1, 4)[0]
+    seen = f"intrinsics {', '.join(f'{v:g}' for v in row)} give a {width}x{height} image a field of view of "
+    if np.abs(row).max() <= 10:
+        mend = f"they look normalised: multiply fx and cx by the width ({width}), fy and cy by the height ({height})"
+    else:
+        mend = "they look like those of a smaller image or another unit: give pixels of the picture itself"
+    raise ValueError(f"{seen}{widest:.1f} degrees; {mend}.")
+
+
+def _check_centre(values: NDArray[np.float64], width: int, height: int) -> None:
+    off = np.abs(values[..., 2:] / [width, height] - 0.5).reshape(-1, 2)
+    bad = (off.max(-1) > _OFF_ONE_AXIS) | (off.min(-1) > _OFF_BOTH_AXES)
+    if bad.any():
+        cx, cy = values.reshape(-1, 4)[bad.argmax(), 2:]
+        raise ValueError(
+            f"the principal point ({cx:g}, {cy:g}) lies far from the middle of the {width}x{height} image, as that of "
+            f"an image of about {2 * cx:.0f}x{2 * cy:.0f} pixels: scale all four numbers to the picture's own size. If "
+            "it is a crop beside the middle, pass sanawm_env.camera.Intrinsics(values, width, height) instead."
+        )
+
+
+def _without_pose(given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Projection matrices ``(..., 3, 4)`` or ``(..., 4, 4)`` without their empty last column; others as they are."""
+    if given.ndim not in (2, 3) or given.shape[-1] != 4 or given.shape[-2] not in (3, 4):
+        return given
+    # Four rows of fx, fy, cx, cy have the same shape as one 4x4 matrix, but no zeros where a matrix has them.
+    is_matrix = given.ndim == 3 or not (given[[0, 1], [1, 0]].any() or given[2, :2].any())
+    if not is_matrix:
+        return given
+    if given[..., :3, 3].any() or (given.shape[-2] == 4 and (given[..., 3, :] != [0, 0, 0, 1]).any()):
+        raise ValueError(
+            f"got projection matrices of shape {given.shape} whose last column or row is not empty: they hold a pose "
+            "as well. Give the 3x3 intrinsic matrix alone, and the pose with the camera's path."
+        )
+    return given[..., :3, :3]
 
 
 def _vector(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,7 +195,7 @@ def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def fit_geometry(
     source_width: int, source_height: int, width: int, height: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Smallest aspect-preserving resize that covers ``width x height``, then the centre crop (spec 5.1).
+    """Smallest aspect-preserving resize that covers ``width x height``, then the centre crop.
 
     Args:
         source_width: Source image width in pixels.
@@ -163,7 +224,7 @@ def fit_image(
 def fit_image(
     image: NDArray[np.uint8], intrinsics: Intrinsics | None, width: int, height: int
 ) -> tuple[NDArray[np.uint8], Intrinsics | None]:
-    """Resize (LANCZOS) and centre-crop a first frame to the model's size, as the release does (spec 5.1).
+    """Resize (LANCZOS) and centre-crop a first frame to the model's size, as the release does.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
@@ -191,9 +252,13 @@ def fit_image(
     size, (left, top) = fit_geometry(source_width, source_height, width, height)
     resized = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     fitted = np.asarray(resized.crop((left, top, left + width, top + height)), dtype=np.uint8).copy()
-    if intrinsics is None:
-        return fitted, None
-    return fitted, intrinsics.resized(*size).cropped(left, top, width, height)
+    return fitted, None if intrinsics is None else fit_intrinsics(intrinsics, width, height)
+
+
+def fit_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
+    """The intrinsics that `fit_image` returns; they do not depend on what the image shows."""
+    size, (left, top) = fit_geometry(intrinsics.width, intrinsics.height, width, height)
+    return intrinsics.resized(*size).cropped(left, top, width, height)
 
 
 def load_intrinsics(path: str | Path, width: int, height: int) -> Intrinsics:

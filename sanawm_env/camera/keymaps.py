@@ -1,8 +1,8 @@
 """Keyboard presets: which key moves the camera how, one for each server of this model and its neighbours.
 
-The servers disagree (spec/field.md section 1): ``a`` turns left in the current NVlabs code and steps left in
-its first release, speeds differ by two, some glide and some stop dead. A preset writes one such convention
-down in full, so that a recorded key sequence means the same poses wherever it is replayed.
+The servers disagree (docs/reference/conventions.md, "Key maps"): ``a`` turns left in the current NVlabs code and
+steps left in its first release, speeds differ by two, some glide and some stop dead. A preset writes one such
+convention down in full, so that a recorded key sequence means the same poses wherever it is replayed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _LOOK_ARROWS: tuple[tuple[str, Control], ...] = (
 )
 
 _PRESETS = (
-    # NVlabs/Sana, current: the tables of spec/sanawm.md 5.5, checked against the conformance vectors.
+    # NVlabs/Sana, current (docs/model.md, "Held keys"), checked against the conformance vectors.
     KeyMap(
         "nvlabs", _MOVE + _YAW_AD + _STRAFE_JL + _PITCH_IK, 0.025, 0.6, 60.0, "saturate", True,
         axis_epsilon=1e-6,

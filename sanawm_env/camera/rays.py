@@ -1,6 +1,6 @@
 """Camera conditioning tensors of the world model: raymap rows, Plücker channels and UCPE ray matrices.
 
-Three quantities leave this file (spec/sanawm.md sections 5.2 to 5.4):
+Three quantities leave this file (docs/model.md, "Camera inputs"):
 
 * the *raymap*, twenty numbers per latent frame: camera-to-world matrix and intrinsics of its last pixel
   frame;
@@ -40,7 +40,7 @@ FirstWindow = Literal["future", "hold"]
 
 
 def relative_to_first(c2w: Tensor) -> Tensor:
-    """Express every pose of a trajectory in the camera frame of its frame 0 (spec 5.1).
+    """Express every pose of a trajectory in the camera frame of its frame 0.
 
     Args:
         c2w: Camera-to-world matrices ``(..., F, 4, 4)``, metres, any world frame.
@@ -71,7 +71,7 @@ def latent_windows(
     first: FirstWindow = "future",
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Index the pixel frames that belong to each latent frame (spec 5.3).
+    """Index the pixel frames that belong to each latent frame.
 
     Latent ``j`` holds the ``stride`` frames that end at pixel frame ``stride * j``. Latent 0 is an exception:
     the release gives it frames ``0 .. stride-1``, all but one of them still in the future. An interactive
@@ -101,7 +101,7 @@ def latent_windows(
 
 
 def plucker_windows(c2w: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
-    """Plücker coordinates of every ray of pixel frames already grouped by latent frame (spec 5.3).
+    """Plücker coordinates of every ray of pixel frames already grouped by latent frame.
 
     Poses are used as given, so a streaming caller passes them relative to frame 0 of the whole rollout.
 
@@ -131,7 +131,7 @@ def chunk_plucker(
     stride: int = 8,
     first: FirstWindow = "future",
 ) -> Tensor:
-    """Plücker channels of a whole trajectory, made relative to its first frame (spec 5.3).
+    """Plücker channels of a whole trajectory, made relative to its first frame.
 
     Args:
         c2w: Camera-to-world matrices ``(B, F, 4, 4)`` from frame 0 of the rollout on, any world frame.
@@ -149,7 +149,7 @@ def chunk_plucker(
 
 
 def camera_rows(c2w: Tensor, intrinsics: Tensor) -> Tensor:
-    """Pack poses and intrinsics as raymap rows, poses used as given (spec 5.2).
+    """Pack poses and intrinsics as raymap rows, poses used as given.
 
     Args:
         c2w: Camera-to-world matrices ``(..., 4, 4)``, relative to frame 0 of the rollout.
@@ -163,7 +163,7 @@ def camera_rows(c2w: Tensor, intrinsics: Tensor) -> Tensor:
 
 
 def raymap(c2w: Tensor, intrinsics: Tensor, stride: int = 8) -> Tensor:
-    """Raymap of a whole trajectory, made relative to its first frame (spec 5.2).
+    """Raymap of a whole trajectory, made relative to its first frame.
 
     Args:
         c2w: Camera-to-world matrices ``(B, F, 4, 4)`` from frame 0 of the rollout on, any world frame.
@@ -177,7 +177,7 @@ def raymap(c2w: Tensor, intrinsics: Tensor, stride: int = 8) -> Tensor:
 
 
 def ray_matrices(raymap: Tensor, height: int, width: int) -> Tensor:
-    """UCPE transforms ``P = ray <- world``, one for each latent cell (spec 5.4).
+    """UCPE transforms ``P = ray <- world``, one for each latent cell.
 
     The ray frame has z along the viewing ray, x across the camera's y axis and the ray, y completing it; its
     origin is the camera centre. Rays without a direction (a row with NaN or a zero focal length) get the
@@ -205,7 +205,7 @@ def ray_matrices(raymap: Tensor, height: int, width: int) -> Tensor:
 
 
 def invert_ray_matrices(rays: Tensor) -> Tensor:
-    """Invert rigid transforms in closed form, ``[A, b]^-1 = [A^T, -A^T b]`` (spec 2.6).
+    """Invert rigid transforms in closed form, ``[A, b]^-1 = [A^T, -A^T b]``.
 
     Args:
         rays: ``(..., 4, 4)`` rigid transforms, for instance from `ray_matrices`.

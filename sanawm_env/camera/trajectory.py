@@ -1,4 +1,4 @@
-"""Poses from held keys: the action-string language and the keyboard integrator (spec/sanawm.md 5.5).
+"""Poses from held keys: the action-string language and the keyboard integrator (docs/model.md, "Held keys").
 
 An action string such as ``"w-32,dw-16,none-8"`` holds ``w`` for 32 pixel frames, then ``d`` and ``w`` for 16,
 then nothing for 8; N frames give N + 1 poses. `KeyboardState` is one moment of such a rollout. Its `step` is

@@ -54,6 +54,8 @@ class RunBench:
     """Built-in name or checkpoint folder; `none` only scores videos that are there."""
     limit: int | None = None
     """First so many scenes only."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it, for checkpoints with text; otherwise beside the checkpoint, or from the Hub."""
     steps: int | None = None
     """Sampler steps per chunk; the checkpoint's schedule otherwise."""
     device: str = "auto"
@@ -70,6 +72,7 @@ class RunBench:
         from sanawm_env.envs.options import as_device, sampler_sigmas
         from sanawm_env.evaluation.bench import ResultFolder, read_bench
         from sanawm_env.evaluation.bench.run import generate, score
+        from sanawm_env.evaluation.captions import Captions
         from sanawm_env.world.model import WorldModel
 
         require("evo")
@@ -83,12 +86,16 @@ class RunBench:
             made_up = self.checkpoint == "untrained"
             world = WorldModel.untrained(device=device) if made_up else WorldModel.load(self.checkpoint, device)
             sigmas = sampler_sigmas(world.config.sigmas, self.steps, None)
+            captions = Captions(world, text_encoder=self.text_encoder)
             missing = results.missing(self.split, names)
             with tqdm(total=len(missing), unit="video", file=sys.stderr) as bar:
-                generate(world, scenes, results, sigmas=sigmas, told=lambda name: bar.update() and None)
-            results.write_info({"checkpoint": self.checkpoint, "hash": world.checkpoint, "sigmas": list(sigmas)})
+                generate(
+                    world, scenes, results,
+                    sigmas=sigmas, captions=captions, name=self.checkpoint,
+                    progress=lambda name: bar.update() and None,
+                )  # fmt: skip
         with tqdm(total=len(scenes), unit="scored", file=sys.stderr) as bar:
-            summary = score(scenes, results, told=lambda name: bar.update() and None)
+            summary = score(scenes, results, progress=lambda name: bar.update() and None)
         print(json.dumps(summary, allow_nan=False))
 
 

@@ -66,6 +66,10 @@ class Evaluate:
     """Latent frames per step; the checkpoint's default otherwise."""
     steps: int | None = None
     """Sampler steps per chunk; the checkpoint's schedule otherwise."""
+    prompt: str | None = None
+    """Text for all scenes, for checkpoints with text; otherwise what each scene shows."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
     report: bool = False
     """Write report.html for other suites than `full` too."""
     useful: Thresholds = field(default_factory=Thresholds)
@@ -79,12 +83,14 @@ class Evaluate:
         Raises:
             ValueError, FileNotFoundError: An option that cannot be used.
         """
+        from sanawm_env.cli.probe import black_start
         from sanawm_env.envs.options import as_device, sampler_sigmas
+        from sanawm_env.evaluation.captions import Captions
         from sanawm_env.evaluation.parts import Setting
         from sanawm_env.evaluation.policy.cost import Useful
         from sanawm_env.evaluation.report.summary import summarize_results
-        from sanawm_env.evaluation.store import write_json
         from sanawm_env.evaluation.suite import SUITES, run_suite
+        from sanawm_env.files import write_json
         from sanawm_env.scenes import EVAL_SEEDS
         from sanawm_env.world.model import WorldModel
 
@@ -101,7 +107,8 @@ class Evaluate:
         if not 1 <= chunk <= config.max_chunk_frames:
             raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
         sigmas = sampler_sigmas(config.sigmas, self.steps, None)
-        suite, setting = SUITES[self.suite], Setting(chunk, sigmas)
+        captions = Captions(world, self.prompt, self.text_encoder)
+        suite, setting = SUITES[self.suite], Setting(chunk, sigmas, captions=captions)
         if self.first_seed not in EVAL_SEEDS:
             print(f"note: scenes outside {EVAL_SEEDS} may not be held out", file=sys.stderr)
 
@@ -110,7 +117,7 @@ class Evaluate:
         limits = self.useful
         summary: dict[str, Any] = {"about": self._about(world, setting, time.monotonic() - began)}
         summary |= summarize_results(results, Useful(limits.rot_err_deg, limits.trans_err, limits.drift))
-        summary["cost"]["state_bytes"] = self._state_bytes(world)
+        summary["cost"]["state_bytes"] = black_start(world).nbytes
         write_json(self.out / "summary.json", summary)
         if self.report or self.suite == "full":
             self._report(world, setting, summary)
@@ -118,6 +125,7 @@ class Evaluate:
 
     def _about(self, world: WorldModel, setting: Setting, seconds: float) -> dict[str, Any]:
         from sanawm_env.evaluation.parts import ESTIMATOR
+        from sanawm_env.evaluation.provenance import numbers_depend_on
 
         return {
             "checkpoint": self.checkpoint,
@@ -127,18 +135,10 @@ class Evaluate:
             "chunk_frames": setting.chunk_frames,
             "sigmas": list(setting.sigmas or ()),
             "device": str(world.device),
+            "depends_on": numbers_depend_on(world) | setting.key(),
             "pose_estimator": ESTIMATOR,
             "seconds": round(seconds, 1),
         }
-
-    def _state_bytes(self, world: WorldModel) -> int:
-        import numpy as np
-
-        config = world.config
-        image = np.zeros((1, config.height, config.width, 3), np.uint8)
-        focal = float(config.width)
-        state, _ = world.start(image, np.array([[focal, focal, config.width / 2, config.height / 2]]), [0])
-        return state.nbytes
 
     def _report(self, world: WorldModel, setting: Setting, summary: dict[str, Any]) -> None:
         from sanawm_env.evaluation.report.page import write_clips, write_report

@@ -7,13 +7,15 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.cli.console import note
+from sanawm_env.cli.outputs import check_outputs
 from sanawm_env.cli.specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 
@@ -99,6 +101,9 @@ class EvaluatePolicy:
         referees = [(text, make_task(*spec)) for text, spec in tasks]
         seeds = self._seeds()
         videos = self._videos([text for text, _ in tasks])
+        written = [video.path for video in videos.values()]
+        written += [] if self.json in (None, "-") else [Path(str(self.json))]
+        check_outputs(written, self._inputs())
 
         from tqdm import tqdm
 
@@ -108,7 +113,7 @@ class EvaluatePolicy:
         envs = [(text, self._env(world, task)) for text, task in referees]
         about = self._about(world, envs[0][1], seeds)
         if any(seed not in HELD_OUT_RESETS for seed in seeds):
-            _note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
+            note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
         total = len(envs) * len(policies) * len(seeds)
         trials: list[Trial] = []
         try:
@@ -123,8 +128,9 @@ class EvaluatePolicy:
                                 bar.update()
         except BaseException as error:  # an interrupt, a full disk: what was played is not lost
             if trials:
-                _note(f"stopped by {type(error).__name__} after {len(trials)} of {total} episodes.")
-                self._show(trials, about | {"complete": False})
+                note(f"stopped by {type(error).__name__} after {len(trials)} of {total} episodes.")
+                with suppress(OSError):  # a full disk or a closed pipe may be what stopped it
+                    self._show(trials, about | {"complete": False})
             raise
         self._show(trials, about | {"complete": True})
         if all(trial.ending == "failed" for trial in trials):
@@ -143,6 +149,11 @@ class EvaluatePolicy:
             path = Path(str(self.json))
             if path.is_dir() or not path.parent.is_dir():
                 raise ValueError(f"--json {path} cannot be written; name a file in a folder that exists, or -.")
+
+    def _inputs(self) -> list[tuple[str, Path | None]]:
+        """What is read: the checkpoint, and the files of trained policies (`sb3:FILE`, `bc:FILE`)."""
+        files = [Path(parse_spec(text)[0].partition(":")[2]) for text in self.policy]
+        return [("--checkpoint", Path(self.checkpoint)), *(("--policy", path) for path in files if path.is_file())]
 
     def _seeds(self) -> Sequence[int]:
         """Of the resets."""
@@ -211,18 +222,20 @@ class EvaluatePolicy:
         """What takes the frames of the i-th episode; `film` closes the video, and keeps what an interrupt leaves."""
         if video is None:
             return lambda episode: None
-        film.push(lambda kind, error, trace: video.close() if kind in (None, KeyboardInterrupt) else video.discard())
+        film.push(lambda kind, error, trace: _end(video, kind))
         return lambda episode: video.write if episode < self.video_episodes else None
 
     # -- telling ------------------------------------------------------------------------------------------
 
     def _about(self, world: WorldModel, env: Any, seeds: Sequence[int]) -> dict[str, Any]:
         from sanawm_env.evaluation.policy.table import CONFIDENCE
+        from sanawm_env.evaluation.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import versions
 
         return {
             "checkpoint": self.checkpoint,
             "checkpoint_hash": world.checkpoint,
+            "depends_on": frames_depend_on(world),
             "seeds": list(seeds),
             "frames_per_step": env.unwrapped.frames_per_step,
             "step_seconds": env.unwrapped.step_seconds,
@@ -236,11 +249,11 @@ class EvaluatePolicy:
         }
 
     def _show(self, trials: Sequence[Trial], about: dict[str, Any]) -> None:
-        """Print the table and write the JSON."""
+        """Write the JSON, then print the table: nobody may be reading, and the episodes took hours."""
         import json
 
         from sanawm_env.evaluation.policy.table import format_table, summarize_trials
-        from sanawm_env.evaluation.store import write_json
+        from sanawm_env.files import write_json
 
         summaries = summarize_trials(trials)
         everything = {
@@ -248,7 +261,9 @@ class EvaluatePolicy:
             "summaries": [summary.to_dict() for summary in summaries],
             "episodes": [trial.to_dict() for trial in trials],
         }
-        if self.json == "-":
+        if self.json not in (None, "-"):
+            write_json(Path(str(self.json)), everything)
+        elif self.json == "-":
             print(json.dumps(everything, allow_nan=False))
             return
         seeds = about["seeds"]
@@ -261,9 +276,7 @@ class EvaluatePolicy:
         if actions := about["discrete"]:
             print(f"discrete actions: moves of {actions['step']:.3g} m, turns of {actions['turn']:.3g}°")
         print()
-        print(format_table(summaries))
-        if self.json is not None:
-            write_json(Path(self.json), everything)
+        print(format_table(summaries), flush=True)
 
 
 def _discrete(env: Any) -> DiscreteNavigation:
@@ -273,5 +286,9 @@ def _discrete(env: Any) -> DiscreteNavigation:
     return DiscreteNavigation(env, min(STEP, base.max_translation), min(TURN, math.degrees(base.max_rotation)))
 
 
-def _note(text: str) -> None:
-    print(f"sanawm: note: {text}", file=sys.stderr)
+def _end(video: VideoWriter, kind: type[BaseException] | None) -> None:
+    """Keep what was filmed up to an interrupt; a failure leaves no video."""
+    if kind is None or issubclass(kind, KeyboardInterrupt):
+        video.close()
+    else:
+        video.discard()

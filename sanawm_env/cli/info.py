@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
@@ -43,6 +42,7 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
     """JSON-ready facts; loads the checkpoint and starts one rollout to count the bytes of its state."""
     import torch
 
+    from sanawm_env.cli.probe import black_start
     from sanawm_env.envs.options import as_device, as_dtype
     from sanawm_env.world.checkpoints.local import resolve
     from sanawm_env.world.model import WorldModel
@@ -51,12 +51,6 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
     folder = resolve(checkpoint)
     model = WorldModel.load(checkpoint, as_device(device), as_dtype(dtype))
     config = model.config
-    black = np.zeros((1, config.height, config.width, 3), np.uint8)
-    camera = np.array([[config.width, config.width, config.width / 2, config.height / 2]], dtype=np.float64)
-    text = None
-    if config.model.caption_channels:
-        text = torch.zeros(1, config.model.text_length, config.model.caption_channels)
-    state, _ = model.start(black, camera, [0], text)
     name = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "CPU"
     stride = model.vae.temporal_stride
     return {
@@ -71,7 +65,7 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
         "frames_per_step_allowed": [n * stride for n in range(1, config.max_chunk_frames + 1)],
         "sampler_sigmas": list(config.sigmas),
         "text_conditioning": config.model.caption_channels > 0,
-        "state_bytes": state.nbytes,
+        "state_bytes": black_start(model).nbytes,
         "device": f"{model.device} ({name})",
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),

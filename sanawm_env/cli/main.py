@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from sanawm_env.cli.bench import Bench
+from sanawm_env.cli.console import Interrupted, interrupts, quiet_stdout, tolerant
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluate import Evaluate
 from sanawm_env.cli.evaluate_policy import EvaluatePolicy
@@ -41,16 +43,13 @@ class Train:
         """Never reached: the rest of the line goes to the trainer's own parser, see `main`."""
 
 
-# Its options stand bare: `--out`, not `--what.out`.
-_Bench = tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]]
-
 Command = (
     Annotated[Rollout, tyro.conf.subcommand("rollout")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Refine, tyro.conf.subcommand("refine")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
-    | Annotated[
+    | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
     | Annotated[Train, tyro.conf.subcommand("train")]
@@ -71,22 +70,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("SANAWM_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
+    tolerant()
     try:
-        if arguments[:1] == ["train"]:
-            from sanawm_env.training.run import main as train
-
-            train(arguments[1:])
-            return
-        command = tyro.cli(
-            Command,
-            prog="sanawm",
-            description="Act inside a video world model. `--debug` shows tracebacks.",
-            args=arguments,
-        )
-        command.run()
-    except KeyboardInterrupt:
-        print("sanawm: interrupted", file=sys.stderr)
-        sys.exit(130)
+        with interrupts():
+            _run(arguments)
+        sys.stdout.flush()  # while a broken pipe can still be told from a failure
+    except KeyboardInterrupt as stop:
+        print(f"sanawm: interrupted{f' by {stop}' if isinstance(stop, Interrupted) else ''}", file=sys.stderr)
+        sys.exit(128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT))
+    except BrokenPipeError:  # `| head`: whoever read has enough; results were written before they were printed
+        quiet_stdout()
+        sys.exit(128 + 13)
     except Exception as error:
         if debug:
             raise
@@ -94,6 +88,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
         print(f"sanawm: error: {name}{' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments[:1] == ["train"]:
+        from sanawm_env.training.run import main as train
+
+        train(arguments[1:])
+        return
+    command = tyro.cli(
+        Command,
+        prog="sanawm",
+        description="Act inside a video world model. `--debug` shows tracebacks.",
+        args=arguments,
+    )
+    command.run()
 
 
 if __name__ == "__main__":

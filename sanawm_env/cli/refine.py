@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from sanawm_env.cli.console import report
+from sanawm_env.cli.outputs import check_outputs, check_sidecars
+
 if TYPE_CHECKING:
     from sanawm_env.world.offline.refiner_files import RefinedRecord, Rollout
 
@@ -72,9 +75,15 @@ class Refine:
             work.append((rollout, folder / f"{rollout.video.stem}_refined.mp4", record))
         if len({out for _, out, _ in work}) < len(work):
             raise ValueError("two rollouts would be written to the same file; name each once, or leave --out out.")
+        reads: list[tuple[str, Path | None]] = [("rollout", path) for each in chosen for path in each.files]
+        reads += [("--scores", self.scores), ("--refiner", self.refiner), ("--vae", self.vae)]
+        reads += [("--text-encoder", self.text_encoder)]
+        for _, out, _ in work:
+            check_outputs([out, out.with_suffix(".json")], reads)
+            check_sidecars(out.with_suffix(".json"), ["sanawm_env.refined"])
         todo = [item for item in work if not finished(item[1], item[2])]
         if skipped := len(work) - len(todo):
-            print(f"{skipped} of {len(work)} rollouts are refined already")
+            report(f"{skipped} of {len(work)} rollouts are refined already")
         if not todo:
             return
         if self.out is not None:
@@ -85,7 +94,7 @@ class Refine:
         for rollout, out, record in todo:
             began = time.perf_counter()
             write_refined(refiner.refine(rollout, record.prompt, self.seed), out, rollout.recipe["fps"], record)
-            print(f"{out}: {record.frames} frames, refined in {time.perf_counter() - began:.1f} s")
+            report(f"{out}: {record.frames} frames, refined in {time.perf_counter() - began:.1f} s")
 
     def _chosen(self) -> list[Rollout]:
         from sanawm_env.world.offline.refiner_files import choose, find_rollout

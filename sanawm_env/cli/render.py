@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from sanawm_env.cli.rollout import Rollout, note
+from sanawm_env.cli.console import note
+from sanawm_env.cli.rollout import Rollout
 
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
@@ -139,9 +141,8 @@ class Render(Rollout):
                 vae=own,
                 progress=bar.update,
             )
-        if self.latents:
-            save_latents(self.out.with_name(f"{self.out.stem}_latents.safetensors"), latents)
-        write_rollout(decode_clip(world, latents, len(c2w), own), c2w, recipe, self.out)
+        also = {path: partial(save_latents, latents=latents) for path in self._outputs()[3:]}
+        write_rollout(decode_clip(world, latents, len(c2w), own), c2w, recipe, self.out, also=also)
         print(
             f"{self.out}: {len(c2w)} frames, {len(c2w) / config.fps:.1f} s of world time at "
             f"{config.width}x{config.height}, rendered in {time.perf_counter() - began:.1f} s ({mode}, {steps} steps)"
@@ -160,6 +161,13 @@ class Render(Rollout):
         if self.mode == "bidirectional" and self.chunk_frames is not None:
             raise ValueError("--chunk-frames belongs to the chunk-causal teacher; leave it out with bidirectional.")
 
+    def _outputs(self) -> list[Path]:
+        latents = [self.out.with_name(f"{self.out.stem}_latents.safetensors")] if self.latents else []
+        return [*super()._outputs(), *latents]
+
+    def _inputs(self) -> dict[str, Path | None]:
+        return super()._inputs() | {"--vae": self.vae}
+
     def _cut(self, c2w: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
         """The part of the path that is asked for."""
         if self.seconds is None and self.frames is None:
@@ -174,8 +182,8 @@ class Render(Rollout):
 
     def _texts(self, world: WorldModel) -> tuple[float, Text | None, Text | None]:
         """Guidance scale, and the embeddings of prompt and negative prompt."""
-        from sanawm_env.world.networks.text.prompts import Prompts
         from sanawm_env.world.offline.clip_recipe import negative_text
+        from sanawm_env.world.prompts import Prompts
 
         prompts = Prompts(world, self.checkpoint, self.text_encoder)
         if not world.config.model.caption_channels:

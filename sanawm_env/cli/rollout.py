@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +10,14 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from sanawm_env.cli.console import note
+from sanawm_env.cli.outputs import check_outputs, check_sidecars
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
     from sanawm_env.scenes.start_image import StartImage
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.networks.text.prompts import Text
+    from sanawm_env.world.prompts import Text
 
 __all__ = ["TOUR", "Rollout"]
 
@@ -72,7 +73,8 @@ class Rollout:
         from tqdm import tqdm
 
         from sanawm_env.envs.env import SanaWMEnv
-        from sanawm_env.world.offline.recipe import Recipe, dream, file_hash, write_rollout
+        from sanawm_env.world.offline.recipe import Recipe, file_hash, write_rollout
+        from sanawm_env.world.rollout import rollout_chunks
 
         self._check_options()
         c2w, camera = self._path()
@@ -109,9 +111,12 @@ class Rollout:
             checkpoint_name=config.name,
             prompt=self.prompt or "",
         )
-        chunks = dream(model, start, c2w, noise, chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas, text=text)
+        chunks = rollout_chunks(
+            model, [start], c2w[None], [noise], None if text is None else [text],
+            chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas,
+        )  # fmt: skip
         with tqdm(total=len(c2w), unit="frames", desc=self.out.name, disable=None) as bar:
-            seconds = write_rollout(chunks, c2w, recipe, self.out, bar.update)
+            seconds = write_rollout((frames[0] for frames in chunks), c2w, recipe, self.out, bar.update)
         print(
             f"{self.out}: {len(c2w)} frames, {len(c2w) / config.fps:.1f} s of world time at "
             f"{config.width}x{config.height}, made in {seconds:.1f} s ({len(c2w) / seconds:.0f} frames/s)"
@@ -132,6 +137,23 @@ class Rollout:
         for path in (self.image, self.camera, self.intrinsics):
             if path is not None and not path.is_file():
                 raise FileNotFoundError(f"no file {path}; check the path.")
+        outputs = self._outputs()
+        check_outputs(outputs, self._inputs().items())
+        check_sidecars(outputs[1], ["sanawm_env.recipe"], outputs[2:])
+
+    def _outputs(self) -> list[Path]:
+        """Files to be written: the video, the recipe, and what else comes beside it."""
+        return [self.out, self.out.with_suffix(".json"), self.out.with_name(f"{self.out.stem}_c2w.npy")]
+
+    def _inputs(self) -> dict[str, Path | None]:
+        """Files and folders that are read, by option."""
+        return {
+            "--image": self.image,
+            "--camera": self.camera,
+            "--intrinsics": self.intrinsics,
+            "--text-encoder": self.text_encoder,
+            "--checkpoint": Path(self.checkpoint),
+        }
 
     def _path(self) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Poses relative to frame 0, and how they were given."""
@@ -145,7 +167,7 @@ class Rollout:
 
     def _text(self, model: WorldModel) -> Text | None:
         """The prompt as the world takes it."""
-        from sanawm_env.world.networks.text.prompts import Prompts
+        from sanawm_env.world.prompts import Prompts
 
         if not model.config.model.caption_channels and self.text_encoder is None:
             if self.prompt:
@@ -191,8 +213,3 @@ class Rollout:
         from sanawm_env.world.offline.recipe import file_hash
 
         return start, None, noise, {"from": "file", "file": file_hash(self.intrinsics)}
-
-
-def note(text: str) -> None:
-    """Tell the user something that is no error."""
-    print(f"sanawm: note: {text}", file=sys.stderr)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from sanawm_env.camera.keymaps import KeyMap
-from sanawm_env.envs.actions import ActionMode
-from sanawm_env.envs.observations import Observation, ObsMode, frames_of
+from sanawm_env.envs.observations import Observation, ObsMode
 from sanawm_env.envs.rendering import Window, window_problem
-from sanawm_env.envs.simulator import Moment, Simulation, check_choice
+from sanawm_env.envs.settings import Settings, check_choice
+from sanawm_env.envs.simulator import Moment, Simulator, StepResult
+from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
-from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.tasks import Task
 from sanawm_env.world.model import WorldModel
 
@@ -112,22 +110,24 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     ## Episode End
     - Termination: by the task; without one never.
-    - Truncation: `gym.make` limits an episode to the steps that make 60 s of world time with the default
-      checkpoint and chunk length; `gym.make(..., max_episode_steps=N)` sets another limit and -1 none. A directly
-      constructed `SanaWMEnv` truncates by itself after `max_episode_steps`, by default 60 s.
+    - Truncation: after `episode_seconds` of world time, by default 60 s, whatever the length of a step;
+      `episode_seconds=None` never ends. A directly constructed environment counts `max_episode_steps` steps instead
+      where that is given (-1 is no limit). `gym.make(..., max_episode_steps=N)` adds Gymnasium's `TimeLimit` of N
+      steps to it: for more than a minute, also pass `episode_seconds=None`.
 
     ## Info
     | Key           | Type                       | Meaning                                                       |
     |---------------|----------------------------|---------------------------------------------------------------|
     | `c2w`         | `(4, 4)` float64           | pose of the last frame                                        |
-    | `frames`      | `(F, H, W, 3)` uint8       | frames of the step; after reset F times frame 0               |
+    | `frames`      | `(F, H, W, 3)` uint8       | frames of the step, if `info_frames`; after reset F times frame 0 |
     | `frame_c2w`   | `(F, 4, 4)` float64        | their poses                                                   |
     | `frame_index` | int                        | frames since frame 0                                          |
     | `time`        | float                      | world time since frame 0, seconds                             |
     | `state_bytes` | int                        | size of the state; constant for a whole episode               |
 
-    With a task also `success` (bool), `path_length` (m), `drift` (decay of the picture, 0 to 1), after steps
-    `reward_terms`, and the task's measures: `distance_to_goal` (m), `spl` and `soft_spl` where there is a goal.
+    With a task also `success` (bool), `path_length` (m), `drift` (decay of the picture, 0 to 1),
+    `reward_terms` (all 0 after a reset), and the task's measures: `distance_to_goal` (m),
+    `spl` and `soft_spl` where there is a goal.
 
     ## Arguments
     ```python
@@ -146,7 +146,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     | Argument            | Default      | Meaning                                                           |
     |---------------------|--------------|-------------------------------------------------------------------|
-    | `checkpoint`        | `"small"`    | built-in name, folder, release (docs/release.md), or a loaded `WorldModel` |
+    | `checkpoint`        | `"small"`    | name, folder, release (docs/how-to/release.md), or a `WorldModel` |
     | `image`             | `None`       | path, PIL image or `(H, W, 3)` uint8 array; None is a procedural scene |
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |
@@ -165,14 +165,18 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
-    | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"`: docs/precision.md  |
-    | `max_episode_steps` | `None`       | truncation of a directly constructed environment; None is 60 s    |
+    | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"` (docs/reference) |
+    | `info_frames`       | `True`       | whether `info["frames"]` is there; a learner that ignores it saves a copy |
+    | `episode_seconds`   | `60.0`       | world time after which an episode is truncated; None is never     |
+    | `max_episode_steps` | `None`       | the same in steps, of a directly constructed environment; -1 is never |
 
     Without intrinsics and field of view, an image is taken to have the checkpoint's default field of view; a
     procedural scene draws one.
 
     `render` gives the last frame in mode `rgb_array`, and in mode `rgb_array_list` all frames since it was last
-    called (call it now and then: they are kept until then). `human` shows all frames in an OpenCV window.
+    called (call it now and then: they are kept until then). Gymnasium's `RecordVideo` keeps one frame of each list and
+    would play F times too fast: record with `rgb_array`, or write the list with `gymnasium.utils.save_video`.
+    `human` shows all frames in an OpenCV window.
 
     Frames play at `env.model.config.fps`. `metadata["render_fps"]` of an environment in mode `rgb_array` is the
     rate of *steps*, which is what recorders of that mode collect; otherwise it is the rate of frames.
@@ -189,66 +193,28 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     def __init__(
         self,
         checkpoint: str | Path | WorldModel = DEFAULT_CHECKPOINT,
-        image: ImageSource | None = None,
-        prompt: str | None = None,
-        intrinsics: IntrinsicsSource | None = None,
-        fov_deg: float | None = None,
-        chunk_frames: int | None = None,
-        sampler_steps: int | None = None,
-        sigmas: Sequence[float] | None = None,
-        max_translation: float | None = None,
-        max_rotation: float | None = None,
-        action_mode: ActionMode = "delta",
-        keymap: str | KeyMap = "nvlabs",
-        obs_mode: ObsMode = "frame",
-        obs_size: tuple[int, int] | None = None,
-        task: str | Task | None = None,
-        text_encoder: str | Path | None = None,
+        *,
         render_mode: str | None = None,
-        device: str | torch.device = "auto",
-        dtype: str | torch.dtype | None = None,
-        precision: str | None = None,
-        max_episode_steps: int | None = None,
+        **arguments: Any,
     ) -> None:
-        """See the class."""
+        """See the class; `arguments` are the fields of `Settings`."""
         check_choice("render_mode", render_mode, (None, *_MODES))
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be at least 1; got {max_episode_steps}.")
-        self._simulation = Simulation(
-            checkpoint,
-            image=image,
-            prompt=prompt,
-            intrinsics=intrinsics,
-            fov_deg=fov_deg,
-            chunk_frames=chunk_frames,
-            sampler_steps=sampler_steps,
-            sigmas=sigmas,
-            max_translation=max_translation,
-            max_rotation=max_rotation,
-            action_mode=action_mode,
-            keymap=keymap,
-            obs_mode=obs_mode,
-            obs_size=obs_size,
-            task=task,
-            text_encoder=text_encoder,
-            device=device,
-            dtype=dtype,
-            precision=precision,
-        )
-        config = self.model.config
-        self.frames_per_step: int = self._simulation.frames_per_step
+        simulator = Simulator(checkpoint, Settings.read(arguments))
+        self._simulator = simulator
+        config = simulator.model.config
+        self.frames_per_step: int = simulator.frames_per_step
         """Pixel frames F of one step."""
-        self.step_seconds: float = self._simulation.step_seconds
+        self.step_seconds: float = simulator.step_seconds
         """World time of one step."""
-        self.max_translation: float = self._simulation.max_translation
+        self.max_translation: float = simulator.max_translation
         """Metres per step of a full action component (not in action mode `keys`)."""
-        self.max_rotation: float = self._simulation.max_rotation
+        self.max_rotation: float = simulator.max_rotation
         """Radians per step of a full action component (likewise)."""
-        self.action_space = self._simulation.action_space
-        self.obs_mode: ObsMode = obs_mode
-        self.observation_space = copy.deepcopy(self._simulation.observation_space)
-        self.max_episode_steps = max_episode_steps
-        if (form := self._simulation.goal_form) is not None:
+        self.action_space = simulator.action_space
+        self.obs_mode: ObsMode = simulator.settings.obs_mode
+        self.observation_space = copy.deepcopy(simulator.observation_space)
+        self.max_episode_steps = simulator.settings.max_episode_steps
+        if (form := simulator.goal_form) is not None:
             # Only then: learners take any environment that has it for one with goals.
             self.compute_reward = form.compute_reward
 
@@ -260,7 +226,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         title = f"SanaWM {config.name}"
         self._window = Window(title, config.fps, max(1, 512 // config.width)) if render_mode == "human" else None
         self._unseen: list[NDArray[np.uint8]] = []
-        self._now: EnvSnapshot | None = None
+        self._now: Slots | None = None
 
     # -- Gymnasium ----------------------------------------------------------------------------------------
 
@@ -270,30 +236,28 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         """Begin an episode; see the class for `options`.
 
         Raises:
-            ValueError, FileNotFoundError: An option that cannot be used. The episode before goes on.
+            ValueError, FileNotFoundError: An option that cannot be used. The episode before goes on, and the random
+                numbers are where they were.
         """
-        opening = self._simulation.opening(options)
-        super().reset(seed=seed)
-        return self._enter(self._simulation.begin([opening], [self.np_random])[0])
+        plan = self._simulator.plan(options)
+        if seed is None:
+            rng, number = copy.deepcopy(self.np_random), self._np_random_seed
+        else:
+            rng, number = seeding.np_random(seed)
+        now = self._simulator.begin([plan], [rng])
+        self._np_random, self._np_random_seed = rng, number
+        return self._enter(now, None)
 
     def step(self, action: Any) -> StepOutput:
         """Move the camera and let the world follow.
 
         Raises:
             ResetNeeded: Before the first `reset` or `restore`.
-            ValueError: An action outside the space. Nothing has changed then.
+            ActionError: An action outside the space, a ValueError. Nothing has changed then.
         """
-        now = self._require("step")
-        motion, stop = self._simulation.split(action)
-        c2w = now.state.c2w[0].cpu().numpy()
-        poses, keyboard = self._simulation.controls.move(c2w, now.keyboard, motion)
-        state, frames = self.model.step(now.state, poses[None], sigmas=self.sigmas)
-        elapsed = now.elapsed_steps + 1
-        after = EnvSnapshot(state, elapsed, keyboard, frames[0], poses, now.task)
-        outcome = self._simulation.judge(now, after, stop)
-        observation, info = self._enter(outcome.moment, fresh=False, told=outcome.info)
-        truncated = outcome.truncated or self._out_of_time(elapsed)
-        return observation, outcome.reward, outcome.terminated, truncated, info
+        now, result = self._simulator.step(self._require("step"), [action])
+        observation, info = self._enter(now, result)
+        return observation, float(result.rewards[0]), bool(result.terminated[0]), bool(result.truncated[0]), info
 
     def render(self) -> Any:
         """The last frame, the frames since the last call, or nothing, by render mode."""
@@ -305,7 +269,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             return None
         now = self._require("render")
         if self.render_mode == "rgb_array":
-            return frames_of(now)[-1].copy()
+            return now.last_frames[0].copy()
         if self.render_mode == "rgb_array_list":
             unseen, self._unseen = self._unseen, []
             return unseen
@@ -329,7 +293,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         Raises:
             ResetNeeded: Before the first `reset` or `restore`.
         """
-        return self._require("snapshot")
+        return self._require("snapshot").take(0)
 
     def restore(self, snapshot: Moment) -> tuple[Observation, dict[str, Any]]:
         """Go back to a moment, bit for bit; the random numbers of later resets are not touched.
@@ -346,7 +310,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             ValueError, FileNotFoundError: A state that does not belong to this world, or no usable file. The
                 episode goes on where it was.
         """
-        return self._enter(self._simulation.adopt(snapshot))
+        return self._enter(Slots.of([self._simulator.adopt(snapshot)]), None)
 
     def fork(self, n: int) -> list[SanaWMEnv]:
         """Make n environments that share this one's past and its model, and nothing else.
@@ -365,50 +329,45 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     @property
     def model(self) -> WorldModel:
         """The world model."""
-        return self._simulation.model
+        return self._simulator.model
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of the components of an action in mode `keys`; empty in the other modes."""
-        return self._simulation.keys
+        return self._simulator.keys
 
     @property
     def task(self) -> Task | None:
         """The task; None is a world without one."""
-        return self._simulation.task
+        return self._simulator.task
 
     @property
-    def simulation(self) -> Simulation:
+    def simulation(self) -> Simulator:
         """The parts that stay the same from episode to episode, for what is built on this environment."""
-        return self._simulation
+        return self._simulator
 
     @property
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
-        return self._simulation.sigmas
+        return self._simulator.sigmas
 
     # -- parts --------------------------------------------------------------------------------------------
 
-    def _enter(
-        self, now: EnvSnapshot, fresh: bool = True, told: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Make `now` the present, show it, and describe it; `fresh` unless a step that `told` this led to it."""
+    def _enter(self, now: Slots, result: StepResult | None) -> tuple[Observation, dict[str, Any]]:
+        """Make `now` the present, and show it; `result` is that of the step which led there, if one did."""
         self._now = now
-        frames = frames_of(now)
-        if self.render_mode == "rgb_array_list":
-            new = [frame.copy() for frame in (frames[-1:] if fresh else frames)]
-            self._unseen = new if fresh else self._unseen + new
-        elif self._window is not None:
-            self._window.show(frames[-1:] if fresh else frames)
-        return self._simulation.show(now, told)
+        if self.render_mode in ("rgb_array_list", "human"):
+            frames = now.step_frames(0)
+            frames = frames[-1:] if result is None else frames
+            if self._window is not None:
+                self._window.show(frames)
+            else:
+                new = [frame.copy() for frame in frames]
+                self._unseen = new if result is None else self._unseen + new
+        observations, infos = self._simulator.show(now, () if result is None else result.infos)
+        return first(observations), {key: first(value) for key, value in infos.items()}
 
-    def _out_of_time(self, elapsed: int) -> bool:
-        if self.max_episode_steps is not None:
-            return elapsed >= self.max_episode_steps
-        # gym.make sets the spec and has put a TimeLimit around us, unless it was told not to.
-        return self.spec is None and elapsed * self.step_seconds >= EPISODE_SECONDS - 1e-9
-
-    def _require(self, call: str) -> EnvSnapshot:
+    def _require(self, call: str) -> Slots:
         if self._now is None:
             raise ResetNeeded(f"call reset() before {call}().")
         return self._now
@@ -422,9 +381,17 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         # The world's parts are immutable and shared; random numbers and frames in waiting are not.
         for name in ("action_space", "observation_space", "_np_random", "metadata"):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
-        twin._unseen = [] if self._now is None else [frames_of(self._now)[-1].copy()]
+        twin._unseen = [] if self._now is None else [self._now.last_frames[0].copy()]
         twin._window = None  # one window is one world's
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_window": None}
+
+
+def first(batched: Any) -> Any:
+    """What is batched over one slot, without the slots' axis; numbers as Python's."""
+    if isinstance(batched, dict):
+        return {key: first(value) for key, value in batched.items()}
+    value = batched[0]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,128 +1,127 @@
-"""What an environment shows of a moment: observation, info, and the space that holds the former."""
+"""What an environment shows of N slots: observations, info, and the space that holds the former."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.scenes.start_image import resized
 
-__all__ = [
-    "ObsMode",
-    "Observation",
-    "describe",
-    "frames_of",
-    "observation_space",
-    "observe",
-    "pose_vector",
-]
+if TYPE_CHECKING:
+    from sanawm_env.envs.slots import Slots
+
+__all__ = ["ObsMode", "Observation", "Sensors", "pose_vectors"]
 
 ObsMode = Literal["frame", "dict", "pose"]
 Observation: TypeAlias = "NDArray[Any] | dict[str, NDArray[Any]]"
 
 
-def observation_space(
-    mode: ObsMode,
-    frames: int,
-    height: int,
-    width: int,
-    entries: dict[str, spaces.Space[Any]] | None = None,
-    goal: spaces.Box | None = None,
-) -> spaces.Space[Any]:
-    """Space of the observations of steps of `frames` pixel frames.
+@dataclass(frozen=True)
+class Sensors:
+    """Shows slots. Everything that it returns is in memory of its own, with the slots' axis first."""
 
-    Args:
-        mode: What is shown of the world.
-        frames: Pixel frames per step.
-        height: Rows of observed images.
-        width: Columns of observed images.
-        entries: What a task adds; None is no task.
-        goal: Space of the goals, in the goal form.
-    """
-    image = spaces.Box(0, 255, (height, width, 3), np.uint8)
-    pose = spaces.Box(-np.inf, np.inf, (7,), np.float32)
-    if goal is not None:
-        seen = image if mode == "frame" else pose
-        return spaces.Dict({"observation": seen, "achieved_goal": goal, "desired_goal": goal})
-    if mode == "dict":
-        several = spaces.Box(0, 255, (frames, height, width, 3), np.uint8)
-        intrinsics = spaces.Box(-np.inf, np.inf, (4,), np.float32)
-        return spaces.Dict({"frames": several, "pose": pose, "intrinsics": intrinsics, **(entries or {})})
-    if entries is None:
-        return image if mode == "frame" else pose
-    return spaces.Dict({"image": image, "pose": pose, **entries} if mode == "frame" else {"pose": pose, **entries})
+    mode: ObsMode
+    """What observations show of the world."""
+    frames: int
+    """Pixel frames F of a step. A moment of fewer frames repeats its first, so that all shapes are equal."""
+    size: tuple[int, int]
+    """Rows and columns of observed images."""
+    fps: float
+    """Frames per second."""
+    info_frames: bool = True
+    """Whether the step's frames are part of info."""
 
+    def space(self, entries: dict[str, spaces.Space[Any]] | None = None, goal: spaces.Box | None = None) -> Any:
+        """Space of one slot's observations.
 
-def observe(
-    now: EnvSnapshot, mode: ObsMode, frames: int, size: tuple[int, int], entries: dict[str, Any] | None = None
-) -> Observation:
-    """The observation, in memory of its own. A moment of fewer than `frames` frames repeats its first.
+        Args:
+            entries: What a task adds; None is no task.
+            goal: Space of the goals, in the goal form.
+        """
+        image = spaces.Box(0, 255, (*self.size, 3), np.uint8)
+        pose = spaces.Box(-np.inf, np.inf, (7,), np.float32)
+        if goal is not None:
+            seen = image if self.mode == "frame" else pose
+            return spaces.Dict({"observation": seen, "achieved_goal": goal, "desired_goal": goal})
+        if self.mode == "dict":
+            several = spaces.Box(0, 255, (self.frames, *self.size, 3), np.uint8)
+            intrinsics = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+            return spaces.Dict({"frames": several, "pose": pose, "intrinsics": intrinsics, **(entries or {})})
+        if entries is None:
+            return image if self.mode == "frame" else pose
+        shown: dict[str, spaces.Space[Any]] = {"image": image} if self.mode == "frame" else {}
+        return spaces.Dict({**shown, "pose": pose, **entries})
 
-    Args:
-        now: The moment.
-        mode: What is shown of the world.
-        frames: Pixel frames per step.
-        size: Rows and columns of observed images.
-        entries: What a task adds; None is no task.
-    """
-    if mode == "dict":
-        pictures = np.stack([resized(frame, size) for frame in _filled(frames_of(now), frames)])
-        return {
-            "frames": pictures,
-            "pose": _pose(now),
-            "intrinsics": _intrinsics(now, size),
-            **(entries or {}),
-        }
-    if entries is None:
-        return resized(frames_of(now)[-1], size) if mode == "frame" else _pose(now)
-    seen = {"image": resized(frames_of(now)[-1], size)} if mode == "frame" else {}
-    return {**seen, "pose": _pose(now), **entries}
+    def images(self, slots: Slots) -> NDArray[np.uint8]:
+        """`(N, h, w, 3)` last frames."""
+        return np.stack([resized(frame, self.size) for frame in slots.last_frames])
 
+    def world(self, slots: Slots) -> NDArray[Any]:
+        """The images, or in the other modes the poses, alone."""
+        return self.images(slots) if self.mode == "frame" else pose_vectors(slots.c2w)
 
-def describe(now: EnvSnapshot, fps: float, frames: int) -> dict[str, Any]:
-    """The info dictionary, in memory of its own; its keys are listed in `SanaWMEnv`."""
-    last = now.state.c2w[0].cpu().numpy().copy()
-    index = int(now.state.frame_index[0])
-    return {
-        "c2w": last,
-        "frames": _filled(frames_of(now), frames).copy(),
-        "frame_c2w": _filled(last[None] if now.frame_c2w is None else now.frame_c2w, frames).copy(),
-        "frame_index": index,
-        "time": index / fps,
-        "state_bytes": now.nbytes,
-    }
+    def observe(self, slots: Slots, entries: dict[str, NDArray[Any]] | None) -> Observation:
+        """Observations.
 
+        Args:
+            slots: Of whom.
+            entries: What a task adds, each `(N, ...)`; None is no task.
+        """
+        seen: dict[str, NDArray[Any]] = {}
+        if self.mode == "dict":
+            frames = [filled(slots.step_frames(slot), self.frames) for slot in range(len(slots))]
+            images = np.stack([np.stack([resized(frame, self.size) for frame in video]) for video in frames])
+            seen = {"frames": images, "pose": pose_vectors(slots.c2w), "intrinsics": self._intrinsics(slots)}
+            return {**seen, **(entries or {})}
+        if entries is None:
+            return self.world(slots)
+        if self.mode == "frame":
+            seen["image"] = self.images(slots)
+        return {**seen, "pose": pose_vectors(slots.c2w), **entries}
 
-def frames_of(now: EnvSnapshot) -> NDArray[np.uint8]:
-    """Frames of the last step `(N, H, W, 3)`, or the last one alone where the rest is unknown."""
-    if now.frames is not None:
-        return now.frames
-    return cast(NDArray[np.uint8], now.state.last_frame.cpu().numpy())
+    def info(self, slots: Slots) -> dict[str, NDArray[Any]]:
+        """The info that needs no task; its keys are listed in `SanaWMEnv`."""
+        count, state = len(slots), slots.state
+        index = state.frame_index.cpu().numpy().astype(np.int64)
+        info: dict[str, NDArray[Any]] = {"c2w": slots.c2w.copy()}
+        if self.info_frames:
+            info["frames"] = np.stack([filled(slots.step_frames(slot), self.frames) for slot in range(count)])
+        info["frame_c2w"] = np.stack([filled(slots.step_poses(slot), self.frames) for slot in range(count)])
+        info["frame_index"], info["time"] = index, index / self.fps
+        info["state_bytes"] = np.full(count, state.nbytes // count)
+        return info
 
-
-def pose_vector(c2w: NDArray[np.float64]) -> NDArray[np.float32]:
-    """`(7,)` x, y, z and the quaternion w, x, y, z with w >= 0 of a pose `(4, 4)`."""
-    turn = Rotation.from_matrix(c2w[:3, :3]).as_quat(canonical=True, scalar_first=True)
-    return np.concatenate([c2w[:3, 3], turn]).astype(np.float32)
+    def _intrinsics(self, slots: Slots) -> NDArray[np.float32]:
+        """`(N, 4)` fx, fy, cx, cy in pixels of the observed images."""
+        rows, columns = slots.last_frames[0].shape[:2]
+        scale = np.array([self.size[1] / columns, self.size[0] / rows] * 2)
+        return (slots.state.intrinsics.cpu().numpy() * scale).astype(np.float32)
 
 
-def _pose(now: EnvSnapshot) -> NDArray[np.float32]:
-    return pose_vector(now.state.c2w[0].cpu().numpy())
+def pose_vectors(c2w: NDArray[np.float64]) -> NDArray[np.float32]:
+    """`(..., 7)` x, y, z and the quaternion w, x, y, z with w >= 0 of poses `(..., 4, 4)`."""
+    turn = Rotation.from_matrix(c2w[..., :3, :3]).as_quat(canonical=True, scalar_first=True)
+    return np.concatenate([c2w[..., :3, 3], turn], axis=-1).astype(np.float32)
 
 
-def _intrinsics(now: EnvSnapshot, size: tuple[int, int]) -> NDArray[np.float32]:
-    """`(4,)` fx, fy, cx, cy in pixels of the observed images."""
-    rows, columns = frames_of(now).shape[1:3]
-    scale = np.array([size[1] / columns, size[0] / rows] * 2)
-    return (now.state.intrinsics[0].cpu().numpy() * scale).astype(np.float32)
+def filled(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """The last `count` rows; if there are fewer, the first is repeated in front. May share memory with `values`."""
+    if len(values) < count:
+        values = np.concatenate([np.repeat(values[:1], count - len(values), axis=0), values])
+    return values[-count:]
 
 
-def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """The last `count` rows; if there are fewer, the first is repeated: all infos and observations have one shape."""
-    missing = max(0, count - len(values))
-    return np.concatenate([np.repeat(values[:1], missing, axis=0), values])[-count:]
+def join(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Dictionaries of the same keys as one dictionary of arrays `(N, ...)`; dictionaries in them likewise."""
+    first = values[0]
+    joined: dict[str, Any] = {}
+    for key, value in first.items():
+        each = [one[key] for one in values]
+        joined[key] = join(each) if isinstance(value, dict) else np.array(each)
+    return joined

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.world.config import check_sigmas
+from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.schedules import sampler_sigmas
 from sanawm_env.world.state import WorldState
 
 __all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
@@ -66,29 +63,6 @@ def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot
     return moment
 
 
-def sampler_sigmas(schedule: Sequence[float], steps: int | None, sigmas: Sequence[float] | None) -> tuple[float, ...]:
-    """Noise levels of the sampler.
-
-    Args:
-        schedule: The checkpoint's.
-        steps: Model calls; the checkpoint's schedule is resampled to that many, evenly by its index.
-        sigmas: The levels themselves.
-
-    Raises:
-        ValueError: Both are given, steps below 1, or no valid schedule.
-    """
-    if sigmas is not None:
-        if steps is not None:
-            raise ValueError("give either sampler_steps or sigmas, not both.")
-        return check_sigmas(sigmas)
-    if steps is None or steps == len(schedule) - 1:
-        return check_sigmas(schedule)
-    if steps < 1:
-        raise ValueError(f"sampler_steps must be at least 1; got {steps}.")
-    places = np.linspace(0, len(schedule) - 1, steps + 1)
-    return check_sigmas(np.interp(places, np.arange(len(schedule)), schedule).tolist())
-
-
 def as_size(size: Any, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of observed images; None is the world's own.
 
@@ -107,34 +81,3 @@ def as_size(size: Any, height: int, width: int) -> tuple[int, int]:
             "To enlarge images, use gymnasium.wrappers.ResizeObservation."
         )
     return rows, columns
-
-
-def as_device(device: str | torch.device) -> torch.device:
-    """A usable device; `auto` is the first GPU, or the CPU.
-
-    Raises:
-        ValueError: No such device here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} is not available: torch sees no CUDA GPU; use 'cpu' or 'auto'.")
-    return chosen
-
-
-def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A floating torch type from its name.
-
-    Raises:
-        ValueError: No floating type.
-    """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found is None and dtype is None:
-        return None
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype must be a floating type such as 'float32' or 'bfloat16'; got {dtype!r}.")
-    return found

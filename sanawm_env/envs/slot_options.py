@@ -26,9 +26,9 @@ def naming(slot: int) -> Iterator[None]:
     """Say in an error which slot it is about."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"slot {slot}: {error}") from error
-    except (ValueError, gym.error.Error) as error:
+    except (FileNotFoundError, gym.error.Error) as error:
+        raise type(error)(f"slot {slot}: {error}") from error  # who catches the kind should get it
+    except ValueError as error:
         raise ValueError(f"slot {slot}: {error}") from error
 
 
@@ -115,7 +115,13 @@ def read_slots(slots: int | Sequence[int] | None, count: int) -> list[int]:
 
 
 def read_moments(moments: Any) -> list[Any]:
-    """One moment per slot from a single one, a sequence, or a state of many slots."""
+    """One moment per slot from a single one, a sequence, or a state of many slots or its file."""
+    if isinstance(moments, str | Path) and Path(moments).is_file():
+        try:
+            held = WorldState.load(moments)
+        except ValueError:
+            return [moments]  # whoever adopts it says what is wrong
+        moments = held if held.slots > 1 else moments
     if isinstance(moments, WorldState):
         return [moments] if moments.slots == 1 else [moments.select([i]) for i in range(moments.slots)]
     if isinstance(moments, EnvSnapshot | str | Path) or not isinstance(moments, Sequence):

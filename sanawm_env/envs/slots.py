@@ -1,54 +1,43 @@
-"""`Slots`: many rollouts in one `WorldState`, each with the bookkeeping of its environment."""
+"""`Slots`: the present of N rollouts, as a value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.camera.trajectory import KeyboardState
-from sanawm_env.envs.actions import Controls
-from sanawm_env.envs.observations import Observation
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.tasks.state import TaskState
-from sanawm_env.world.model import WorldModel
+from sanawm_env.tasks import TaskState
 from sanawm_env.world.state import WorldState
 
-__all__ = ["Mark", "Slots", "join_observations"]
+__all__ = ["Slots"]
 
-Move: TypeAlias = tuple[NDArray[np.float64], KeyboardState | None]
-
-
-@dataclass(frozen=True, eq=False)
-class Mark:
-    """What an `EnvSnapshot` holds beside the state; see there."""
-
-    elapsed_steps: int
-    """Steps since the slot's last reset."""
-    keyboard: KeyboardState | None
-    """Inertia of the keys; None is at rest."""
-    frames: NDArray[np.uint8] | None
-    """`(F, H, W, 3)` frames of the last step; None stands for the state's last frame alone. Never written."""
-    frame_c2w: NDArray[np.float64] | None
-    """`(F, 4, 4)` poses of `frames`."""
-    task: TaskState | None
-    """What the slot's task remembers."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """N rollouts, as a value: whatever happens to some of them makes a new `Slots`."""
+    """N rollouts in one `WorldState`, each with what its environment knows; see `EnvSnapshot` for the parts.
+
+    Never written: whatever happens to some slots makes a new `Slots`.
+    """
 
     state: WorldState
     """Of N slots."""
-    marks: tuple[Mark, ...]
-    """One per slot."""
+    elapsed_steps: tuple[int, ...]
+    keyboards: tuple[KeyboardState | None, ...]
+    frames: tuple[NDArray[np.uint8] | None, ...]
+    """Each `(F, H, W, 3)`; None stands for the state's last frame alone."""
+    frame_c2w: tuple[NDArray[np.float64] | None, ...]
+    tasks: tuple[TaskState | None, ...]
 
     def __len__(self) -> int:
-        return len(self.marks)
+        return len(self.elapsed_steps)
 
     @classmethod
     def of(cls, moments: Sequence[EnvSnapshot]) -> Slots:
@@ -58,26 +47,77 @@ class Slots:
             ValueError: The states do not fit together (`WorldState.cat`).
         """
         state = moments[0].state if len(moments) == 1 else WorldState.cat([moment.state for moment in moments])
-        return cls(state, tuple(Mark(m.elapsed_steps, m.keyboard, m.frames, m.frame_c2w, m.task) for m in moments))
+        return cls(
+            state,
+            tuple(moment.elapsed_steps for moment in moments),
+            tuple(moment.keyboard for moment in moments),
+            tuple(moment.frames for moment in moments),
+            tuple(moment.frame_c2w for moment in moments),
+            tuple(moment.task for moment in moments),
+        )
 
-    def look(self, slot: int) -> EnvSnapshot:
-        """One slot's moment in the memory of this value: cheap, but it keeps all slots' memory alive."""
-        state = self.state if len(self) == 1 else self.state.map(lambda value: value[slot : slot + 1])
-        mark = self.marks[slot]
-        return EnvSnapshot(state, mark.elapsed_steps, mark.keyboard, mark.frames, mark.frame_c2w, mark.task)
+    # -- looking ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def c2w(self) -> NDArray[np.float64]:
+        """`(N, 4, 4)` poses of the last frames."""
+        return self.state.c2w.cpu().numpy()
+
+    @cached_property
+    def last_frames(self) -> tuple[NDArray[np.uint8], ...]:
+        """The last frame `(H, W, 3)` of each slot."""
+        last = [None if frames is None else frames[-1] for frames in self.frames]
+        stored = self.state.last_frame.cpu().numpy() if any(frame is None for frame in last) else ()
+        return tuple(stored[i] if frame is None else frame for i, frame in enumerate(last))
+
+    def step_frames(self, slot: int) -> NDArray[np.uint8]:
+        """Frames `(F, H, W, 3)` of a slot's last step, or its last frame alone where the rest is not known."""
+        frames = self.frames[slot]
+        return self.last_frames[slot][None] if frames is None else frames
+
+    def step_poses(self, slot: int) -> NDArray[np.float64]:
+        """Their poses `(F, 4, 4)`."""
+        poses = self.frame_c2w[slot]
+        return self.c2w[slot][None] if poses is None else poses
+
+    @cached_property
+    def only(self) -> EnvSnapshot:
+        """The moment of the only slot: no copy, and the same object each time."""
+        (elapsed,), (keyboard,), (frames,), (poses,) = self.elapsed_steps, self.keyboards, self.frames, self.frame_c2w
+        return EnvSnapshot(self.state, elapsed, keyboard, frames, poses, self.tasks[0])
 
     def take(self, slot: int) -> EnvSnapshot:
-        """One slot's moment in memory of its own: the bytes of one slot are copied."""
-        mark = self.marks[slot]
-        frames = None if mark.frames is None else mark.frames.copy()
-        poses = None if mark.frame_c2w is None else mark.frame_c2w.copy()
-        return EnvSnapshot(self.state.select([slot]), mark.elapsed_steps, mark.keyboard, frames, poses, mark.task)
+        """One slot's moment in memory of its own: the bytes of one slot are copied, unless there is no other."""
+        if len(self) == 1:
+            return self.only
+        frames, poses = self.frames[slot], self.frame_c2w[slot]
+        return EnvSnapshot(
+            self.state.select([slot]),
+            self.elapsed_steps[slot],
+            self.keyboards[slot],
+            None if frames is None else frames.copy(),
+            None if poses is None else poses.copy(),
+            self.tasks[slot],
+        )
+
+    # -- new ones from old ------------------------------------------------------------------------------
 
     def select(self, indices: Sequence[int]) -> Slots:
         """Some slots in the order given; an index may repeat."""
         if list(indices) == list(range(len(self))):
             return self
-        return Slots(self.state.select(indices), tuple(self.marks[i] for i in indices))
+
+        def pick(values: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(values[i] for i in indices)
+
+        return Slots(
+            self.state.select(indices),
+            pick(self.elapsed_steps),
+            pick(self.keyboards),
+            pick(self.frames),
+            pick(self.frame_c2w),
+            pick(self.tasks),
+        )
 
     def put(self, indices: Sequence[int], others: Slots) -> Slots:
         """These slots, where slot `indices[k]` is slot k of `others`.
@@ -87,41 +127,22 @@ class Slots:
         """
         if list(indices) == list(range(len(self))):
             return others
-        marks = list(self.marks)
-        for i, mark in zip(indices, others.marks, strict=True):
-            marks[i] = mark
-        return Slots(self.state.replace_slots(indices, others.state), tuple(marks))
 
-    def remember(self, slot: int, task: TaskState | None) -> Slots:
-        """These slots, where one's task remembers something else."""
-        if task is self.marks[slot].task:
-            return self
-        marks = list(self.marks)
-        marks[slot] = replace(marks[slot], task=task)
-        return Slots(self.state, tuple(marks))
+        def mix(mine: tuple[T, ...], theirs: tuple[T, ...]) -> tuple[T, ...]:
+            mixed = list(mine)
+            for i, value in zip(indices, theirs, strict=True):
+                mixed[i] = value
+            return tuple(mixed)
 
-    def move(self, slot: int, controls: Controls, action: Any) -> Move:
-        """Poses `(F, 4, 4)` of a slot's next frames, and its keyboard after them.
+        return Slots(
+            self.state.replace_slots(indices, others.state),
+            mix(self.elapsed_steps, others.elapsed_steps),
+            mix(self.keyboards, others.keyboards),
+            mix(self.frames, others.frames),
+            mix(self.frame_c2w, others.frame_c2w),
+            mix(self.tasks, others.tasks),
+        )
 
-        Raises:
-            ValueError: The action does not lie in the space.
-        """
-        return controls.move(self.state.c2w[slot].cpu().numpy(), self.marks[slot].keyboard, action)
-
-    def advance(self, model: WorldModel, moves: Sequence[Move], sigmas: Sequence[float]) -> Slots:
-        """One step of every slot, along the poses of its `move`."""
-        poses = np.stack([path for path, _ in moves])
-        state, frames = model.step(self.state, poses, sigmas=sigmas)
-        marks = [
-            Mark(mark.elapsed_steps + 1, keyboard, frames[k], poses[k], mark.task)
-            for k, (mark, (_, keyboard)) in enumerate(zip(self.marks, moves, strict=True))
-        ]
-        return Slots(state, tuple(marks))
-
-
-def join_observations(observations: Sequence[Observation]) -> Observation:
-    """Observations of single environments as one of the vector environment."""
-    first = observations[0]
-    if isinstance(first, dict):
-        return {key: np.stack([cast(dict[str, Any], o)[key] for o in observations]) for key in first}
-    return np.stack(cast(Sequence[NDArray[np.uint8]], observations))
+    def with_tasks(self, tasks: Sequence[TaskState | None]) -> Slots:
+        """The same, with other memories of the task."""
+        return replace(self, tasks=tuple(tasks))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
-from sanawm_env.tasks.state import TaskState
+from sanawm_env.files import save_tensors
+from sanawm_env.tasks import TaskState
 from sanawm_env.world.state import TASK, WorldState
 
 __all__ = ["EnvSnapshot"]
@@ -74,15 +72,11 @@ class EnvSnapshot:
 
         A file of that name is replaced only once the new one is whole.
         """
-        path = Path(path)
         metadata = self.state.metadata() | {_KEY: json.dumps(_bookkeeping(self))}
-        tensors = {name: value.cpu() for name, value in self.state.contiguous().flat().items()}
+        tensors = self.state.flat()
         if self.task is not None:
             tensors |= {TASK + name: torch.from_numpy(np.array(self.task[name])) for name in self.task}
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
-            save_file(tensors, temporary, metadata)
-            os.replace(temporary, path)
+        save_tensors(path, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path, checkpoint: str | None = None) -> EnvSnapshot:
@@ -97,6 +91,11 @@ class EnvSnapshot:
             ValueError: See `WorldState.load`.
         """
         state = WorldState.load(path, checkpoint)
+        if state.slots != 1:
+            raise ValueError(
+                f"{path} holds a state of {state.slots} slots, an EnvSnapshot one; read it with WorldState.load and "
+                "pick one with state.select([i]), or restore it into a vector environment of as many slots."
+            )
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY, "{}")
             remembered = {
@@ -109,8 +108,8 @@ class EnvSnapshot:
             keyboard = values.get("keyboard")
             held = None if keyboard is None else _keyboard(keyboard)
             task = values.get("task")
-            settings = str(values.get("task_fingerprint", ""))
-            episode = None if task is None else TaskState(str(task), remembered, settings)
+            fingerprint = str(values.get("task_fingerprint", ""))
+            episode = None if task is None else TaskState(str(task), remembered, fingerprint)
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None

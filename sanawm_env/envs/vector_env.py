@@ -15,13 +15,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from sanawm_env.envs.env import SanaWMEnv
-from sanawm_env.envs.observations import Observation, frames_of
-from sanawm_env.envs.simulator import Moment, Opening, Simulation, check_choice
+from sanawm_env.envs.actions import ActionError
+from sanawm_env.envs.env import SanaWMEnv, first
+from sanawm_env.envs.observations import Observation
+from sanawm_env.envs.settings import Settings, check_choice
+from sanawm_env.envs.simulator import Moment, ResetPlan, Simulator, StepResult
 from sanawm_env.envs.slot_options import naming, one_each, read_moments, read_options, read_seeds, read_slots
-from sanawm_env.envs.slots import Slots, join_observations
+from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.tasks import Task
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
@@ -97,8 +99,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     | `autoreset_mode`    | `NEXT_STEP` | an `AutoresetMode` or its value; also in `metadata["autoreset_mode"]` |
     | `exact`             | `None`      | see above                                                           |
     | `render_mode`       | `None`      | `"rgb_array"`: `render` gives the last frame of every slot          |
-    | `max_episode_steps` | `None`      | truncation; None is 60 s of world time, -1 never; `gym.make_vec`    |
-    |                     |             | passes the registered limit                                         |
+    | `max_episode_steps` | `None`      | truncation in steps, in place of `episode_seconds`; -1 is never     |
     | others              |             | as in `SanaWMEnv`                                                   |
 
     ## Errors
@@ -121,20 +122,17 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         exact: bool | None = None,
         render_mode: str | None = None,
-        max_episode_steps: int | None = None,
         **arguments: Any,
     ) -> None:
-        """See the class."""
+        """See the class; `arguments` are the fields of `Settings`."""
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs must be an integer of at least 1; got {num_envs!r}.")
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        if max_episode_steps is not None and max_episode_steps != -1 and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be at least 1, or -1 for no limit; got {max_episode_steps}.")
         if not isinstance(autoreset_mode, AutoresetMode):
             check_choice("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         batched = None if exact is None else not exact
-        self._set_up(Simulation(checkpoint, batched=batched, **arguments), render_mode, max_episode_steps)
+        self._set_up(Simulator(checkpoint, Settings.read(arguments), batched=batched), render_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self._set_slots(int(num_envs))
         self._now: Slots | None = None
@@ -161,7 +159,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             raise ValueError(f"num_envs must be at least 1; got {num_envs}.")
         moment = env.snapshot()
         twin = object.__new__(cls)
-        twin._set_up(env.simulation.with_batching(None if exact is None else not exact), None, -1)
+        twin._set_up(env.simulation.endless().with_batching(None if exact is None else not exact), None)
         twin.autoreset_mode = AutoresetMode.DISABLED
         twin.metadata = twin.metadata | {"autoreset_mode": AutoresetMode.DISABLED}  # type: ignore[misc]
         twin._goes_on = True
@@ -189,14 +187,18 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         seeds = read_seeds(seed, self.num_envs)
         self._require_all(chosen)
         # What slots share is read once: it may be a large picture.
-        common = self._simulation.opening(shared) if len(own) < len(chosen) else Opening()
-        openings: list[Opening] = []
+        common = self._simulator.plan(shared) if len(own) < len(chosen) else ResetPlan()
+        plans: list[ResetPlan] = []
         for slot in chosen:
             with naming(slot):
-                openings.append(self._simulation.opening(own[slot]) if slot in own else common)
-        rngs = [r if s is None else seeding.np_random(s) for s, r in zip(seeds, self._rngs, strict=True)]
-        begun = self._simulation.begin(openings, [rngs[slot][0] for slot in chosen])
-        self._put(chosen, Slots.of(begun))
+                plans.append(self._simulator.plan(own[slot]) if slot in own else common)
+        # Copies: a reset that fails leaves the random numbers where they were.
+        rngs = {
+            slot: copy.deepcopy(self._rngs[slot]) if seeds[slot] is None else seeding.np_random(seeds[slot])
+            for slot in chosen
+        }
+        begun = self._simulator.begin(plans, [rngs[slot][0] for slot in chosen])
+        self._put(chosen, begun)
         for slot in chosen:
             self._rngs[slot] = rngs[slot]
         return self._show(chosen)
@@ -222,26 +224,17 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
                 "begin another with reset(options={'reset_mask': ...})."
             )
         actions = one_each(actions, self.num_envs, self.action_space.shape)
-        anew = np.flatnonzero(self._ended).tolist()
-        moving = np.flatnonzero(~self._ended).tolist()
-        moves, stops = [], {}
-        for slot in moving:
-            with naming(slot):
-                motion, stops[slot] = self._simulation.split(actions[slot])
-                moves.append(now.move(slot, self._simulation.controls, motion))
-
+        count, ended = self.num_envs, self._ended
+        moving, anew = np.flatnonzero(~ended).tolist(), np.flatnonzero(ended).tolist()
+        rewards = np.zeros(count)
+        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        infos: list[dict[str, Any] | None] = [None] * count
         after = now
         if moving:
-            after = after.put(moving, now.select(moving).advance(self.model, moves, self.sigmas))
-        rewards = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
-        told: dict[int, dict[str, Any]] = {}
-        for slot in moving:
-            with naming(slot):
-                outcome = self._simulation.judge(now.look(slot), after.look(slot), stops[slot])
-            after = after.remember(slot, outcome.moment.task)
-            rewards[slot], terminated[slot], told[slot] = outcome.reward, outcome.terminated, outcome.info
-            truncated[slot] = outcome.truncated or self._out_of_time(after.marks[slot].elapsed_steps)
+            after, result = self._advance(now, moving, actions)
+            rewards[moving], terminated[moving], truncated[moving] = result.rewards, result.terminated, result.truncated
+            for slot, info in zip(moving, result.infos, strict=False):  # none at all without a task
+                infos[slot] = info
         if anew:
             after = after.put(anew, self._autoreset(anew))
         ended = terminated | truncated
@@ -249,13 +242,17 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             over = np.flatnonzero(ended).tolist()
             for slot in over:
-                observation, info = self._simulation.show(after.look(slot), told.pop(slot))
-                final[slot] = {"final_obs": observation, "final_info": info}
+                last, told = after.select([slot]), infos[slot]
+                observation, info = self._simulator.show(last, () if told is None else [told])
+                final[slot] = {"final_obs": first(observation), "final_info": first(info)}
+                infos[slot] = None
             after = after.put(over, self._autoreset(over))
-            ended = np.zeros(self.num_envs, bool)
+            ended = np.zeros(count, bool)
         self._now, self._ended = after, ended & (not self._goes_on)
-        observations, infos = self._show(range(self.num_envs), final, told)
-        return observations, rewards, terminated, truncated, infos
+        observations, described = self._show(range(count), infos)
+        for slot, end in final.items():
+            described = self._add_info(described, end, slot)
+        return observations, rewards, terminated, truncated, described
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The last frame `(H, W, 3)` of every slot."""
@@ -263,7 +260,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             gym.logger.warn('render() was called without a render mode; pass render_mode="rgb_array" to make_vec.')
             return None
         now = self._require("render")
-        return tuple(frames_of(now.look(slot))[-1].copy() for slot in range(self.num_envs))
+        return tuple(frame.copy() for frame in now.last_frames)
 
     def warmup(self, **options: Any) -> dict[str, float]:
         """Run every kind of step once, for as many slots; options and answer are those of `WorldModel.warmup`.
@@ -333,7 +330,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         adopted: list[EnvSnapshot] = []
         for slot, moment in zip(chosen, given, strict=True):
             with naming(slot):
-                adopted.append(self._simulation.adopt(moment))
+                adopted.append(self._simulator.adopt(moment))
         self._put(chosen, Slots.of(adopted))
         return self._show(chosen)
 
@@ -361,7 +358,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     @property
     def model(self) -> WorldModel:
         """The world model of all slots."""
-        return self._simulation.model
+        return self._simulator.model
 
     @property
     def state(self) -> WorldState:
@@ -375,46 +372,59 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of the components of an action in mode `keys`; empty in the other modes."""
-        return self._simulation.keys
+        return self._simulator.keys
 
     @property
     def task(self) -> Task | None:
         """The task of all slots; None is a world without one."""
-        return self._simulation.task
+        return self._simulator.task
 
     @property
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
-        return self._simulation.sigmas
+        return self._simulator.sigmas
 
     # -- parts --------------------------------------------------------------------------------------------
 
-    def _set_up(self, simulation: Simulation, render_mode: str | None, max_episode_steps: int | None) -> None:
-        self._simulation = simulation
-        self.frames_per_step: int = simulation.frames_per_step
+    def _set_up(self, simulator: Simulator, render_mode: str | None) -> None:
+        self._simulator = simulator
+        self.frames_per_step: int = simulator.frames_per_step
         """Pixel frames F of one step."""
-        self.step_seconds: float = simulation.step_seconds
+        self.step_seconds: float = simulator.step_seconds
         """World time of one step."""
-        self.max_translation: float = simulation.max_translation
+        self.max_translation: float = simulator.max_translation
         """Metres per step of a full action component (not in action mode `keys`)."""
-        self.max_rotation: float = simulation.max_rotation
+        self.max_rotation: float = simulator.max_rotation
         """Radians per step of a full action component (likewise)."""
-        self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
+        self.max_episode_steps, self.render_mode = simulator.settings.max_episode_steps, render_mode
         rate = self.model.config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
         self.metadata = self.metadata | {"render_fps": rate}  # type: ignore[misc]
-        if (form := simulation.goal_form) is not None:
+        if (form := simulator.goal_form) is not None:
             self.compute_reward = form.compute_reward
 
     def _set_slots(self, count: int) -> None:
         self.num_envs = count
-        self.single_action_space = self._simulation.action_space
-        self.single_observation_space = copy.deepcopy(self._simulation.observation_space)
+        self.single_action_space = self._simulator.action_space
+        self.single_observation_space = copy.deepcopy(self._simulator.observation_space)
         self.action_space = batch_space(self.single_action_space, count)
         self.observation_space = batch_space(self.single_observation_space, count)
 
+    def _advance(self, now: Slots, moving: list[int], actions: Any) -> tuple[Slots, StepResult]:
+        """A step of some slots; the others stay."""
+        if len(moving) == self.num_envs:
+            part, chosen = now, actions
+        else:
+            part = now.select(moving)
+            chosen = actions[moving] if isinstance(actions, np.ndarray) else [actions[slot] for slot in moving]
+        try:
+            after, result = self._simulator.step(part, chosen)
+        except ActionError as error:
+            raise ActionError(f"slot {moving[error.slot]}: {error}", moving[error.slot]) from None
+        return now.put(moving, after), result
+
     def _autoreset(self, slots: Sequence[int]) -> Slots:
-        openings = [self._simulation.opening(None)] * len(slots)
-        return Slots.of(self._simulation.begin(openings, [self._rngs[slot][0] for slot in slots]))
+        plans = [self._simulator.plan(None)] * len(slots)
+        return self._simulator.begin(plans, [self._rngs[slot][0] for slot in slots])
 
     def _put(self, slots: Sequence[int], others: Slots) -> None:
         if len(slots) == self.num_envs:
@@ -424,26 +434,14 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self._ended = self._ended.copy()
         self._ended[list(slots)] = False
 
-    def _out_of_time(self, elapsed: int) -> bool:
-        if self.max_episode_steps is None:
-            return elapsed * self.step_seconds >= EPISODE_SECONDS - 1e-9
-        return self.max_episode_steps != -1 and elapsed >= self.max_episode_steps
-
     def _show(
-        self,
-        slots: Sequence[int],
-        final: dict[int, dict[str, Any]] | None = None,
-        told: dict[int, dict[str, Any]] | None = None,
+        self, slots: Sequence[int], step_infos: Sequence[dict[str, Any] | None] = ()
     ) -> tuple[Observation, dict[str, Any]]:
-        """Observations of all slots, and the info of some in Gymnasium's format; `told` as in `Simulation.show`."""
-        now = self._require("show")
-        shown = [self._simulation.show(now.look(slot), (told or {}).get(slot)) for slot in range(self.num_envs)]
-        described = {slot: shown[slot][1] for slot in sorted(slots)}
-        infos: dict[str, Any] = {}
-        for slot, info in described.items():
-            infos = self._add_info(infos, (final or {}).get(slot, {}), slot)
-            infos = self._add_info(infos, info, slot)
-        return join_observations([observation for observation, _ in shown]), infos
+        """Observations of all slots, and the info of some in Gymnasium's format; see `Simulator.show`."""
+        observations, info = self._simulator.show(self._require("show"), step_infos)
+        mask = np.zeros(self.num_envs, bool)
+        mask[list(slots)] = True
+        return observations, _masked(info, mask)
 
     def _require(self, call: str) -> Slots:
         if self._now is None:
@@ -475,3 +473,18 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         for name in ("single_action_space", "single_observation_space", "action_space", "observation_space"):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))  # with their random numbers
         return twin
+
+
+def _masked(info: dict[str, Any], mask: Flags) -> dict[str, Any]:
+    """Gymnasium's format: beside each `key` a mask `_key` of the slots that have it; the others' values are zeros."""
+    masked: dict[str, Any] = {}
+    whole = bool(mask.all())
+    for key, values in info.items():
+        if isinstance(values, dict):
+            masked[key] = _masked(values, mask)
+        else:
+            if not whole:
+                values[~mask] = 0
+            masked[key] = values
+        masked[f"_{key}"] = mask.copy()
+    return masked

@@ -4,7 +4,7 @@ from sanawm_env.evaluation.metrics.commands import MOTIONS, Command, Motion, com
 from sanawm_env.evaluation.metrics.flow import has_direction, motion_score
 from sanawm_env.evaluation.metrics.obedience import SceneTrial, summarize, try_scene
 from sanawm_env.evaluation.metrics.psnr import MOVING_DB, PsnrGain, psnr, psnr_gain
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout_images as rollout
 
 __all__ = [
     "MOTIONS",

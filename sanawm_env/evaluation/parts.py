@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.camera import relative_to_first
 from sanawm_env.evaluation.camera_recovery.poses import recover_poses
+from sanawm_env.evaluation.captions import Captions
 from sanawm_env.evaluation.metrics.baselines import frozen, nearest_homography
 from sanawm_env.evaluation.metrics.camera_error import camera_error
 from sanawm_env.evaluation.metrics.drift import collapsed as collapsed_frames
@@ -29,7 +30,8 @@ from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.scenes import scene as procedural
 from sanawm_env.scenes.paths import draw_path
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.prompts import Text
+from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["PARTS", "Setting", "camera", "drifting", "fidelity", "flow", "idle", "random_walk", "revisit", "steps"]
 
@@ -60,6 +62,17 @@ class Setting:
     """Noise levels of the sampler; None is the checkpoint's."""
     long_s: float = DRIFT_S
     """Seconds of long rollouts."""
+    captions: Captions | None = field(default=None, compare=False)
+    """Texts of the scenes, for a world that was trained with some."""
+
+    def text(self, scene: Scene) -> list[Text] | None:
+        """Of a scene, as `rollout` takes it."""
+        return None if self.captions is None else self.captions.of(scene.family)
+
+    def key(self) -> dict[str, Any]:
+        """What results depend on; JSON-ready."""
+        how = {"chunk_frames": self.chunk_frames, "sigmas": self.sigmas, "long_s": self.long_s}
+        return how | ({} if self.captions is None else self.captions.key())
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +136,7 @@ def _metres(scene: procedural.Scene, points: NDArray[np.float64]) -> NDArray[np.
 def run_world(world: WorldModel, scene: Scene, seed: int, setting: Setting) -> Frames:
     """The world along the scene's path: `(F, H, W, 3)`."""
     made = rollout(
-        world, scene.truth[:1], scene.intrinsics[None], scene.c2w[None], [seed],
+        world, starts_of(scene.truth[:1], scene.intrinsics[None]), scene.c2w[None], [seed], setting.text(scene),
         chunk_frames=setting.chunk_frames, sigmas=setting.sigmas,
     )  # fmt: skip
     return made[0]
@@ -166,7 +179,9 @@ def camera(scene: Scene, made: Frames, world: WorldModel) -> dict[str, Any]:
 
 def flow(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     """Whether optical flow has the commanded direction: yaw, pitch, forward."""
-    trial = try_scene(world, seed, chunk_frames=setting.chunk_frames, sigmas=setting.sigmas)
+    captions = setting.captions
+    read = None if captions is None else lambda family: captions.of(family)
+    trial = try_scene(world, seed, chunk_frames=setting.chunk_frames, sigmas=setting.sigmas, read=read)
     return {"family": trial.family, "obeyed": list(trial.obeyed), "true_obeyed": list(trial.true_obeyed)}
 
 
@@ -209,7 +224,7 @@ def idle(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     frames = round(setting.long_s * world.config.fps) + 1
     still = np.repeat(scene.c2w[:1], frames, axis=0)
     made = rollout(
-        world, scene.truth[:1], scene.intrinsics[None], still[None], [seed],
+        world, starts_of(scene.truth[:1], scene.intrinsics[None]), still[None], [seed], setting.text(scene),
         chunk_frames=setting.chunk_frames, sigmas=setting.sigmas,
     )[0]  # fmt: skip
     sharp = [look(made[i]).sharpness for i in (1, -1)]
@@ -224,8 +239,12 @@ def random_walk(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any
     # The environment's limit counts steps of its own chunk; the seed draws a scene of the evaluation range here.
     rng = np.random.default_rng(seed)
     scene = load_scene(world, seed, 0)
-    env = SanaWMEnv(world, chunk_frames=setting.chunk_frames, sigmas=setting.sigmas)
-    env.reset(seed=int(rng.integers(2**31)), options={"image": scene.truth[0], "intrinsics": scene.intrinsics})
+    given: dict[str, Any] = {"image": scene.truth[0], "intrinsics": scene.intrinsics}
+    encoder = None
+    if setting.captions is not None and setting.captions.reads:
+        encoder, given["prompt"] = setting.captions.text_encoder, setting.captions.words(scene.family)
+    env = SanaWMEnv(world, chunk_frames=setting.chunk_frames, sigmas=setting.sigmas, text_encoder=encoder)
+    env.reset(seed=int(rng.integers(2**31)), options=given)
     env.action_space.seed(int(rng.integers(2**31)))
     per_step = env.frames_per_step
     bad, sharp = 0, []
@@ -253,7 +272,7 @@ def steps(
     marks = [round(s * world.config.fps) for s in (1.0, 4.0)]
     out: dict[str, Any] = {"family": scene.family, "seconds": (1.0, 4.0), "psnr": {}, "sharpness": {}}
     for name, sigmas in (schedules or step_schedules(world)).items():
-        made = run_world(world, scene, seed, Setting(setting.chunk_frames, tuple(sigmas)))[marks]
+        made = run_world(world, scene, seed, replace(setting, sigmas=tuple(sigmas)))[marks]
         out["psnr"][name] = psnr(made, scene.truth[marks]).tolist()
         out["sharpness"][name] = [look(frame).sharpness for frame in made]
     return out

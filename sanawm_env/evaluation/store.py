@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from sanawm_env.files import write_json
+
 __all__ = ["PartStore", "write_json"]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside its destination and move it there, so that no half-written file can be read.
-
-    Raises:
-        ValueError: A number that JSON has no word for (NaN, infinity).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, indent=1, allow_nan=False)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 class PartStore:
@@ -42,7 +30,7 @@ class PartStore:
     def get(self, part: str, seed: int) -> dict[str, Any] | None:
         """The stored result; None if there is none or its file cannot be read, in which case it is made again."""
         try:
-            value = json.loads(self._path(part, seed).read_text())
+            value = json.loads(self._path(part, seed).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return None
         return value if isinstance(value, dict) else None

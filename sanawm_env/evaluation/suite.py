@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from sanawm_env.evaluation.captions import Captions
 from sanawm_env.evaluation.parts import PARTS, Setting
+from sanawm_env.evaluation.provenance import numbers_depend_on
 from sanawm_env.evaluation.store import PartStore
 from sanawm_env.world.model import WorldModel
 
@@ -56,11 +58,11 @@ def run_suite(
         suite: What to do.
         first_seed: Scene seeds count up from here.
         setting: How the world is run; its `long_s` is replaced by the suite's.
-        folder: Where results of single scenes are kept.
+        folder: Where results of single scenes are kept, and taken up as long as nothing that they depend on changes.
         progress: Show a bar.
     """
-    how = Setting(setting.chunk_frames, setting.sigmas, suite.long_s)
-    store = PartStore(folder, {"checkpoint": world.checkpoint, **asdict(how), "device": str(world.device)})
+    how = replace(setting, long_s=suite.long_s, captions=setting.captions or Captions(world))
+    store = PartStore(folder, numbers_depend_on(world) | how.key())
     results: Results = {part: {} for part in suite.scenes}
     jobs = list(suite.jobs(first_seed))
     with tqdm(jobs, unit="scene", disable=not progress) as bar:

@@ -161,7 +161,7 @@ class SceneBuilder:
         """The scene, with a batch axis of one, float32 on CPU."""
 
         def row(values: object) -> torch.Tensor:
-            return torch.tensor(np.asarray(values, np.float64), dtype=torch.float32)[None]
+            return torch.tensor(np.asarray(values, np.float64), dtype=torch.float32, device="cpu")[None]
 
         (cx, cy, cz), (hx, hy, hz) = self._shell
         bounds = self.bounds or (cx - hx, cx + hx, cz - hz, cz + hz)

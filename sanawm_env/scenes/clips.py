@@ -16,11 +16,18 @@ from sanawm_env.scenes.families import check_families, make_scene
 from sanawm_env.scenes.motion import smooth_motion
 from sanawm_env.scenes.render import render
 from sanawm_env.scenes.scene import Scene
+from sanawm_env.scenes.seeds import EVAL_SEEDS, TRAIN_SEEDS
 
-TRAIN_SEEDS = range(0, 10_000_000)
-"""Seeds that training may use."""
-EVAL_SEEDS = range(20_000_000, 30_000_000)
-"""Seeds kept for evaluation; no training run sees them."""
+__all__ = [
+    "EVAL_SEEDS",
+    "TRAIN_SEEDS",
+    "Clips",
+    "first_frame",
+    "make_clips",
+    "render_scene",
+    "sample_scenes",
+    "to_uint8",
+]
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def sample_scenes(
         scenes.append(make_scene(chosen[-1], seed))
         focal = width / 2 / math.tan(math.radians(dice.uniform(*fov)) / 2)
         cameras.append([focal, focal, width / 2, height / 2])
-    return Scene.cat(scenes), torch.tensor(cameras, dtype=torch.float32), tuple(chosen)
+    return Scene.cat(scenes), torch.tensor(cameras, dtype=torch.float32, device="cpu"), tuple(chosen)
 
 
 def make_clips(
@@ -87,7 +94,7 @@ def make_clips(
     """Renders one clip per seed; clip i depends on seeds[i] and the options only, not on its neighbours.
 
     Args:
-        seeds: Non-negative integers, see `TRAIN_SEEDS` and `EVAL_SEEDS`.
+        seeds: Non-negative integers; `scenes.seeds` says which are whose.
         frames: Frames per clip.
         height: Rows, px.
         width: Columns, px.

@@ -67,8 +67,8 @@ def render(
     rows = torch.arange(height, device=device, dtype=torch.float32) + 0.5
     number = torch.arange(NUM_SOLIDS, device=device, dtype=torch.int32)
     batch, frames = c2w.shape[:2]
-    rgb = torch.empty(batch, frames, height, width, 3, device=device)
-    depth = torch.empty(batch, frames, height, width, device=device)
+    rgb = torch.empty(batch, frames, height, width, 3, dtype=torch.float32, device=device)
+    depth = torch.empty(batch, frames, height, width, dtype=torch.float32, device=device)
     # Only the eager CPU path culls: it costs a synchronisation on CUDA and a new shape when compiled.
     cull = device.type == "cpu" and not compile
     step = max(1, EAGER_RAYS // (height * width)) if cull else frames

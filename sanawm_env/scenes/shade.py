@@ -7,16 +7,13 @@ from torch import Tensor
 
 from sanawm_env.scenes.scene import NUM_BOXES, NUM_CYLINDERS, NUM_FACES, NUM_SOLIDS, Scene
 
-ROW_FLOATS = 22
-"""Floats per row of `material_table`."""
-
 
 def material_table(scene: Scene) -> Tensor:
     """(B, R, 22): centre 3, half 3, turn 2, colours 6, wave 4, style 4 of each solid and shell face."""
     b = scene.batch
     center = torch.cat([scene.center, scene.shell_center[:, None].expand(b, NUM_FACES, 3)], 1)
     half = torch.cat([scene.half, scene.shell_half[:, None].expand(b, NUM_FACES, 3)], 1)
-    straight = torch.tensor([1.0, 0.0], device=scene.device).expand(b, NUM_FACES, 2)
+    straight = torch.tensor([1.0, 0.0], dtype=torch.float32, device=scene.device).expand(b, NUM_FACES, 2)
     turn = torch.cat([scene.turn, straight], 1)
     return torch.cat([center, half, turn, scene.color_a, scene.color_b, scene.wave, scene.style], -1)
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sanawm_env.camera.intrinsics import Intrinsics, fit_image
+from sanawm_env.camera.intrinsics import Intrinsics, check_fov, fit_image, fit_intrinsics
+from sanawm_env.scenes.resize import resized
+from sanawm_env.scenes.seeds import WORLD_SEEDS
 
 __all__ = [
     "MIN_SIDE",
     "WORLD_SEEDS",
+    "FittedImage",
     "ImageSource",
     "IntrinsicsSource",
     "StartImage",
     "built_in",
     "draw_seeds",
+    "fit",
     "prepare",
     "read_image",
     "resized",
@@ -31,8 +34,6 @@ IntrinsicsSource: TypeAlias = "ArrayLike | Intrinsics"
 
 MIN_SIDE = 16
 """Pixels; a picture with a shorter side holds nothing that a world could be grown from."""
-WORLD_SEEDS = range(10_000_000, 20_000_000)
-"""Scene seeds of the environment's own first frames: apart from those of training and of evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,72 @@ def read_image(source: ImageSource) -> NDArray[np.uint8]:
     return pixels
 
 
+@dataclass(frozen=True, eq=False)
+class FittedImage:
+    """A picture at the world's resolution, ready for any number of starts.
+
+    Reading and resizing a large picture takes longer than a step; cameras can be fitted to it as often as needed.
+    """
+
+    image: NDArray[np.uint8]
+    """`(H, W, 3)` RGB, read-only."""
+    source_size: tuple[int, int]
+    """Width and height of the picture as it was given, pixels."""
+
+    def start(
+        self, *, intrinsics: IntrinsicsSource | None, fov_deg: float | None, default_fov_deg: float
+    ) -> StartImage:
+        """A first frame of it, seen by a camera.
+
+        Args:
+            intrinsics: Of the picture as it was given, in its own pixels: an `Intrinsics`, or any layout of
+                `Intrinsics.from_any`; of several rows the first counts.
+            fov_deg: Its horizontal field of view, degrees, in place of `intrinsics`.
+            default_fov_deg: Used when neither is given.
+
+        Raises:
+            ValueError: Both are given, or a camera that cannot have taken the picture; names the mend.
+        """
+        if intrinsics is not None and fov_deg is not None:
+            raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
+        if intrinsics is None:
+            camera = Intrinsics.from_fov(default_fov_deg if fov_deg is None else fov_deg, *self.source_size)
+        elif isinstance(intrinsics, Intrinsics):
+            camera = intrinsics
+            check_fov(camera.values, camera.width, camera.height)
+        else:
+            camera = Intrinsics.from_any(intrinsics, *self.source_size)
+        if (size := (camera.width, camera.height)) != self.source_size:
+            wanted = ", ".join(map(str, self.source_size))
+            raise ValueError(
+                f"intrinsics refer to a {size[0]}x{size[1]} image, the image is {self.source_size[0]}x"
+                f"{self.source_size[1]}; call intrinsics.resized({wanted}) first."
+            )
+        first = Intrinsics(camera.values.reshape(-1, 4)[0], *size)
+        height, width = self.image.shape[:2]
+        fitted = fit_intrinsics(first, width, height)
+        return StartImage(self.image.copy(), fitted.values.copy(), intrinsics is None and fov_deg is None)
+
+
+def fit(source: ImageSource, width: int, height: int) -> FittedImage:
+    """Bring a picture to the world's size by an aspect-preserving resize and a centre crop.
+
+    Args:
+        source: See `read_image`.
+        width: Of the world's frames, pixels.
+        height: Of the world's frames, pixels.
+
+    Raises:
+        FileNotFoundError, ValueError: A picture that cannot be used; names the mend.
+    """
+    pixels = read_image(source)
+    fitted, _ = fit_image(pixels, None, width, height)
+    fitted.flags.writeable = False
+    return FittedImage(fitted, (pixels.shape[1], pixels.shape[0]))
+
+
 def prepare(
-    source: ImageSource,
+    source: ImageSource | FittedImage,
     width: int,
     height: int,
     *,
@@ -85,40 +150,15 @@ def prepare(
     fov_deg: float | None,
     default_fov_deg: float,
 ) -> StartImage:
-    """Bring a picture to the world's size by an aspect-preserving resize and a centre crop.
-
-    Args:
-        source: See `read_image`.
-        width: Of the world's frames, pixels.
-        height: Of the world's frames, pixels.
-        intrinsics: Of the picture, in its own pixels: an `Intrinsics`, or any layout of `Intrinsics.from_any`;
-            of several rows the first counts.
-        fov_deg: Horizontal field of view of the picture, degrees, in place of `intrinsics`.
-        default_fov_deg: Used when neither is given.
+    """A picture and its camera at the world's size: `fit`, unless that has been done, then `FittedImage.start`.
 
     Raises:
         FileNotFoundError, ValueError: A picture or camera that cannot be used; names the mend.
     """
     if intrinsics is not None and fov_deg is not None:
         raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
-    image = read_image(source)
-    size = image.shape[1], image.shape[0]
-    if intrinsics is None:
-        camera = Intrinsics.from_fov(default_fov_deg if fov_deg is None else fov_deg, *size)
-    elif isinstance(intrinsics, Intrinsics):
-        camera = intrinsics
-    else:
-        camera = Intrinsics.from_any(intrinsics, *size)
-    first = Intrinsics(camera.values.reshape(-1, 4)[0], camera.width, camera.height)
-    fitted, camera = fit_image(image, first, width, height)
-    return StartImage(fitted, camera.values.copy(), intrinsics is None and fov_deg is None)
-
-
-def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An image `(H, W, 3)` brought to rows and columns by area averaging, in memory of its own."""
-    if image.shape[:2] == size:
-        return image.copy()
-    return cast(NDArray[np.uint8], cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA))
+    fitted = source if isinstance(source, FittedImage) else fit(source, width, height)
+    return fitted.start(intrinsics=intrinsics, fov_deg=fov_deg, default_fov_deg=default_fov_deg)
 
 
 def built_in(seed: int, width: int, height: int, fov_deg: float | None = None) -> StartImage:
@@ -148,17 +188,25 @@ def _read_file(path: Path) -> NDArray[np.uint8]:
         raise FileNotFoundError(f"no image file {path}; check the path.")
     try:
         with Image.open(path) as picture:
-            return _from_pil(ImageOps.exif_transpose(picture), str(path))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); give a PNG, JPEG or WebP file.") from None
+            return _from_pil(picture, str(path))
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise _unreadable(str(path), error) from None
 
 
 def _from_pil(picture: Image.Image, name: str) -> NDArray[np.uint8]:
+    """Pixels of a picture, which PIL reads, and may fail to read, only now."""
     if picture.mode.startswith(("I", "F")):
         raise ValueError(
             f"{name} has {picture.mode} pixels, whose range is unknown; convert it to 8 bits per channel first."
         )
-    return np.array(picture.convert("RGB"), dtype=np.uint8)
+    try:
+        return np.array(ImageOps.exif_transpose(picture).convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: Exception) -> ValueError:
+    return ValueError(f"{name} cannot be read as an image ({error}); give a PNG, JPEG or WebP file.")
 
 
 def _from_array(source: Any) -> NDArray[np.uint8]:

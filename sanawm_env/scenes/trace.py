@@ -48,7 +48,7 @@ def prepare(scene: Scene, c2w: Tensor) -> Rays:
     rel = c2w[:, None, :, :3, 3] - center[:, :, None]
     origin = (to_local * rel[..., None, :]).sum(-1)
     # The tiny offset keeps rays that are exactly parallel to a face from dividing zero by zero.
-    turn = turn + torch.tensor([0.0, 0.0, 1e-8], device=turn.device)
+    turn = turn + torch.tensor([0.0, 0.0, 1e-8], dtype=turn.dtype, device=turn.device)
     rows = torch.cat([turn, origin[..., None]], -1)  # (B, S+1, F, 3, 4)
     tubes, balls = NUM_BOXES, NUM_BOXES + NUM_CYLINDERS
     upright = rows[:, tubes:balls]

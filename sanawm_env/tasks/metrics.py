@@ -10,10 +10,11 @@ alone and beside others.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
+
+from sanawm_env.scenes.resize import shrunk
 
 __all__ = [
     "CEILING_DB",
@@ -89,14 +90,15 @@ def appearance(frame: NDArray[np.uint8]) -> Array:
     Args:
         frame: `(H, W, 3)` uint8 RGB. Looked at in a quarter of its size: decay is coarse.
     """
-    small = cv2.resize(frame, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    mean, deviation = cv2.meanStdDev(small)
-    red, green, blue = cv2.split(small)
-    high, low = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    small = shrunk(frame, 4)
+    colours = np.ascontiguousarray(small.reshape(-1, 3).T)
+    # Whole numbers up to the last division: exact in any order, and a blank picture has a contrast of exactly 0.
+    levels, count = colours.astype(np.int64), colours.shape[1]
+    sums, squares = levels.sum(1).tolist(), (levels * levels).sum(1).tolist()
+    spread = [((count * square - total * total) ** 0.5) / count for total, square in zip(sums, squares, strict=True)]
+    high, low = colours.max(0), colours.min(0)
     saturation = (high - low) / np.maximum(high, 1)
-    return np.array(
-        [*mean[:, 0].tolist(), sum(deviation[:, 0].tolist()) / 3, float(saturation.sum()) / saturation.size]
-    )
+    return np.array([*(total / count for total in sums), sum(spread) / 3, float(saturation.sum()) / count])
 
 
 def decay(first: Array, now: Array) -> float:
@@ -121,9 +123,7 @@ def decay(first: Array, now: Array) -> float:
 
 def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """One minus the mean absolute difference of two pictures in an eighth of their size, in [0, 1]."""
-    small = [
-        cv2.resize(each, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA).astype(np.float64) for each in (a, b)
-    ]
+    small = [shrunk(each, 8).astype(np.float64) for each in (a, b)]
     return 1 - float(np.abs(small[0] - small[1]).mean()) / 255
 
 

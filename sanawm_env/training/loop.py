@@ -47,7 +47,7 @@ def train_for(
     )
     first, before, saved, now = progress["step"], progress["minutes"], 0.0, 0.0
     mean: dict[str, float] = {}
-    with bar, (out / "log.jsonl").open("a") as log:
+    with bar, (out / "log.jsonl").open("a", encoding="utf-8") as log:
         while now < minutes:
             values, now = step(now)
             mean = {k: v if k not in mean else 0.98 * mean[k] + 0.02 * v for k, v in values.items()}

@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 SEED_SPACING = 1_000_000
-"""Process r draws scene seeds from r times this number on."""
+"""The generators of process r (crops, walks, noise) are seeded r times this number further on. Scenes are shared
+otherwise, see `scenes.seeds.SceneSeeds`."""
 
 
 def join() -> tuple[int, int]:

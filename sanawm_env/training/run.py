@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         path = recipe(argv[at + 1])
         del argv[at : at + 2]
         try:
-            default = with_values(default, json.loads(path.read_text()))
+            default = with_values(default, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise SystemExit(f"{path}: {error}") from error
     run(tyro.cli(kind, default=default, args=argv))

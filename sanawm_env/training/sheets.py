@@ -12,18 +12,19 @@ from PIL import Image
 
 from sanawm_env.evaluation import psnr_gain
 from sanawm_env.scenes import Clips, make_clips
+from sanawm_env.scenes.seeds import VALIDATION_SEEDS
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import TinyVAE
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.rollout import rollout, starts_of
 
 if TYPE_CHECKING:
     from sanawm_env.training.optim import EMA
 
-SHEET_SEEDS = range(9_000_000, 9_000_016)
-"""Scenes of the sheets: in the training range, but far beyond what a run reaches. Evaluation seeds stay unseen."""
+SHEET_SEEDS = VALIDATION_SEEDS[:16]
+"""Scenes of the sheets."""
 FRAMES = (8, 16, 32, 64, 128)
 """Pixel frames at which the gain over the frozen first frame is logged."""
 
@@ -43,12 +44,12 @@ def write_sheet(out: Path, settings: WorldConfig, vae: TinyVAE, ema: EMA, step: 
     clips = _held_out(settings.height, settings.width, device)
     truth = clips.rgb.cpu().numpy()
     cameras = clips.intrinsics.cpu().numpy()
-    made = rollout(world, truth[:, 0], cameras, clips.c2w.cpu().numpy(), SHEET_SEEDS)
+    made = rollout(world, starts_of(truth[:, 0], cameras), clips.c2w.cpu().numpy(), SHEET_SEEDS)
     gains = {}
     for frame in FRAMES:
         gain = psnr_gain(made, truth, frame)
         gains[str(frame / settings.fps)] = gain.mean(gain.gain_db)
-    with (out / "gains.jsonl").open("a") as log:
+    with (out / "gains.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"step": step, **gains}) + "\n")
     shown = [0, 8, 16, 32, 64, 128]
     rows = np.stack((truth[:6, shown], made[:6, shown]), axis=1)  # clip by clip: truth above, model below

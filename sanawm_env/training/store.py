@@ -30,7 +30,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, p
     save_file(contiguous, temporary)
     os.replace(temporary, folder / "state.safetensors")
     temporary = folder / "progress.json.part"
-    temporary.write_text(json.dumps(progress, indent=1))
+    temporary.write_text(json.dumps(progress, indent=1), encoding="utf-8")
     os.replace(temporary, folder / "progress.json")
 
 
@@ -58,14 +58,15 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
             if full in tensors:
                 value = tensors[full]
                 optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
-    return json.loads((folder / "progress.json").read_text())
+    return json.loads((folder / "progress.json").read_text(encoding="utf-8"))
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Start a transformer from scratch: upstream's initial values (spec 1.9) where they suit a cold start.
+    """Start a transformer from scratch: upstream's initial values where they suit a cold start.
 
-    Gates, decays and convolutions begin as upstream's. What upstream zeroes because it fine-tunes a base model
-    (camera output, Plücker path) starts small instead, so that the camera is learned from the first step.
+    Gates, decays and convolutions begin as upstream's (docs/model.md, "Training"). What upstream zeroes because it
+    fine-tunes a base model (camera output, Plücker path) starts small instead, so that the camera is learned from the
+    first step.
     """
     generator = torch.Generator().manual_seed(seed)
 

@@ -1,29 +1,37 @@
 """What a caller gives a world: checks of images, poses, intrinsics and text, and camera inputs made of them.
 
-Camera inputs are made one chunk at a time (spec 5.2, 5.3) and equal those of the whole trajectory.
+Camera inputs (docs/model.md, "Camera inputs") are made one chunk at a time and equal those of the whole trajectory.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.camera.rays import camera_rows, plucker_windows
+from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.networks.anchor.views import anchor_views, code_views
+from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.state import WorldState
 
 __all__ = [
     "CameraChunk",
     "FirstFrame",
+    "Networks",
     "camera_chunk",
     "camera_conditions",
     "check_images",
     "check_intrinsics",
     "check_poses",
     "check_text",
+    "chunk_conditions",
+    "chunk_views",
     "first_frame_chunk",
 ]
 
@@ -33,6 +41,25 @@ FirstFrame = Literal["absent", "future"]
 CameraChunk = tuple[Tensor, Tensor]
 """Poses `(B, T, 4, 4)` of the latent frames' last pixel frames, and the windows `(B, T, stride, 4, 4)` of all
 their pixel frames; metres, relative to frame 0."""
+
+
+class Networks(NamedTuple):
+    """What a step computes with."""
+
+    transformer: SanaWMTransformer
+    """Denoises."""
+    vae: Any
+    """A `networks.vae.tiny.VideoVAE`; decodes."""
+    config: WorldConfig
+    """The world."""
+    device: torch.device
+    """Of the weights."""
+    dtype: torch.dtype
+    """Of the weights."""
+    latent_size: tuple[int, int]
+    """Rows and columns of the latent grid."""
+    token_grid: tuple[int, int]
+    """Rows and columns of tokens."""
 
 
 def camera_chunk(c2w: Tensor, stride: int, first: FirstFrame = "absent") -> CameraChunk:
@@ -88,6 +115,24 @@ def camera_conditions(
     }
 
 
+def chunk_views(nets: Networks, state: WorldState, chunk: CameraChunk) -> Tensor | None:
+    """The anchor from the chunk's poses (`networks.anchor.views.anchor_views`); None where the world has none."""
+    if not nets.config.model.anchor:
+        return None
+    return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+
+
+def chunk_conditions(nets: Networks, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Tensor]:
+    """Keyword arguments of the transformer for one chunk: camera, anchor (of `chunk_views`) and text."""
+    config = nets.config
+    conditions = camera_conditions(chunk, state.intrinsics, (config.height, config.width), nets.token_grid)
+    if views is not None:
+        conditions["anchor"] = code_views(nets.vae, views).to(nets.dtype)
+    if config.model.caption_channels:
+        conditions |= {"text": state.text, "text_mask": state.text_mask}
+    return conditions
+
+
 def check_images(images: ArrayLike, height: int, width: int) -> NDArray[np.uint8]:
     """A copy of `images`, known to be `(B, height, width, 3)` uint8.
 
@@ -103,11 +148,12 @@ def check_images(images: ArrayLike, height: int, width: int) -> NDArray[np.uint8
     return np.array(given)
 
 
-def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
-    """Pixel intrinsics as `(slots, 4)` float32.
+def check_intrinsics(intrinsics: ArrayLike, slots: int, width: int, height: int) -> Tensor:
+    """Pixel intrinsics of frames of that size, as `(slots, 4)` float32.
 
     Raises:
-        ValueError: Another shape, entries that are not finite, or a focal length that is not positive.
+        ValueError: Another shape, entries that are not finite, a focal length that is not positive, or one that is no
+            pixels of the frames.
     """
     values = np.array(intrinsics, dtype=np.float64)
     if values.shape != (slots, 4):
@@ -117,7 +163,8 @@ def check_intrinsics(intrinsics: ArrayLike, slots: int) -> Tensor:
         )
     if not np.isfinite(values).all() or (values[:, :2] <= 0).any():
         raise ValueError(f"intrinsics must be finite with positive focal lengths; got {values.tolist()}.")
-    return torch.tensor(values, dtype=torch.float32)
+    check_fov(values, width, height)
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 
 def check_poses(c2w: ArrayLike, slots: int, stride: int, most: int) -> NDArray[np.float64]:
@@ -153,12 +200,13 @@ def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: i
     if not channels:
         if text is not None or mask is not None:
             raise ValueError("this checkpoint has no text conditioning; leave text and text_mask out.")
-        return torch.zeros(slots, 0, 0), torch.zeros(slots, 0, dtype=torch.bool)
+        nothing = torch.zeros(slots, 0, 0, dtype=torch.float32, device="cpu")
+        return nothing, torch.zeros(slots, 0, dtype=torch.bool, device="cpu")
     shape = None if text is None else tuple(text.shape)
-    if text is None or shape != (slots, text.shape[1], channels) or not text.shape[1]:
+    if text is None or text.ndim != 3 or shape != (slots, text.shape[1], channels) or not text.shape[1]:
         raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {shape}.")
     if mask is None:
-        mask = torch.ones(text.shape[:2])
+        mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
     if mask.shape != text.shape[:2]:
         raise ValueError(f"text_mask must be {tuple(text.shape[:2])} like text; got {tuple(mask.shape)}.")
     if not bool(torch.isfinite(text).all()):

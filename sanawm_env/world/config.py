@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.vae.tiny import build_vae
-from sanawm_env.world.sampler import RELEASE_SIGMAS
+from sanawm_env.world.schedules import RELEASE_SIGMAS, check_sigmas
 
 __all__ = ["WorldConfig", "check_sigmas", "small_config"]
 
@@ -92,28 +90,6 @@ class WorldConfig:
                 "was the file written by another version of sanawm_env?"
             )
         return cls(**{**values, "model": SanaWMConfig.from_dict(values["model"])})
-
-
-def check_sigmas(sigmas: Sequence[float]) -> tuple[float, ...]:
-    """Check a sampler schedule.
-
-    Args:
-        sigmas: Noise levels in [0, 1].
-
-    Returns:
-        The same levels as plain floats.
-
-    Raises:
-        ValueError: Fewer than two levels, not strictly descending, above 1, or not ending in 0.
-    """
-    levels = tuple(float(level) for level in sigmas)
-    descending = all(a > b for a, b in itertools.pairwise(levels))
-    if len(levels) < 2 or not descending or levels[0] > 1 or levels[-1] != 0:
-        raise ValueError(
-            f"sigmas must descend strictly from at most 1 to exactly 0, for instance (1.0, 0.9, 0.6, 0.0); "
-            f"got {levels}."
-        )
-    return levels
 
 
 def small_config(*, anchored: bool = False, **changes: Any) -> WorldConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,44 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
+from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
-from sanawm_env.world.chunk import decode, denoise
 from sanawm_env.world.conditioning import (
-    CameraChunk,
-    camera_conditions,
+    Networks,
     check_images,
     check_intrinsics,
     check_poses,
     check_text,
+    chunk_conditions,
+    chunk_views,
     first_frame_chunk,
 )
-from sanawm_env.world.config import WorldConfig, check_sigmas, small_config
-from sanawm_env.world.networks.anchor.views import anchor_views, check_anchor_vae, code_views, to_pixels
+from sanawm_env.world.config import WorldConfig, small_config
+from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.noise import check_seeds, frame_noise
-from sanawm_env.world.sampler import commit_chunk
+from sanawm_env.world.noise import check_seeds
+from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, isolated, read_counters
+from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
-from sanawm_env.world.state_check import check_state
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
 Frames = NDArray[np.uint8]
+
+take_share()
+
+
+@contextmanager
+def _float32_default() -> Iterator[None]:
+    """Modules are made in torch's default type, which a caller may have changed."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 class WorldModel:
@@ -85,6 +100,8 @@ class WorldModel:
         self.transformer = transformer
         self.vae = vae
         self.checkpoint = checkpoint
+        self.source: str | Path | None = None
+        """What `load` was given; a text encoder may lie there. None for a world that was put together by hand."""
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
@@ -108,26 +125,34 @@ class WorldModel:
         if model.anchor:
             check_anchor_vae(vae)
         self._pattern = self._empty(1, "meta")
+        self._checked_sigmas: tuple[Sequence[float], tuple[float, ...]] = (config.sigmas, config.sigmas)
+
+    @property
+    def networks(self) -> Networks:
+        """What a step computes with, as it is now: a trainer may look at the network that it trains."""
+        return Networks(
+            self.transformer, self.vae, self.config, self.device, self.dtype, self.latent_size, self.token_grid
+        )
 
     @classmethod
     def load(
         cls,
         checkpoint: str | Path = DEFAULT_CHECKPOINT,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         *,
         batched: bool | None = None,
         preset: str | None = None,
         precision: str | None = None,
     ) -> WorldModel:
-        """Load a checkpoint; for the published releases see docs/release.md.
+        """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
                 repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
-            device: Where to compute.
-            dtype: Type of weights and activations; None is float32, and bfloat16 for a release. The hash does
-                not depend on it.
+            device: Where to compute; `auto` is the first GPU, or the CPU.
+            dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
+                does not depend on it.
             batched: See the class.
             preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
@@ -141,19 +166,21 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low = None
+        low, dtype = None, as_dtype(dtype)
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        return cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world.source = checkpoint
+        return world
 
     @classmethod
     def untrained(
@@ -161,7 +188,7 @@ class WorldModel:
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
         config = config or small_config()
-        with torch.random.fork_rng(devices=[]):
+        with _float32_default(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             transformer, vae = build_modules(config)
             for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
@@ -171,9 +198,14 @@ class WorldModel:
         key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
         return cls(config, transformer.to(device), vae.to(device), key)
 
+    # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
+    # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WorldModel:
+        return self
+
     # -- the two functions ------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def start(
         self,
         images: Frames,
@@ -197,28 +229,28 @@ class WorldModel:
         Raises:
             ValueError: An input that the world cannot take; names the mend.
         """
-        images = check_images(images, self.config.height, self.config.width)
-        slots = len(images)
-        cameras = check_intrinsics(intrinsics, slots)
-        noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64)
-        text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
-        begun = []
-        for part in self._parts([True] * slots):
-            state = self._empty(len(part), self.device, text.shape[1])
-            values: dict[str, Any] = {
-                "noise_seed": noise_seed[part],
-                "intrinsics": cameras[part],
-                "text": text[part].to(self.dtype),
-                "text_mask": text_mask[part],
-                "last_frame": torch.from_numpy(images)[part],
-            }
-            if self.config.model.anchor:
-                values["first_frame"] = values["last_frame"].clone()
-            begun.append(self._begin(replace(state, **{k: v.to(self.device) for k, v in values.items()})))
-        state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
-        return state, images[:, None].copy()
+        with isolated(self.device):
+            images = check_images(images, self.config.height, self.config.width)
+            slots = len(images)
+            cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
+            noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
+            text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+            begun = []
+            for part in self._parts([0] * slots):
+                state = self._empty(len(part), self.device, text.shape[1])
+                values: dict[str, Any] = {
+                    "noise_seed": noise_seed[part],
+                    "intrinsics": cameras[part],
+                    "text": text[part].to(self.dtype),
+                    "text_mask": text_mask[part],
+                    "last_frame": torch.from_numpy(images)[part],
+                }
+                if self.config.model.anchor:
+                    values["first_frame"] = values["last_frame"].clone()
+                begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
+            state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
+            return state, images[:, None].copy()
 
-    @torch.inference_mode()
     def step(
         self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
     ) -> tuple[WorldState, Frames]:
@@ -236,18 +268,24 @@ class WorldModel:
         Raises:
             ValueError: Poses, noise levels or a state that do not belong here; names the mend.
         """
-        poses, levels = self.check_step(state, c2w, sigmas)
-        parts = self._parts((state.cache.frames == 0).tolist())
-        if parts == [list(range(state.slots))]:
-            after, frames = self._advance(state.contiguous(), poses, levels)
-        else:
-            done = [self._advance(state.select(part), poses[part], levels) for part in parts]
+        with isolated(self.device):
+            poses, levels = self.check_step(state, c2w, sigmas)
+            counters, nets = read_counters(state), self.networks
+            parts = self._parts(counters.frames)
+            if len(parts) == 1:
+                done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
+                after, frames = decode(nets, done)
+                return after, frames.cpu().numpy()
+            made = []
+            for part in parts:
+                some, known = state.select(part), counters.of(part)
+                done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
+                made.append(decode(nets, done))
+            after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
             order = np.argsort(np.concatenate(parts), kind="stable").tolist()
-            after = WorldState.cat([new for new, _ in done])
-            frames = torch.cat([new for _, new in done])
-            if order != list(range(state.slots)):
+            if order != list(range(len(order))):
                 after, frames = after.select(order), frames[order]
-        return after, frames.cpu().numpy()
+            return after, frames.cpu().numpy()
 
     def stream(
         self,
@@ -302,61 +340,31 @@ class WorldModel:
 
     def _begin(self, state: WorldState) -> WorldState:
         """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
+        nets = self.networks
         pixels = to_pixels(state.last_frame, self.dtype)
         latent = self.vae.encode(pixels[:, :, None]).to(self.dtype)
-        state = replace(state, first_latent=latent)
+        state = state.changed(first_latent=latent)
         if self.config.model.anchor:
             disparity = self.transformer.anchor.depth.disparity(pixels, state.intrinsics)
-            state = replace(state, first_disparity=disparity)
+            state = state.changed(first_disparity=disparity)
         if self.config.model.first_chunk == "alone":
             chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
-            views = self.views(state, chunk)
-            cache = commit_chunk(
-                self.transformer, latent, state.cache, **self.conditions(state, chunk, views), filled=0
-            )
-            _, tails = self.decode(latent, state.vae_tails, views)
-            state = replace(state, cache=cache, vae_tails=tails)
+            views = chunk_views(nets, state, chunk)
+            conditions = chunk_conditions(nets, state, chunk, views)
+            cache = commit_chunk(self.transformer, latent, state.cache, **conditions, filled=0)
+            _, tails = decode_latents(nets, latent, state.vae_tails, views)
+            state = state.changed(cache=cache, vae_tails=tails)
         return state.contiguous()
 
-    def _advance(self, state: WorldState, c2w: Tensor, sigmas: Sequence[float]) -> tuple[WorldState, Tensor]:
-        """Step slots that are all at their first chunk, or all past it; frames `(B, F, H, W, 3)` uint8."""
-        return decode(self, denoise(self, state, c2w, sigmas))
-
-    def views(self, state: WorldState, chunk: CameraChunk) -> Tensor | None:
-        """The anchor from the chunk's poses (`anchor.anchor_views`); None where the world has none."""
-        if not self.config.model.anchor:
-            return None
-        return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
-
-    def decode(self, latents: Tensor, tails: dict[str, Tensor], views: Tensor | None) -> tuple[Tensor, Any]:
-        """Frames `(B, 3, F, H, W)` in about [-1, 1] and the decoder's memory after them."""
-        hint = {} if views is None or not self.vae.config.anchor else {"views": views.to(self.dtype)}
-        return self.vae.decode(latents.to(self.dtype), tails, **hint)
-
-    def conditions(self, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Any]:
-        """Keyword arguments of the transformer: camera, anchor and text."""
-        size = (self.config.height, self.config.width)
-        conditions: dict[str, Any] = camera_conditions(chunk, state.intrinsics, size, self.token_grid)
-        if views is not None:
-            conditions["anchor"] = code_views(self.vae, views).to(self.dtype)
-        if self.config.model.caption_channels:
-            conditions |= {"text": state.text, "text_mask": state.text_mask}
-        return conditions
-
-    def noise(self, state: WorldState, frames: int, opening: bool) -> Tensor:
-        """Starting noise `(B, C, frames, h, w)` of the next latent frames; frame 0 is never noise."""
-        shape = (self.vae.latent_channels, *self.latent_size)
-        pairs = zip(state.noise_seed.tolist(), state.cache.frames.tolist(), strict=True)
-        draws = [frame_noise(seed, start + int(opening), frames, shape) for seed, start in pairs]
-        # Float32 whatever the weights are: the sampler adds many small steps to these latents.
-        return torch.stack(draws).to(self.device)
-
-    def _parts(self, opening: Sequence[bool]) -> list[list[int]]:
-        """Slots that are computed together: one each, or all of one phase."""
+    def _parts(self, frames: list[int]) -> list[list[int]]:
+        """Slots that are computed together: one each, or all of one phase; `frames` are committed in each."""
+        slots = range(len(frames))
         if not self.batched:
-            return [[slot] for slot in range(len(opening))]
-        groups = [[i for i, first in enumerate(opening) if first == phase] for phase in (False, True)]
-        return [group for group in groups if group]
+            return [[slot] for slot in slots]
+        first = frames.count(0)
+        if first in (0, len(frames)):
+            return [list(slots)]
+        return [[i for i in slots if frames[i]], [i for i in slots if not frames[i]]]
 
     def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
         """A state of nothing: zeros of the shapes and types that every state of this world has."""
@@ -372,7 +380,7 @@ class WorldModel:
             cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
             vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
             # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
-            c2w=torch.eye(4, dtype=torch.float64).to(device).repeat(slots, 1, 1),
+            c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
             frame_index=zeros(dtype=torch.int64),
             noise_seed=zeros(dtype=torch.int64),
             intrinsics=zeros(4, dtype=torch.float32),
@@ -388,7 +396,7 @@ class WorldModel:
 
     def together(self, state: WorldState) -> bool:
         """Whether one forward steps all slots."""
-        return len(self._parts((state.cache.frames == 0).tolist())) == 1
+        return len(self._parts(state.cache.frames.tolist())) == 1
 
     # -- checks -----------------------------------------------------------------------------------------
 
@@ -398,7 +406,12 @@ class WorldModel:
         """The poses of a step on the world's device and its noise levels; raises ValueError as `step` does."""
         self.check_state(state)
         poses = check_poses(c2w, state.slots, self.vae.temporal_stride, self.config.max_chunk_frames)
-        levels = self.config.sigmas if sigmas is None else check_sigmas(sigmas)
+        given, levels = self._checked_sigmas
+        if sigmas is None:
+            levels = self.config.sigmas
+        elif sigmas is not given or not isinstance(sigmas, tuple):
+            levels = check_sigmas(sigmas)
+            self._checked_sigmas = (sigmas, levels)
         return torch.from_numpy(poses).to(self.device), levels
 
     def check_state(self, state: WorldState) -> None:
@@ -407,4 +420,4 @@ class WorldModel:
         Raises:
             ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
         """
-        check_state(state, self._pattern, self.device)
+        state.check_fits(self._pattern, self.device)

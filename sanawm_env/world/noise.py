@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_SEED", "check_seeds", "frame_noise"]
+__all__ = ["MAX_SEED", "check_seeds", "frame_noise", "slot_noise"]
 
 MAX_SEED = 2**63 - 1
 """Largest noise seed: seeds are stored as int64."""
@@ -31,14 +31,27 @@ def frame_noise(seed: int, start: int, frames: int, shape: tuple[int, int, int])
     Returns:
         `(C, T, h, w)` float32 on the CPU.
     """
-    # The frame index is the counter's highest word: 2**192 draws lie between two frames.
-    generators = [np.random.Generator(_philox(seed, j)) for j in range(start, start + frames)]
-    draws = [generator.standard_normal(shape, np.float32) for generator in generators]
-    return torch.tensor(np.stack(draws, axis=1))
+    return slot_noise([seed], [start], frames, shape)[0]
 
 
-def _philox(seed: int, frame: int) -> np.random.Philox:
-    return np.random.Philox(key=seed, counter=[0, 0, 0, frame])
+def slot_noise(seeds: Sequence[int], starts: Sequence[int], frames: int, shape: tuple[int, int, int]) -> Tensor:
+    """The `frame_noise` of several rollouts, `(B, C, T, h, w)`, in one go.
+
+    One generator is set from counter to counter: a new one for every frame would ask the system for entropy that
+    nobody uses, at ten times the cost.
+    """
+    draws = np.empty((len(seeds), frames, *shape), np.float32)
+    bits = np.random.Philox(key=0)
+    generator, state = np.random.Generator(bits), bits.state
+    words = state["state"]
+    for slot, (seed, start) in enumerate(zip(seeds, starts, strict=True)):
+        words["key"][:] = (seed, 0)
+        for frame in range(frames):
+            # The frame index is the counter's highest word: 2**192 draws lie between two frames.
+            words["counter"][:] = (0, 0, 0, start + frame)
+            bits.state = state
+            generator.standard_normal(dtype=np.float32, out=draws[slot, frame])
+    return torch.from_numpy(draws).transpose(1, 2).contiguous()
 
 
 def check_seeds(seeds: Sequence[int], slots: int) -> list[int]:

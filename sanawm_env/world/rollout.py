@@ -1,64 +1,166 @@
-"""Videos of a world along given camera paths, for scoring."""
+"""The one walker: a world along camera paths that are known in advance, as chunks or as one array."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from sanawm_env.camera import relative_to_first
 from sanawm_env.world.model import WorldModel
 
-__all__ = ["rollout"]
+__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "starts_of"]
+
+Frames = NDArray[np.uint8]
+
+
+class StartLike(Protocol):
+    """A first frame and its camera: `Start`, or `scenes.start_image.StartImage`."""
+
+    @property
+    def image(self) -> Frames:
+        """`(H, W, 3)` RGB at the world's resolution."""
+        ...
+
+    @property
+    def intrinsics(self) -> NDArray[np.float64]:
+        """`(4,)` fx, fy, cx, cy in pixels of `image`."""
+        ...
+
+
+class Start(NamedTuple):
+    """See `StartLike`."""
+
+    image: Frames
+    intrinsics: NDArray[np.float64]
+
+
+def starts_of(images: Frames, intrinsics: ArrayLike) -> list[Start]:
+    """A start of each of `(B, H, W, 3)` images and their `(B, 4)` intrinsics.
+
+    Raises:
+        ValueError: Not as many images as intrinsics.
+    """
+    cameras = np.asarray(intrinsics, dtype=np.float64)
+    if len(images) != len(cameras):
+        raise ValueError(f"each image needs its intrinsics; got {len(images)} images and {len(cameras)} intrinsics.")
+    return [Start(image, camera) for image, camera in zip(images, cameras, strict=True)]
+
+
+def rollout_chunks(
+    world: WorldModel,
+    starts: Sequence[StartLike],
+    paths: ArrayLike,
+    seeds: Sequence[int],
+    texts: Sequence[tuple[Tensor, Tensor]] | None = None,
+    *,
+    chunk_frames: int | None = None,
+    sigmas: Sequence[float] | None = None,
+    overlap: bool | None = None,
+) -> Iterator[Frames]:
+    """Roll a world along camera paths, all side by side, and hand the frames out chunk by chunk.
+
+    A minute of 720p is ten gigabytes; here no more than a chunk of it lies in memory.
+
+    A path that ends inside a chunk gets a shorter last chunk. (To fill it up by standing still would denoise frames
+    that nobody asked for, and since the frames of a chunk see each other, they would change those that were. A path
+    that goes on standing still is another path.) Only a latent frame cannot be cut: where the path ends inside one,
+    its last pose is held to fill that frame, and the pixel frames beyond the path are dropped.
+
+    Args:
+        world: The world.
+        starts: B first frames at the world's resolution, with their cameras.
+        paths: `(B, F, 4, 4)` camera-to-world poses in any world frame, metres; that of the first frame first.
+        seeds: B noise seeds.
+        texts: For worlds with text: embeddings `(1, L, channels)` and mask `(1, L)` of each path, as
+            `Prompts.read` gives them.
+        chunk_frames: Latent frames per step; None is the checkpoint's default.
+        sigmas: Noise levels of the sampler; None is the checkpoint's.
+        overlap: See `WorldModel.stream`.
+
+    Returns:
+        An iterator of `(B, n, H, W, 3)` uint8 frames, F altogether; the given images come first, by themselves.
+
+    Raises:
+        ValueError: A chunk length that the world does not have, or paths or texts of another number or shape, at once.
+            Other inputs are checked by `WorldModel` when their turn comes.
+    """
+    chunk, stride = chunk_length(world, chunk_frames), world.vae.temporal_stride
+    given = torch.from_numpy(np.array(paths, dtype=np.float64))
+    if given.ndim != 4 or given.shape[0] != len(starts) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
+        raise ValueError(f"paths must be ({len(starts)}, F, 4, 4), a path per image; got {tuple(given.shape)}.")
+    text: tuple[Tensor, ...] = ()
+    if texts is not None:
+        lengths = {tuple(part.shape[1:]) for pair in texts for part in pair[:1]}
+        if len(texts) != len(starts) or len(lengths) != 1:
+            raise ValueError(
+                f"texts must be {len(starts)} pairs of embeddings and mask of one length, one per path; got "
+                f"{len(texts)} of shapes {sorted(lengths)}."
+            )
+        text = tuple(torch.cat(part) for part in zip(*texts, strict=True))
+    poses = relative_to_first(given).numpy()[:, 1:]
+    count = poses.shape[1]
+    if count:
+        poses = np.concatenate([poses, np.repeat(poses[:, -1:], -count % stride, axis=1)], axis=1)
+    begins = range(0, poses.shape[1], chunk * stride)
+
+    def walk() -> Iterator[Frames]:
+        images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
+        state, frames = world.start(images, cameras, seeds, *text)
+        yield frames
+        chunks = (poses[:, begin : begin + chunk * stride] for begin in begins)
+        for begin, (_, frames) in zip(begins, world.stream(state, chunks, sigmas=sigmas, overlap=overlap), strict=True):
+            yield frames[:, : count - begin]
+
+    return walk()
 
 
 def rollout(
     world: WorldModel,
-    images: NDArray[np.uint8],
+    starts: Sequence[StartLike],
+    paths: ArrayLike,
+    seeds: Sequence[int],
+    texts: Sequence[tuple[Tensor, Tensor]] | None = None,
+    *,
+    chunk_frames: int | None = None,
+    sigmas: Sequence[float] | None = None,
+) -> Frames:
+    """All frames of `rollout_chunks` as one array `(B, F, H, W, 3)`; see there."""
+    chunks = rollout_chunks(world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas)
+    made = np.empty((*np.shape(paths)[:2], world.config.height, world.config.width, 3), np.uint8)
+    done = 0
+    for frames in chunks:
+        made[:, done : done + frames.shape[1]] = frames
+        done += frames.shape[1]
+    return made
+
+
+def rollout_images(
+    world: WorldModel,
+    images: Frames,
     intrinsics: ArrayLike,
     c2w: ArrayLike,
     seeds: Sequence[int],
     *,
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
-) -> NDArray[np.uint8]:
-    """Roll a world along camera paths, chunk by chunk, all paths side by side.
+) -> Frames:
+    """`rollout` from images and intrinsics that lie in arrays; known as `sanawm_env.evaluation.rollout`."""
+    return rollout(world, starts_of(images, intrinsics), c2w, seeds, chunk_frames=chunk_frames, sigmas=sigmas)
 
-    A path that ends inside a chunk gets a shorter last chunk. Where it ends inside a latent frame, its last
-    pose is held to fill that frame, and the frames beyond the path are dropped.
 
-    Args:
-        world: The world.
-        images: `(B, H, W, 3)` uint8 first frames at the world's resolution.
-        intrinsics: `(B, 4)` fx, fy, cx, cy in pixels.
-        c2w: `(B, F, 4, 4)` camera-to-world poses in any world frame, metres; that of the image first.
-        seeds: B noise seeds.
-        chunk_frames: Latent frames per step; None is the checkpoint's default.
-        sigmas: Noise levels of the sampler; None is the checkpoint's.
-
-    Returns:
-        `(B, F, H, W, 3)` uint8, the given images first.
+def chunk_length(world: WorldModel, chunk_frames: int | None) -> int:
+    """Latent frames of a step, None being the checkpoint's.
 
     Raises:
-        ValueError: A chunk length that the world does not have, or paths of another shape. Other inputs are
-            checked by `WorldModel`.
+        ValueError: A number that the world does not have.
     """
     config = world.config
     chunk = config.chunk_frames if chunk_frames is None else chunk_frames
     if not 1 <= chunk <= config.max_chunk_frames:
         raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
-    given = torch.as_tensor(np.asarray(c2w, dtype=np.float64))
-    if given.ndim != 4 or given.shape[0] != len(images) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
-        raise ValueError(f"c2w must be ({len(images)}, F, 4, 4), a path per image; got {tuple(given.shape)}.")
-    poses = relative_to_first(given).numpy()[:, 1:]
-    count, stride = poses.shape[1], world.vae.temporal_stride
-    if count:
-        poses = np.concatenate([poses, np.repeat(poses[:, -1:], -count % stride, axis=1)], axis=1)
-    state, frames = world.start(images, intrinsics, seeds)
-    made = [frames]
-    for begin in range(0, poses.shape[1], chunk * stride):
-        state, frames = world.step(state, poses[:, begin : begin + chunk * stride], sigmas=sigmas)
-        made.append(frames)
-    return np.concatenate(made, axis=1)[:, : count + 1]
+    return chunk

@@ -7,21 +7,21 @@ repetition along the slot axis, and a vector environment is one state with many 
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from sanawm_env.files import save_tensors
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.noise import check_seeds
 
-__all__ = ["FORMAT", "TASK", "VERSION", "WorldState"]
+__all__ = ["FORMAT", "TASK", "VERSION", "WorldState", "own"]
 
 FORMAT = "sanawm_env.world_state"
 VERSION = "2"
@@ -66,6 +66,7 @@ class WorldState:
     """Which weights those were, with their revision if they came from the Hub; says what to load, decides nothing."""
 
     def __post_init__(self) -> None:
+        # For states that users and files make. What this project makes of a whole state is whole (`changed`).
         slots = self.c2w.shape[0]
         for name, value in self.flat().items():
             if value.ndim == 0 or value.shape[0] != slots:
@@ -104,11 +105,46 @@ class WorldState:
             return False
         return all(_same_bits(value, theirs[name]) for name, value in mine.items())
 
+    def check_fits(self, pattern: WorldState, device: torch.device) -> None:
+        """Refuse a state that a world could not go on from.
+
+        Args:
+            pattern: A state of the world with any number of slots and any length of text; may be on the meta device.
+            device: The world's.
+
+        Raises:
+            ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
+        """
+        if self.checkpoint != pattern.checkpoint:
+            raise ValueError(
+                f"the state belongs to checkpoint {named(self.checkpoint, self.checkpoint_name)}, "
+                f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
+                "load that checkpoint, or start a new rollout."
+            )
+        if self.c2w.device.type != device.type:
+            raise ValueError(f"the state is on {self.device}, the world on {device}; use state.to().")
+        if _alike(self, pattern):
+            return
+        found, shown = _signature(self), _signature(pattern)
+        name = min(n for n in found.keys() | shown.keys() if found.get(n) != shown.get(n))
+        raise ValueError(
+            f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has "
+            f"{shown.get(name, 'none')}; load the world in the dtype the state was made in, or start a new rollout."
+        )
+
     # -- new states from old ones -----------------------------------------------------------------------
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> WorldState:
         """Apply `fn` to every tensor."""
-        return _build({name: fn(value) for name, value in self.flat().items()}, self)
+        made = self._rebuilt(map(fn, self._leaves(self)))
+        made.__post_init__()
+        return made
+
+    def changed(self, **fields: Any) -> WorldState:
+        """`dataclasses.replace` for values that are known to have this state's slots: nothing is looked at."""
+        made = object.__new__(WorldState)
+        made.__dict__.update(self.__dict__, **fields)
+        return made
 
     def fork(self, n: int, reseed: Sequence[int] | None = None) -> WorldState:
         """Repeat every slot n times, slot 0's copies first.
@@ -126,11 +162,11 @@ class WorldState:
         """
         if n < 1:
             raise ValueError(f"fork needs at least one copy; got n = {n}.")
-        forked = self.map(lambda value: value.repeat_interleave(n, dim=0))
+        forked = self._rebuilt([value.repeat_interleave(n, dim=0) for value in self._leaves(self)])
         if reseed is None:
             return forked
         seeds = torch.tensor(check_seeds(reseed, forked.slots), dtype=torch.int64, device=self.device)
-        return dataclasses.replace(forked, noise_seed=seeds)
+        return forked.changed(noise_seed=seeds)
 
     def select(self, indices: Sequence[int]) -> WorldState:
         """Copy some slots, in the order given; an index may repeat.
@@ -138,24 +174,33 @@ class WorldState:
         Raises:
             IndexError: An index outside 0..B-1.
         """
-        index = self._index(indices)
-        return self.map(lambda value: value.index_select(0, index))
+        index = torch.tensor(self._checked(indices), device=self.c2w.device)
+        return self._rebuilt([value.index_select(0, index) for value in self._leaves(self)])
+
+    def narrow(self, start: int, slots: int = 1) -> WorldState:
+        """Some neighbouring slots as views: nothing is copied, and all of this state's memory stays alive with them.
+
+        Raises:
+            IndexError: Slots outside 0..B-1.
+        """
+        if start < 0 or slots < 1 or start + slots > self.slots:
+            raise IndexError(f"slots {start} to {start + slots - 1} do not lie in 0..{self.slots - 1}.")
+        return self._rebuilt([value[start : start + slots] for value in self._leaves(self)])
 
     def replace_slots(self, indices: Sequence[int], other: WorldState) -> WorldState:
-        """A copy in which slot `indices[i]` is slot i of `other`.
+        """A copy in which slot `indices[i]` is slot i of `other`: one operation per tensor, however many slots.
 
         Raises:
             IndexError: An index outside 0..B-1.
             ValueError: `other` has another number of slots than there are indices, indices repeat, or the
                 two states belong to different checkpoints or shapes.
         """
-        index = self._index(indices)
-        if len(set(index.tolist())) != other.slots or len(index) != other.slots:
-            raise ValueError(f"{other.slots} new slots need as many different indices; got {index.tolist()}.")
-        theirs = self._matching(other)
-
-        mixed = {name: value.index_copy(0, index, theirs[name]) for name, value in self.flat().items()}
-        return _build(mixed, self)
+        places = self._checked(indices)
+        if len(set(places)) != other.slots or len(places) != other.slots:
+            raise ValueError(f"{other.slots} new slots need as many different indices; got {places}.")
+        index = torch.tensor(places, device=self.c2w.device)
+        mine, theirs = self._leaves(self), self._matching(other)
+        return self._rebuilt([a.index_copy(0, index, b) for a, b in zip(mine, theirs, strict=True)])
 
     @classmethod
     def cat(cls, states: Sequence[WorldState]) -> WorldState:
@@ -167,20 +212,22 @@ class WorldState:
         if not states:
             raise ValueError("cat needs at least one state.")
         head = states[0]
-        parts = [head.flat(), *(head._matching(other) for other in states[1:])]
-        return _build({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, head)
+        parts = [head._leaves(head), *(head._matching(other) for other in states[1:])]
+        return head._rebuilt(map(torch.cat, zip(*parts, strict=True)))
 
     def to(self, device: torch.device | str) -> WorldState:
         """The state on another device."""
-        return self.map(lambda value: value.to(device))
+        return self._rebuilt([value.to(device) for value in self._leaves(self)])
 
     def contiguous(self) -> WorldState:
-        """The state with every tensor in aligned memory of its own, no larger than the tensor.
+        """The state with every tensor in aligned memory of its own, no larger than the tensor; itself if it is so.
 
         A view into a larger activation would keep all of it alive; and strides or another alignment can lead
         a kernel to another rounding than the same numbers in their usual place.
         """
-        return self.map(_own)
+        leaves = self._leaves(self)
+        owned = own(leaves)
+        return self if owned is leaves else self._rebuilt(owned)
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -195,19 +242,7 @@ class WorldState:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
-        path = Path(path)
-        metadata = self.metadata()
-        # Tensors that share memory (a state made by views) are refused by safetensors: write copies of those.
-        tensors = {name: _own(value).cpu() for name, value in self.flat().items()}
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(tensors, temporary, metadata)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        save_tensors(path, self.flat(), self.metadata())
 
     @classmethod
     def load(cls, path: str | Path, checkpoint: str | None = None) -> WorldState:
@@ -255,28 +290,56 @@ class WorldState:
 
     # -- helpers ----------------------------------------------------------------------------------------
 
-    def _index(self, indices: Sequence[int]) -> Tensor:
-        values = [int(index) for index in indices]
-        if not values or min(values) < 0 or max(values) >= self.slots:
-            raise IndexError(f"give at least one slot index in 0..{self.slots - 1}; got {values}.")
-        return torch.tensor(values, device=self.device)
+    def _leaves(self, like: WorldState) -> list[Tensor]:
+        """Every tensor, in the order that those of `like` have.
 
-    def _matching(self, other: WorldState) -> dict[str, Tensor]:
-        """The tensors of `other`, once they are known to fit beside those of this state."""
+        Raises:
+            KeyError: The two hold tensors of other names.
+        """
+        out = self.cache.leaves(like.cache)
+        if len(self.vae_tails) != len(like.vae_tails):
+            raise KeyError("vae")
+        out += map(self.vae_tails.__getitem__, like.vae_tails)
+        out += _plain_of(self)
+        return out
+
+    def _rebuilt(self, leaves: Iterable[Tensor]) -> WorldState:
+        """A state of the same names and checkpoint out of other tensors: inverse of `_leaves`."""
+        take = iter(leaves)
+        cache = self.cache.rebuilt(take)
+        tails = dict(zip(self.vae_tails, take, strict=False))
+        return self.changed(cache=cache, vae_tails=tails, **dict(zip(_ORDER, take, strict=True)))
+
+    def _checked(self, indices: Sequence[int]) -> list[int]:
+        values = list(map(int, indices))
+        if not values or min(values) < 0 or max(values) >= self.c2w.shape[0]:
+            raise IndexError(f"give at least one slot index in 0..{self.slots - 1}; got {values}.")
+        return values
+
+    def _matching(self, other: WorldState) -> list[Tensor]:
+        """The tensors of `other` in this state's order, once they are known to fit beside those of this state."""
         if self.checkpoint != other.checkpoint:
             raise ValueError(
                 f"states of checkpoints {self.checkpoint!r} and {other.checkpoint!r} cannot be joined; "
                 "make both with the same WorldModel."
             )
-        mine, theirs = self.flat(), other.flat()
-        for name in mine.keys() | theirs.keys():
-            a, b = mine.get(name), theirs.get(name)
-            if _describe(a) != _describe(b):
-                raise ValueError(
-                    f"the states' '{name}' differ: {_describe(a)} against {_describe(b)}. Use the same text "
-                    "length, dtype and device (`to`) for all slots."
-                )
-        return theirs
+        try:
+            theirs = other._leaves(self)
+        except KeyError:
+            theirs = []
+        for a, b in zip(self._leaves(self), theirs, strict=False):
+            if a.dtype != b.dtype or a.shape[1:] != b.shape[1:] or a.device != b.device:
+                break
+        else:
+            if theirs:
+                return theirs
+        mine, flat = self.flat(), other.flat()
+        described = {name: (_describe(mine.get(name)), _describe(flat.get(name))) for name in mine.keys() | flat.keys()}
+        name = min(name for name, (a, b) in described.items() if a != b)
+        raise ValueError(
+            f"the states' '{name}' differ: {described[name][0]} against {described[name][1]}. Use the same text "
+            "length, dtype and device (`to`) for all slots."
+        )
 
 
 def named(checkpoint: str, name: str) -> str:
@@ -284,27 +347,60 @@ def named(checkpoint: str, name: str) -> str:
     return f"{checkpoint!r} ({name})" if name else repr(checkpoint)
 
 
+def own(values: list[Tensor]) -> list[Tensor]:
+    """Tensors that fill their storage in order and are aligned: those given, copies of the others.
+
+    The list itself where nothing had to be copied.
+    """
+    out = values
+    for i, value in enumerate(values):
+        if (
+            not value.is_contiguous()
+            or value.data_ptr() % _ALIGNMENT
+            or value.untyped_storage().nbytes() != value.nbytes
+        ):
+            if out is values:
+                out = values.copy()
+            out[i] = value.clone(memory_format=torch.contiguous_format)
+    return out
+
+
 _NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
 _PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
+_WORDS = 2
+_ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text", "text_mask")
+"""The same as `_leaves` has them: the `_WORDS` whose length is free come last."""
+_plain_of = attrgetter(*_ORDER)
 
 
-def _build(tensors: dict[str, Tensor], origin: WorldState | tuple[str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; the checkpoint's hash and name are those of `origin`."""
+def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
     if len(tensors) != len(cache) + len(tails) + len(_PLAIN):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    if isinstance(origin, WorldState):
-        origin = origin.checkpoint, origin.checkpoint_name
     return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
 
 
-def _own(value: Tensor) -> Tensor:
-    """`value` itself if it fills its storage in order and is aligned, else a contiguous copy."""
-    whole = value.is_contiguous() and value.untyped_storage().nbytes() == value.nbytes
-    return value if whole and value.data_ptr() % _ALIGNMENT == 0 else value.clone(memory_format=torch.contiguous_format)
+def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape without slots, and type, of every tensor; the free length of the text left out."""
+    text = ("text", "text_mask")
+    return {n: ((tuple(v.shape[1:]) if n not in text else ()), v.dtype) for n, v in state.flat().items()}
+
+
+def _alike(state: WorldState, pattern: WorldState) -> bool:
+    """Whether `_signature` gives the same of both; this is asked at every step."""
+    try:
+        mine, wanted = state._leaves(pattern), pattern._leaves(pattern)
+    except KeyError:
+        return False
+    free = len(wanted) - _WORDS
+    for i, (a, b) in enumerate(zip(mine, wanted, strict=True)):
+        if a.dtype != b.dtype or (i < free and a.shape[1:] != b.shape[1:]):
+            return False
+    return True
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
@@ -319,9 +415,3 @@ def _bytes(value: Tensor) -> Tensor:
 
 def _describe(value: Tensor | None) -> str:
     return "absent" if value is None else f"{tuple(value.shape[1:])} {value.dtype} on {value.device}"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -84,7 +84,8 @@ def test_a_way_that_does_not_run_is_said_and_the_others_go_on():
 def test_a_captured_chunk_is_the_samplers():
     """The program that is timed gives latents and cache of the loop that is timed."""
     from sanawm_env.world.networks.cache import empty_cache
-    from sanawm_env.world.sampler import RELEASE_SIGMAS, denoise_chunk
+    from sanawm_env.world.sampler import denoise_chunk
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)
@@ -107,7 +108,8 @@ def test_a_captured_chunk_is_the_samplers():
 def test_the_loop_is_the_samplers():
     """What is timed computes what the environment computes."""
     from sanawm_env.world.networks.cache import empty_cache
-    from sanawm_env.world.sampler import RELEASE_SIGMAS, denoise_chunk
+    from sanawm_env.world.sampler import denoise_chunk
+    from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     config, _, grid = release_modules.configs("small")
     torch.manual_seed(0)

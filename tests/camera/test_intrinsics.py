@@ -55,7 +55,7 @@ def test_field_of_view(fov: float) -> None:
         ([500, 320, 240], "shape"),
         (np.eye(2), "shape"),
         (np.zeros((2, 2, 4)), "shape"),
-        (np.eye(4), "positive"),
+        (np.tile([500.0, -1, 320, 240], (4, 1)), "positive"),
         (np.add(MATRIX, [[0, 1, 0], [0, 0, 0], [0, 0, 0]]), "skew"),
         (MATRIX.T, "transpose"),
     ],
@@ -63,6 +63,84 @@ def test_field_of_view(fov: float) -> None:
 def test_bad_values(array, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Intrinsics.from_any(array, 640, 480)
+
+
+PROJECTION = np.c_[MATRIX, np.zeros(3)]
+HOMOGENEOUS = np.vstack([PROJECTION, [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("array", [PROJECTION, HOMOGENEOUS, np.stack([PROJECTION] * 3), np.stack([HOMOGENEOUS] * 3)])
+def test_projection_matrices_without_a_pose(array: np.ndarray) -> None:
+    intrinsics = Intrinsics.from_any(array, 640, 480)
+    assert intrinsics.values.shape == (*array.shape[:-2], 4)
+    np.testing.assert_array_equal(intrinsics.values.reshape(-1, 4)[-1], VECTOR)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_rows_are_no_projection_matrix(count: int) -> None:
+    np.testing.assert_array_equal(Intrinsics.from_any(np.tile(VECTOR, (count, 1)), 640, 480).values[-1], VECTOR)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        PROJECTION + np.eye(3, 4, 3),
+        HOMOGENEOUS + np.eye(4, 4, 3),
+        HOMOGENEOUS * 2,
+        np.stack([PROJECTION + np.eye(3, 4, 3)]),
+    ],
+)
+def test_a_pose_in_the_matrix_is_named(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"projection matrices of shape.*pose"):
+        Intrinsics.from_any(array, 640, 480)
+
+
+@pytest.mark.parametrize("array", [VECTOR[None], MATRIX[None], PROJECTION[None]])
+def test_one_row_is_constant(array: np.ndarray) -> None:
+    per_frame = Intrinsics.from_any(array, 640, 480).per_frame(7)
+    np.testing.assert_array_equal(per_frame, np.tile(VECTOR, (7, 1)))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        ([0.78, 1.39, 0.5, 0.5], r"look normalised: multiply fx and cx by the width \(1280\)"),
+        ([[0.78, 0, 0.5], [0, 1.39, 0.5], [0, 0, 1]], "look normalised"),
+        (np.tile([0.78, 1.39, 0.5, 0.5], (5, 1)), "look normalised"),
+        ([1.5, 2.0, 0, 0], "look normalised"),  # coordinates from -1 to 1
+        ([800, 1.39, 640, 360], "179"),
+        ([100, 100, 640, 360], "another unit"),
+        (np.stack([[800, 800, 640, 360], [90, 90, 640, 360]]), "another unit"),
+        ([1600, 1600, 1280, 720], "about 2560x1440"),
+        ([400, 400, 320, 180], "about 640x360"),
+        ([800, 800, 1270, 360], "crop beside the middle"),
+        ([800, 800, 640, -5], "crop beside the middle"),
+    ],
+)
+def test_cameras_that_cannot_have_taken_the_image(array, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        Intrinsics.from_any(array, 1280, 720)
+    np.save(tmp_path / "k.npy", np.asarray(array, float))
+    with pytest.raises(ValueError, match=message):
+        load_intrinsics(tmp_path / "k.npy", 1280, 720)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        [1280 / 2 / np.tan(np.deg2rad(70)), 700, 640, 360],  # 140 degrees
+        [60000, 60000, 640, 360],  # a telescope
+        [800, 800, 660, 510],  # a lens shifted up by a fifth
+        [800, 800, 340, 360],
+    ],
+)
+def test_unusual_cameras_pass(array) -> None:
+    np.testing.assert_array_equal(Intrinsics.from_any(array, 1280, 720).values, array)
+
+
+def test_crops_beside_the_middle_have_a_way_in() -> None:
+    corner = Intrinsics(np.array([800.0, 800, 640, 360]), 1280, 720).cropped(0, 0, 640, 360)
+    np.testing.assert_array_equal(corner.values[2:], [640, 360])
 
 
 def test_other_errors() -> None:

@@ -19,8 +19,7 @@ from PIL import Image
 from sanawm_env import EnvSnapshot, SanaWMEnv, WorldModel
 from sanawm_env.camera import get_keymap, rollout_actions, rollout_keys
 from sanawm_env.envs import rendering as viewer
-from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS, default_episode_steps
-from sanawm_env.world.checkpoints.local import builtin_checkpoints, save_checkpoint
+from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 
 torch.set_num_threads(1)
@@ -101,14 +100,8 @@ def test_ids_and_lazy_exports():
         sanawm_env.nothing  # noqa: B018
 
 
-def test_the_registered_limit_is_a_minute_of_the_default_world():
-    env = SanaWMEnv(device="cpu") if DEFAULT_CHECKPOINT in builtin_checkpoints() else make()
-    assert default_episode_steps() * env.step_seconds == pytest.approx(EPISODE_SECONDS, abs=env.step_seconds / 2)
-
-
 def test_gym_make_truncates_and_takes_any_limit():
     env = gym.make("SanaWM-v0", checkpoint=MODEL)
-    assert env.spec.max_episode_steps == default_episode_steps()
     env = gym.make("SanaWM-v0", checkpoint=MODEL, max_episode_steps=3)
     env.reset(seed=0)
     assert [env.step(FORWARD)[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
@@ -116,9 +109,22 @@ def test_gym_make_truncates_and_takes_any_limit():
 
 def test_gym_make_can_go_beyond_a_minute():
     hasty = WorldModel.untrained(small_config(fps=0.5))  # a step of 24 s
-    env = gym.make("SanaWM-v0", checkpoint=hasty, max_episode_steps=5)
+    env = gym.make("SanaWM-v0", checkpoint=hasty, max_episode_steps=5, episode_seconds=None)
     env.reset(seed=0)
     assert [env.step(FORWARD)[3] for _ in range(5)] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(("chunk_frames", "steps"), [(3, 5), (1, 15)])
+def test_an_episode_is_a_minute_however_it_is_made(chunk_frames, steps):
+    slow = WorldModel.untrained(small_config(fps=1.0))
+    arguments = {"checkpoint": slow, "chunk_frames": chunk_frames}
+    envs = [SanaWMEnv(**arguments), gym.make("SanaWM-v0", **arguments)]
+    for env in envs:
+        env.reset(seed=0)
+        assert [env.step(FORWARD)[3] for _ in range(steps)] == [False] * (steps - 1) + [True]
+    many = gym.make_vec("SanaWM-v0", 1, vectorization_mode="vector_entry_point", **arguments)
+    many.reset(seed=0)
+    assert [many.step([FORWARD])[3][0] for _ in range(steps)] == [False] * (steps - 1) + [True]
 
 
 @pytest.mark.parametrize(("chunk_frames", "steps"), [(3, 5), (1, 15)])
@@ -423,7 +429,7 @@ def test_human_without_a_screen_says_how_to_mend_it(monkeypatch):
     with pytest.raises(DependencyNotInstalled, match="rgb_array"):
         make(render_mode="human")
     assert "human" not in make().metadata["render_modes"] and "human" in SanaWMEnv.metadata["render_modes"]
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(viewer, "_unreachable", lambda: None)
     import cv2
 
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:      NONE\n")
@@ -436,6 +442,7 @@ def test_human_shows_every_frame(monkeypatch):
 
     shown, closed = [], []
     monkeypatch.setattr(viewer, "window_problem", lambda: None)
+    monkeypatch.setattr(viewer, "_refuses", lambda *displays: None)
     monkeypatch.setattr("sanawm_env.envs.env.window_problem", lambda: None)
     monkeypatch.setattr(cv2, "imshow", lambda title, frame: shown.append(frame))
     monkeypatch.setattr(cv2, "waitKey", lambda ms: -1)

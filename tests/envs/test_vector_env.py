@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from sanawm_env import EnvSnapshot, SanaWMEnv, WorldModel
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
-from sanawm_env.registration import default_episode_steps
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 
@@ -75,7 +74,7 @@ def test_make_vec_finds_it():
         envs = gym.make_vec("SanaWM-v0", num_envs=2, checkpoint=MODEL, obs_mode="dict", **how)
         assert type(envs) is SanaWMVectorEnv and envs.num_envs == 2 and "SanaWM-v0" in repr(envs)
         assert envs.model is MODEL and envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
-        assert envs.max_episode_steps == default_episode_steps()
+        assert envs.max_episode_steps is None
     single = SanaWMEnv(MODEL, obs_mode="dict")
     assert envs.single_observation_space == single.observation_space
     assert envs.single_action_space == single.action_space and envs.action_space.shape == (2, 6)

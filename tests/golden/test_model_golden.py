@@ -1,19 +1,21 @@
-"""The transformer against the reference implementation's numbers (golden/README.md, sections 2 to 6).
+"""The transformer against the reference implementation's numbers (the golden vectors).
 
 Every size, grid, chunk bound and step list comes from the files.
 """
 
 import json
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sanawm_env.world.accel.flops import chunk_lengths
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.offline.clip import chunk_starts
 from sanawm_env.world.sampler import denoise_chunk
 
 OUT_MAX, OUT_MEAN = 1e-4, 1e-5
@@ -43,14 +45,6 @@ def tiny_config(golden_dir, **changes):
         max_cached_frames=0 if usual else meta["chunk_bounds"][-1],
     )
     return config.replace(**changes), meta
-
-
-def segments(total, chunk):
-    """Upstream's partition of a rollout: the first chunk takes the remainder (spec section 4)."""
-    first = total % chunk or chunk
-    if first < chunk and total > chunk:
-        first += chunk
-    return [0, *range(first, total + 1, chunk)]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +126,7 @@ def test_streaming_chunks_and_caches(golden_dir, weights, forward_file):
 
 
 def check_cache(config, cache, data, c, time):
-    """Upstream's ten slots against ours (golden/README.md section 2)."""
+    """Upstream's ten slots against ours (the README beside the golden vectors)."""
     for i, block in enumerate(cache.blocks):
         slot = {k.split(".")[-1]: v for k, v in data.items() if k.startswith(f"c{c}.kv.b{i}.s")}
         tail = block["ffn_tail"]  # (B, 1, S, C) against (B, C, 1, S)
@@ -229,8 +223,7 @@ def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
     cache = empty_cache(config, batch, height * width // math.prod(config.patch_size))
     sigmas = [s / 1000 for s in meta["sampler"]["denoising_step_list"]]
     assert torch.allclose(data["scheduler.sigmas"], torch.tensor(sigmas))
-    bounds = segments(total, meta["sampler"]["base_chunk_frames"])
-    assert bounds == meta["autoregressive_segments"].get(str(total), bounds)
+    bounds = meta["autoregressive_segments"][str(total)]
     for start, end in pairwise(bounds):
         cond = {
             "text": data["text_embeds"][:, 0],
@@ -292,7 +285,14 @@ def test_release_keys(golden_dir):
     assert len(actual) == len(expected) > 0
 
 
-def test_segments(golden_dir):
-    _, meta = tiny_config(golden_dir)
-    for total, bounds in meta["autoregressive_segments"].items():
-        assert segments(int(total), meta["sampler"]["base_chunk_frames"]) == bounds
+def test_a_clip_is_cut_into_chunks_as_upstream_does(golden_dir):
+    """Where no frame remains. Upstream's streaming sampler gives a remainder to the first chunk, we to the last."""
+    config, meta = tiny_config(golden_dir)
+    whole = 0
+    for text, bounds in meta["autoregressive_segments"].items():
+        total = int(text)
+        starts = chunk_starts(total, config.chunk_frames, config.first_chunk)
+        if (total - 1) % config.chunk_frames == 0:
+            assert [*starts, total] == bounds == [0, *accumulate(chunk_lengths(config, total))]
+            whole += 1
+    assert whole >= 3

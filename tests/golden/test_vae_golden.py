@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sanawm_env.world.networks.vae.ltx import LTXVideoVAE, Tiling
 
-TOLERANCE = 1e-4  # golden/README.md section 6
+TOLERANCE = 1e-4  # of the README beside the golden vectors
 
 Tensors = dict[str, torch.Tensor]
 

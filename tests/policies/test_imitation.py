@@ -1,17 +1,21 @@
 """Behaviour cloning learns a follower's actions, and keeps them in a file."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
+from gymnasium import spaces, wrappers
+from safetensors import safe_open
 from safetensors.torch import save_file
 from sanawm_env.policies import make_policy
-from sanawm_env.policies.demonstrations import Demonstrations, collect, low_dimensional
+from sanawm_env.policies.demonstrations import Demonstrations, _disturbed, collect, low_dimensional
 from sanawm_env.policies.imitation import BehaviourClone, CloneConfig, CloneNet, train
 
-from sanawm_env.envs.wrappers import DiscreteNavigation
+from sanawm_env import SanaWMEnv
+from sanawm_env.envs.wrappers import DiscreteNavigation, TwistActions
 from sanawm_env.tasks import FollowPath, PointNav
-from tests.policies.policy_worlds import make, play
+from tests.policies.policy_worlds import MODEL, PICTURE, make, play
 
 TASK = PointNav(distance=(1.0, 2.0), bearing_deg=60)
 
@@ -116,6 +120,70 @@ def test_discrete_actions():
     assert policy.act(observation, info) in env.action_space
     right = [policy.act({k: v[i] for k, v in data.entries.items()}, {}) == a for i, a in enumerate(data.actions)]
     assert np.mean(right) > 0.8
+
+
+@pytest.mark.parametrize(
+    "wrap", [TwistActions, lambda env: wrappers.RescaleAction(env, np.float32(0), np.float32(1)), wrappers.ClipAction]
+)
+def test_noise_and_clones_keep_to_the_action_space(wrap):
+    """Metres per second or shares of a range: noise is in units of half the range, and nothing leaves the space."""
+    env = wrap(make("SanaWM/PointNav-v0", task=PointNav(stop_action=True), obs_mode="pose", max_episode_steps=8))
+    space, taken = env.action_space, []
+
+    class Still:
+        def begin(self, env, observation, info):
+            pass
+
+        def act(self, observation, info):
+            if not space.is_bounded():
+                return np.append(np.zeros(6), -1).astype(np.float32)
+            return np.append((space.low[:6] + space.high[:6]) / 2, space.low[6]).astype(np.float32)
+
+    step = env.step
+    env.step = lambda action: (taken.append(action), step(action))[1]
+    data = collect(env, Still(), 4, noise=0.3)
+    assert all(action in space for action in taken)
+    half = (space.high - space.low)[:6] / 2 if space.is_bounded() else np.ones(6)
+    moved = np.array(taken)[:, :6] - np.array(data.actions)[:, :6]
+    assert (moved / half).std() == pytest.approx(0.3, rel=0.25)
+    assert (np.array(taken)[:, 6] == data.actions[:, 6]).all()
+    policy, losses = train(data, epochs=30)
+    assert losses[-1] < losses[0]
+    observation, info = env.reset(seed=50)
+    policy.begin(env, observation, info)
+    assert policy.act(observation, info) in space
+    if space.is_bounded():
+        with pytest.raises(ValueError, match="learnt actions within"):
+            policy.begin(env.env, observation, info)
+
+
+def test_noise_of_pose_deltas_is_as_it_was():
+    env = point_nav()
+    action = np.array([0.9, -0.2, 0, 0, 0.5, -1], np.float32)
+    rng = np.random.default_rng(3)
+    wanted = (action + rng.normal(0, 0.4, 6).astype(np.float32)).clip(-1, 1)
+    assert np.array_equal(_disturbed(action, 0.4, np.random.default_rng(3), env), wanted)
+
+
+def test_files_of_before_have_no_limits(tmp_path, learnt):
+    policy, _ = learnt
+    policy.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        metadata, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    config = json.loads(metadata["config"])
+    assert config.pop("limits") == [[-1.0] * 6, [1.0] * 6]
+    save_file(weights, tmp_path / "old.safetensors", metadata | {"config": json.dumps(config)})
+    again, env = BehaviourClone.load(tmp_path / "old.safetensors"), point_nav()
+    observation, info = env.reset(seed=0)
+    again.begin(env, observation, info)
+    assert np.array_equal(again.act(observation, info), policy.act(observation, info))
+
+
+def test_actions_that_it_cannot_learn():
+    for mode in ("keys", "per_frame"):
+        env = SanaWMEnv(MODEL, PICTURE, task=TASK, obs_mode="pose", action_mode=mode)
+        with pytest.raises(ValueError, match="one motion per step"):
+            collect(env, make_policy("random:uniform"), 1)
 
 
 def test_where_it_does_not_fit(learnt):

@@ -158,6 +158,19 @@ def test_shooting_plans_discrete_actions():
             make_policy(name).begin(env, *env.reset(seed=0))
 
 
+@pytest.mark.parametrize("name", PLANNERS)
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 3), (2, 5)])
+def test_stop_has_the_ends_of_its_space(name, low, high):
+    env = wrappers.RescaleAction(near(stop=True), np.float32(low), np.float32(high))
+    for goal, end in ((0.9, low), (0.1, high)):
+        policy = make_policy(name, **BUDGET)
+        observation, info = env.reset(seed=0, options={"goal": [0, 0, goal]})
+        policy.begin(env, observation, info)
+        action = policy.act(observation, info)
+        assert action in env.action_space and action[6] == end
+        assert env.step(action)[2] == (end == high)
+
+
 def test_twists_and_rescaled_actions():
     for wrap in (TwistActions, lambda env: wrappers.RescaleAction(env, np.float32(-3), np.float32(3))):
         env = wrap(near())

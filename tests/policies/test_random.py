@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium import wrappers
 from sanawm_env.policies import make_policy
 
 from sanawm_env.envs.wrappers import DiscreteNavigation
@@ -50,6 +51,8 @@ def test_stop():
     assert any(action[6] > 0 for action in actions(make_policy("random:uniform"), env))
     assert all(action[6] < 0 for action in actions(make_policy("random:uniform", stop=False), env))
     assert all(action[6] < 0 for action in actions(make_policy("random:smooth"), env))
+    rescaled = wrappers.RescaleAction(ENVS["stop"](), np.float32(0), np.float32(1))
+    assert all(action[6] == 0 for action in actions(make_policy("random:uniform", stop=False), rescaled))
     drawn = actions(make_policy("random:uniform", stop=False), ENVS["discrete"](), 100)
     assert set(map(int, drawn)) == {1, 2, 3}
 

@@ -33,6 +33,19 @@ def test_follow_reaches_points_by_discrete_actions(seed):
     assert terminated and infos[-1]["success"] and infos[-1]["spl"] > 0.8
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_follow_goes_as_near_as_the_task_asks(stop):
+    for distance in (0.08, 0.05, 0.002):
+        for name, task in (
+            ("PointNav", PointNav(stop_action=stop, success_distance=distance)),
+            ("FollowPath", FollowPath(stop_action=stop, success_distance=distance, distance=(1.0, 1.5))),
+            ("LoopClosure", LoopClosure(stop_action=stop, success_distance=distance, success_angle_deg=1.0)),
+        ):
+            env = make(f"SanaWM/{name}-v0", task=task, obs_mode="pose", max_episode_steps=80)
+            infos, *_ = play(env, make_policy("scripted:follow"), 0)
+            assert infos[-1]["success"], (name, distance)
+
+
 def test_follow_in_the_goal_form():
     env = make("SanaWM/PointNav-v0", task=PointNav(goal_env=True), obs_mode="pose")
     infos, *_ = play(env, make_policy("scripted:follow"), 3)

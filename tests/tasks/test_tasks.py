@@ -168,7 +168,7 @@ def test_the_goal_image_is_what_the_hidden_way_shows(world):
     actions = [STILL]
     from sanawm_env.tasks.paths import travel
 
-    way = travel(np.eye(4), goal, env.simulation.referee.context)
+    way = travel(np.eye(4), goal, env.simulation.runner.context)
     actions = poses_to_actions(np.concatenate([np.eye(4)[None], way]), 0.5, 0.3, env.frames_per_step)
     for action in actions:
         obs, _, done, _, info = env.step(np.clip(action, -1, 1))

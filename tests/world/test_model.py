@@ -136,7 +136,32 @@ def test_camera_text_and_seed_reach_the_frames(rule):
         assert not torch.equal(other.vae_tails["latent"], after.vae_tails["latent"])
 
 
-# -- the rollout is the one of the spec -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": torch.int32}, "dtype must be a floating type"),
+        ({"dtype": "flot32"}, "dtype must be a floating type such as 'float32' or 'bfloat16'; got 'flot32'"),
+        ({"dtype": 3}, "dtype must be a floating type"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"precision": "int4"}, "unknown precision 'int4'"),
+        ({"precision": "fp32", "dtype": "float16"}, "precision fp32 computes in float32"),
+        ({"preset": "streaming"}, "leave preset out"),
+    ],
+)
+def test_bad_arguments_are_refused_before_weights_are_read(monkeypatch, arguments, message):
+    def read(*_):
+        pytest.fail("weights were read")
+
+    monkeypatch.setattr("sanawm_env.world.checkpoints.local.load_checkpoint", read)
+    with pytest.raises(ValueError, match=message):
+        WorldModel.load("tiny", **arguments)
+
+
+def test_a_type_may_be_given_by_name():
+    assert WorldModel.load("tiny", dtype="bfloat16").dtype == torch.bfloat16
+
+
+# -- the rollout is the reference's --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -444,6 +469,9 @@ def test_bad_start(changes, message):
         (torch.zeros(1, 3, 5), None, r"\(1, L, 6\)"),
         (torch.zeros(2, 3, 6), None, "needs text"),
         (torch.zeros(3, 6), None, "needs text"),
+        (torch.zeros(6), None, "needs text"),
+        (torch.tensor(0.0), None, "needs text"),
+        (torch.zeros(1, 1, 3, 6), None, "needs text"),
         (torch.zeros(1, 0, 6), None, "needs text"),
         (torch.zeros(1, 3, 6), torch.ones(1, 2), "text_mask"),
         (torch.full((1, 3, 6), torch.nan), None, "NaN"),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sanawm_env.world.accel.device import PRECISIONS, Precision
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -21,10 +22,7 @@ from sanawm_env.world.networks.vae.tiny import build_vae
 
 __all__ = ["BASIS", "PRECISIONS", "TEXT_ENCODER_PARAMETERS", "MemoryPlan", "Precision", "plan_memory", "weight_bytes"]
 
-Precision = Literal["fp32", "bf16", "fp8", "nvfp4", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-# Quantised are the linears of spec section 10; everything else stays in bfloat16.
+# Quantised are the linears of docs/model.md, "Low precision"; everything else stays in bfloat16.
 _QUANTISED = re.compile(
     r"blocks\.\d+\.(attn\.(qkv|proj|beta_proj|gate_proj|output_gate)|cross_attn\.(q_linear|kv_linear|proj)"
     r"|mlp\.(inverted_conv|point_conv)\.conv)\.weight"
@@ -51,7 +49,7 @@ CUDA_RESERVE = 700_000_000
 """CUDA context and loaded kernels; an assumption, commonly 0.4 to 0.8 GB."""
 
 BASIS = {
-    "weights": "exact: shapes on the meta device, and the layers that each precision covers (spec section 10)",
+    "weights": "exact: shapes on the meta device, and the layers that each precision covers",
     "vae": "exact: shapes",
     "state_per_slot": "exact: shapes on the meta device; twice while a step makes the next state beside the last",
     "working_per_slot": f"estimate: live tensors of one chunk traced without a GPU, times {MARGIN}",

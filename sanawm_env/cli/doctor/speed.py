@@ -24,7 +24,7 @@ PUBLISHED: tuple[dict[str, Any], ...] = (
     # 24.1 videos of a minute an hour on eight H100s.
     {"release": TEACHER, "gpu": "H100", "precision": "bf16", "seconds": 3600 * 8 / 24.1, "what": "without refiner"},
 )
-"""Seconds for a minute of 720p, one rollout, by others' code (spec sections 9.3 and 11)."""
+"""Seconds for a minute of 720p, one rollout, by others' code (docs/model.md, "Benchmark")."""
 PEAK_H100 = 989e12
 """Dense bfloat16 operations per second of an H100 SXM, by its data sheet."""
 
@@ -93,16 +93,13 @@ def _run(checkpoint: str, device: Device, steps: int = 3) -> dict[str, Any]:
     """Time a few steps of a small world."""
     import torch
 
+    from sanawm_env.cli.probe import black_start
     from sanawm_env.world.model import WorldModel
 
     model = WorldModel.load(checkpoint, device.kind)
-    config, count = model.config, model.config.chunk_frames * model.vae.temporal_stride
-    if config.model.caption_channels:
-        return _entry(None, "unknown", "nothing was measured", "this world reads text; time a rollout instead")
-    black = np.zeros((1, config.height, config.width, 3), np.uint8)
-    camera = np.array([[config.width, config.width, config.width / 2, config.height / 2]], dtype=np.float64)
+    count = model.config.chunk_frames * model.vae.temporal_stride
     poses = np.tile(np.eye(4), (1, count, 1, 1))
-    state, _ = model.start(black, camera, [0])
+    state = black_start(model)
     best = float("inf")
     for _ in range(steps + 1):  # the first is slower
         clock = time.perf_counter()

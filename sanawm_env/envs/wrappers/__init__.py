@@ -1,6 +1,6 @@
 """Wrappers that Gymnasium does not have: discrete navigation actions, and velocities in ROS axes.
 
-Everything else (resizing, greyscale, frame stacks, time limits, videos) is Gymnasium's own, see docs/wrappers.md.
+Everything else (resizing, greyscale, frame stacks, time limits, videos) is Gymnasium's own: docs/how-to/wrappers.md.
 """
 
 from sanawm_env.envs.wrappers.discrete import DiscreteNavigation, NavigationAction, VectorDiscreteNavigation

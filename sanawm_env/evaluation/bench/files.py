@@ -1,13 +1,10 @@
-"""Files that are whole or not there, and errors that say which file to mend."""
+"""Reading the files of a bench, with errors that say which one to mend."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["BenchError", "read_json", "read_lines", "read_npz", "read_png", "replacing", "write_json", "write_text"]
+__all__ = ["BenchError", "read_json", "read_lines", "read_npz", "read_png"]
 
 
 class BenchError(ValueError):
     """A bench that cannot be used; names the file and the mend."""
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, of the same suffix, that takes its name once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one go."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON in one go; NaN, which is no JSON, is refused."""
-    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def read_lines(path: Path) -> list[str]:

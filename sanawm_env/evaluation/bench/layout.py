@@ -22,17 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from sanawm_env.camera import Intrinsics, validate_c2w
-from sanawm_env.evaluation.bench.files import (
-    BenchError,
-    read_json,
-    read_lines,
-    read_npz,
-    read_png,
-    replacing,
-    write_json,
-    write_text,
-)
+from sanawm_env.evaluation.bench.files import BenchError, read_json, read_lines, read_npz, read_png
 from sanawm_env.evaluation.metrics.revisit import Pair
+from sanawm_env.files import replacing, write_json, write_text
 
 __all__ = ["SPLITS", "BenchError", "BenchScene", "read_bench", "write_scene", "write_split"]
 

@@ -15,17 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanawm_env.evaluation.bench.files import BenchError, read_json, read_npz, write_json, write_text
+from sanawm_env.evaluation.bench.files import BenchError, read_json, read_npz
 from sanawm_env.evaluation.bench.layout import EXPORT, KEPT, SPLITS, BenchScene, write_scene, write_split
+from sanawm_env.evaluation.captions import CAPTIONS
 from sanawm_env.evaluation.metrics.revisit import Pair, find_pairs
-from sanawm_env.scenes import EVAL_SEEDS, FAMILIES, first_frame, render_scene, sample_scenes
+from sanawm_env.files import write_json, write_text
+from sanawm_env.scenes import FAMILIES, first_frame, render_scene, sample_scenes
 from sanawm_env.scenes.paths import Difficulty, draw_path
 from sanawm_env.scenes.scene import Scene
+from sanawm_env.scenes.seeds import BENCH_SEEDS, EVAL_SEEDS
 
 __all__ = ["FIRST_SEED", "make_bench", "true_frames"]
 
-FIRST_SEED = 25_000_000
-"""Seeds of our bench begin here: among those kept for evaluation, apart from those other checks begin with."""
+FIRST_SEED = BENCH_SEEDS.start
+"""Seeds of our bench begin here."""
 FRAMES = 961
 PAIRS = 10
 """Frame pairs kept for each path, at most; evaluators take the best five."""
@@ -35,11 +38,6 @@ PAIR_GAP = 10.0
 _RECIPE = "sanawm_env_bench.json"
 _VERSION = 1
 _DIFFICULTY: dict[str, Difficulty] = {"simple_60s": "simple", "hard_60s": "hard"}
-_PROMPTS = {
-    "room": "A furnished room with coloured walls.",
-    "maze": "Corridors between coloured walls.",
-    "outdoor": "Trees, houses and hills under an open sky.",
-}
 
 
 def make_bench(
@@ -83,7 +81,10 @@ def make_bench(
             f"got {scenes}, {frames}, {fps}, {height}x{width}."
         )
     if seeds[0] not in EVAL_SEEDS or seeds[-1] not in EVAL_SEEDS:
-        raise ValueError(f"seeds {seeds[0]}..{seeds[-1]} must lie in {EVAL_SEEDS}, which no training sees.")
+        raise ValueError(
+            f"seeds {seeds[0]}..{seeds[-1]} must lie in {EVAL_SEEDS}, which no training sees; choose another "
+            f"first_seed, for instance {FIRST_SEED}."
+        )
     recipe = {
         "version": _VERSION, "scenes": scenes, "frames": frames, "fps": fps,
         "height": height, "width": width, "first_seed": first_seed,
@@ -105,7 +106,7 @@ def make_bench(
         for split in SPLITS:
             path = root / SPLITS[split] / EXPORT / f"{name}.npz"
             pairs[split][name] = _pairs(read_npz(path, ["c2w"])["c2w"], fps, gap)
-        rows.append({"id": name, "prompt": _PROMPTS[family], "scene_type": family, "seed": seed})
+        rows.append({"id": name, "prompt": CAPTIONS[family], "scene_type": family, "seed": seed})
         if progress is not None:
             progress(name)
     for split in SPLITS:

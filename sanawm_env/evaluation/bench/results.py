@@ -7,13 +7,15 @@ evaluators leave out the first frame.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.evaluation.bench.files import read_json, write_json
+from sanawm_env.evaluation.bench.files import read_json
 from sanawm_env.evaluation.bench.layout import SPLITS, BenchError
+from sanawm_env.files import write_json
 
 __all__ = ["RESULT_FILES", "ResultFolder"]
 
@@ -75,6 +77,42 @@ class ResultFolder:
         path = self.root / "method_info.json"
         write_json(path, info)
         return path
+
+    def claim(self, info: dict[str, Any], split: str, scenes: dict[str, str]) -> Path:
+        """Say in `method_info.json` what the videos come from, before the first is made.
+
+        Args:
+            info: What all videos of the method depend on.
+            split: Of the scenes.
+            scenes: Id of each scene to a hash of what it brings; others, of an earlier call, stay.
+
+        Raises:
+            BenchError: Videos that are there come from something else, or nobody knows from what. Nothing has changed.
+        """
+        path = self.root / "method_info.json"
+        before = read_json(path) if path.exists() else {}
+        before = before if isinstance(before, dict) else {}
+        known: dict[str, dict[str, str]] = before.get("scenes", {})
+        there = {each: list((self.root / each).glob("*_generated.mp4")) for each in SPLITS}
+        mend = "choose another --method or --results, delete its videos, or score them as they are with -c none"
+        if any(there.values()):
+            # Through JSON, as it was stored: tuples become lists.
+            wanted = json.loads(json.dumps(info["made_from"]))
+            found = before.get("made_from")
+            if not isinstance(found, dict):
+                raise BenchError(f"{self.root} holds videos of another method, or of an older version; {mend}.")
+            differ = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+            if differ:
+                was, now = found.get(differ[0]), wanted.get(differ[0])
+                raise BenchError(
+                    f"the videos in {self.root} were made with another {', '.join(differ)} ({was}, now {now}); {mend}."
+                )
+            for name, digest in scenes.items():
+                if self.video(split, name).is_file() and known.get(split, {}).get(name) != digest:
+                    raise BenchError(f"{self.video(split, name)} belongs to another bench or to another scene; {mend}.")
+        else:
+            known = {}
+        return self.write_info(info | {"scenes": known | {split: known.get(split, {}) | scenes}})
 
     def skips_first_frame(self) -> bool:
         """Whether evaluators leave out frame 0, because a refiner does not make it."""

@@ -6,13 +6,11 @@ stopped; a scene whose camera could not be recovered stays in the files, with th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,13 +20,16 @@ from sanawm_env.evaluation.bench.layout import BenchScene
 from sanawm_env.evaluation.bench.make import true_frames
 from sanawm_env.evaluation.bench.results import ResultFolder
 from sanawm_env.evaluation.camera_recovery.poses import recover_poses
+from sanawm_env.evaluation.captions import Captions
 from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error, mean_camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
+from sanawm_env.evaluation.provenance import frames_depend_on
+from sanawm_env.scenes.opencv import cv2
 from sanawm_env.scenes.start_image import prepare
-from sanawm_env.video import VideoWriter
+from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.offline.recipe import dream, relative
+from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["generate", "read_video", "score"]
 
@@ -38,7 +39,7 @@ WINDOW_S = 10.0
 LOOK_EVERY = 4
 BEST_PAIRS = 5
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def generate(
@@ -48,9 +49,11 @@ def generate(
     *,
     sigmas: tuple[float, ...] | None = None,
     chunk_frames: int | None = None,
-    told: Told | None = None,
+    captions: Captions | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
-    """Make the videos that are missing.
+    """Make the videos that are missing, and say in `method_info.json` what they come from.
 
     Args:
         world: The world; its frame rate must be the paths'.
@@ -58,18 +61,28 @@ def generate(
         results: Where videos go.
         sigmas: Noise levels of the sampler; None is the checkpoint's.
         chunk_frames: Latent frames per step; None is the checkpoint's.
-        told: Called with the id of each scene as it is done.
+        captions: Texts of the scenes, for a world that was trained with some; None reads the bench's prompts.
+        name: What to call the checkpoint.
+        progress: Called with the id of each scene as it is done.
 
     Returns:
         Ids of the scenes made now.
 
     Raises:
-        BenchError: A path of another frame rate than the world's.
+        BenchError: A path of another frame rate than the world's; or videos that are there were made from something
+            else, so that scores would be of a mixture.
     """
-    config = world.config
+    config, captions = world.config, captions or Captions(world)
+    chunk, levels = chunk_frames or config.chunk_frames, tuple(sigmas or config.sigmas)
     for scene in scenes:
         if abs(scene.fps - config.fps) > 1e-6:
             raise BenchError(f"{scene.camera_path} has {scene.fps:g} poses per second, this world {config.fps:g}.")
+    made_from = frames_depend_on(world) | {"sigmas": list(levels), "chunk_frames": chunk} | captions.key()
+    results.claim(
+        {"checkpoint": name or config.name, "hash": world.checkpoint, "sigmas": list(levels), "made_from": made_from},
+        scenes[0].split,
+        {scene.id: _digest(scene, number) for number, scene in enumerate(scenes)},
+    )
     made = []
     for number, scene in enumerate(scenes):
         path = results.video(scene.split, scene.id)
@@ -81,44 +94,25 @@ def generate(
             intrinsics=camera, fov_deg=None, default_fov_deg=config.default_fov_deg,
         )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames = dream(
-            world, start, relative(scene.c2w), number,
-            chunk_frames=chunk_frames or config.chunk_frames, sigmas=sigmas or config.sigmas,
-        )  # fmt: skip
+        frames = rollout_chunks(
+            world, [start], scene.c2w[None], [number], captions.of(scene.prompt), chunk_frames=chunk, sigmas=levels
+        )
         with VideoWriter(path, config.fps) as video:
             for some in frames:
-                video.write(some)
+                video.write(some[0])
         made.append(scene.id)
-        if told is not None:
-            told(scene.id)
+        if progress is not None:
+            progress(scene.id)
     return made
 
 
-def read_video(path: Path) -> tuple[NDArray[np.uint8], float]:
-    """Frames `(F, H, W, 3)` and frames per second.
-
-    Raises:
-        BenchError: No readable video there.
-    """
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    except (OSError, av.error.FFmpegError, IndexError) as error:
-        raise BenchError(f"{path} is no readable video: {error}. Delete it and run again.") from error
-    if not frames or not rate > 0:
-        raise BenchError(f"{path} holds no frames. Delete it and run again.")
-    return np.stack(frames), rate
-
-
-def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | None = None) -> dict[str, Any]:
+def score(scenes: Sequence[BenchScene], results: ResultFolder, *, progress: Progress | None = None) -> dict[str, Any]:
     """Score all videos of a split and write the files of scores.
 
     Args:
         scenes: Of one split.
         results: Where the videos are; every scene must have one.
-        told: Called with the id of each scene as it is done.
+        progress: Called with the id of each scene as it is done.
 
     Returns:
         What `summary.json` holds.
@@ -136,7 +130,10 @@ def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | N
     decay: dict[str, Any] = {}
     for scene in scenes:
         path = results.video(split, scene.id)
-        frames, fps = read_video(path)
+        try:
+            frames, fps = read_video(path)
+        except ValueError as error:
+            raise BenchError(str(error)) from None
         if results.skips_first_frame():  # a refiner does not make frame 0: the given image stands in for it
             first = cv2.resize(scene.image(), frames.shape[2:0:-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
             frames = np.concatenate([first[None], frames])
@@ -146,8 +143,8 @@ def score(scenes: Sequence[BenchScene], results: ResultFolder, *, told: Told | N
         back[scene.id] = score_pairs(frames, scene.pairs[:BEST_PAIRS], fps, scene.fps).to_dict()
         decay[scene.id] = drift(frames[::LOOK_EVERY], fps / LOOK_EVERY, WINDOW_S).to_dict()
         decay[scene.id]["collapsed"] = is_collapsed(frames[::LOOK_EVERY])
-        if told is not None:
-            told(scene.id)
+        if progress is not None:
+            progress(scene.id)
     return _write(results, split, errors, back, decay)
 
 
@@ -163,6 +160,15 @@ def _camera(scene: BenchScene, frames: NDArray[np.uint8]) -> CameraError:
     found = recover_poses(frames[: scene.num_frames], camera, every=POSE_EVERY, depth0=depth)
     true = scene.c2w[found.frames]
     return camera_error(found.c2w, true, found.ok, metric=found.metric, reason=found.reason)
+
+
+def _digest(scene: BenchScene, number: int) -> str:
+    """Hash of what a scene brings to its video; `number` is its place, which seeds the noise."""
+    digest = hashlib.sha256(scene.image_path.read_bytes())
+    for part in (scene.c2w, scene.intrinsics):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    digest.update(f"{scene.prompt}\0{scene.fps}\0{number}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _write(

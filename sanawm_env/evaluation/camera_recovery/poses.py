@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.evaluation.camera_recovery.landmarks import Landmarks, Sighting
 from sanawm_env.evaluation.camera_recovery.tracks import corners, follow, soften, tidy
 from sanawm_env.evaluation.camera_recovery.two_views import start_depths
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["MIN_SHARE", "RecoveredPoses", "recover_poses"]
 
@@ -266,6 +267,7 @@ def _check(
         raise ValueError(f"frames of {video.shape[2]}x{video.shape[1]} pixels are too small; need {_MIN_SIDE}.")
     if camera.shape != (4,) or not np.isfinite(camera).all() or (camera[:2] <= 0).any():
         raise ValueError(f"intrinsics must be fx, fy, cx, cy in pixels, shape (4,); got {camera}.")
+    check_fov(camera, video.shape[2], video.shape[1])
     if every < 1:
         raise ValueError(f"every must be at least 1 frame; got {every}.")
     if depth0 is None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sanawm_env.camera import validate_c2w
+from sanawm_env.camera import check_fov, validate_c2w
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["DEPTHS", "HEIGHTS", "Warped", "frozen", "nearest_homography"]
 
@@ -92,6 +92,7 @@ def nearest_homography(
     camera = np.asarray(intrinsics, dtype=np.float64)
     if camera.shape != (4,) or not (camera[:2] > 0).all():
         raise ValueError(f"intrinsics must be fx, fy, cx, cy with positive focal lengths; got {camera.tolist()}.")
+    check_fov(camera, image.shape[1], image.shape[0])
     rays = _rays(image.shape[0], image.shape[1], camera)
     planes = _planes(rays, None if depth0 is None else np.asarray(depth0, dtype=np.float64), up)
     relative = np.linalg.inv(poses[0]) @ poses

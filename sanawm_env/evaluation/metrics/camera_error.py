@@ -1,7 +1,7 @@
 """How far a recovered camera is from the commanded one: the benchmark's figures, and those of `evo`.
 
-The benchmark (SANA-WM-Bench, spec 9.2) takes both paths relative to their first frame, aligns them as
-world-to-camera transforms, and averages over frames: `RotErr`, `TransErr` and `CamMC`. `evo` gives absolute and
+The benchmark (SANA-WM-Bench; docs/model.md, "Benchmark") takes both paths relative to their first frame, aligns them
+as world-to-camera transforms, and averages over frames: `RotErr`, `TransErr` and `CamMC`. `evo` gives absolute and
 relative pose errors after Umeyama alignment. Figures at the end of the path are without any alignment.
 """
 
@@ -123,7 +123,8 @@ def align_w2c(recovered: ArrayLike, true: ArrayLike) -> tuple[Array, float]:
 
     A change of world frame multiplies world-to-camera rotations from the right, so one rotation (the mean of
     `R_recovered^T R_true`, projected by SVD) aligns them all. Then scale `s` and translation `t` minimise
-    `|s * t_recovered + R_recovered t - t_true|^2`. This is our reading of spec 9.2.
+    `|s * t_recovered + R_recovered t - t_true|^2`. This is our reading of
+    the benchmark's code and paper (docs/model.md, "Benchmark").
 
     Args:
         recovered: `(n, 4, 4)` world-to-camera.

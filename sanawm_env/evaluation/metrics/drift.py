@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.evaluation.metrics.similarity import luma
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["COLLAPSE_STD", "Drift", "Idle", "Look", "collapsed", "drift", "idle_stability", "is_collapsed", "look"]
 

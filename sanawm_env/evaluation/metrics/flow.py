@@ -10,11 +10,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.evaluation.metrics.commands import Motion
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["GAP", "MIN_SCORE", "has_direction", "motion_score"]
 

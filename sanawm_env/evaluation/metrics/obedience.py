@@ -6,7 +6,7 @@ true render is known (PSNR), and along three commanded motions (direction of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,8 @@ from sanawm_env.scenes import make_clips, render_scene, sample_scenes
 from sanawm_env.scenes.clips import Clips
 from sanawm_env.scenes.scene import Scene
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import rollout
+from sanawm_env.world.prompts import Text
+from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["SECONDS", "SceneTrial", "summarize", "try_scene"]
 
@@ -80,6 +81,7 @@ def try_scene(
     sigmas: Sequence[float] | None = None,
     rotation: float = ROTATION,
     translation: float = TRANSLATION,
+    read: Callable[[str], list[Text] | None] | None = None,
 ) -> SceneTrial:
     """Roll a world through one scene and compare it with the truth.
 
@@ -90,6 +92,7 @@ def try_scene(
         sigmas: Noise levels of the sampler; None is the checkpoint's.
         rotation: Commanded turn, radians per frame.
         translation: Commanded speed, metres per frame.
+        read: Gives the text of a scene of a family, for a world that was trained with some; see `Captions.of`.
     """
     config = world.config
     size = (config.height, config.width)
@@ -98,7 +101,9 @@ def try_scene(
     scene, _, _ = sample_scenes([seed], *size)
     truth, camera = clips.rgb.numpy(), clips.intrinsics.double().numpy()
     how: dict[str, Any] = {"chunk_frames": chunk_frames, "sigmas": sigmas}
-    made = rollout(world, truth[:, 0], camera, clips.c2w.numpy(), [seed], **how)
+    starts = starts_of(truth[:, 0], camera)
+    text = None if read is None else read(clips.family[0])
+    made = rollout(world, starts, clips.c2w.numpy(), [seed], text, **how)
 
     frames = max(1, round(config.fps))
     start = clips.c2w[0, 0].double().numpy()
@@ -109,9 +114,7 @@ def try_scene(
     commands = draw_commands(seed, lambda command: _is_free(scene, path(command)))
     paths = np.stack([path(command) for command in commands])
     many = len(commands)
-    moved = rollout(
-        world, np.repeat(truth[:, 0], many, axis=0), np.repeat(camera, many, axis=0), paths, [seed] * many, **how
-    )
+    moved = rollout(world, starts * many, paths, [seed] * many, None if text is None else text * many, **how)
     true_moved = np.stack([_render(scene, each, clips, size) for each in paths])
     return SceneTrial(
         seed=seed,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter
+
+from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["WINDOW", "gmsd", "luma", "ssim"]
 

@@ -11,11 +11,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HELD_OUT_RESETS", "Player", "Trial", "check_seeds", "play", "run_trials"]
+from sanawm_env.scenes.seeds import HELD_OUT_RESETS
 
-HELD_OUT_RESETS = range(1_000_000, 2_000_000)
-"""Reset seeds kept for evaluating policies: train them with seeds below. (The *world* never trained on a scene of any
-reset, see `images.WORLD_SEEDS`.)"""
+__all__ = ["HELD_OUT_RESETS", "Player", "Trial", "check_seeds", "play", "run_trials"]
 
 Env: TypeAlias = "gym.Env[Any, Any]"
 Watch: TypeAlias = Callable[[NDArray[np.uint8]], Any]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanawm_env.evaluation.parts import Setting, load_scene, run_world
-from sanawm_env.evaluation.store import write_json
+from sanawm_env.files import replacing, write_json, write_text
 from sanawm_env.video import write_video
 from sanawm_env.world.model import WorldModel
 
@@ -44,7 +44,8 @@ def write_clips(world: WorldModel, seeds: Sequence[int], setting: Setting, out: 
         write_video(out / name, np.concatenate([scene.truth, made], axis=2), world.config.fps)
         names.append(name)
         rows += [np.concatenate(list(video[marks]), axis=1) for video in (scene.truth, made)]
-    Image.fromarray(np.concatenate(rows)).save(out / "clips.png")
+    with replacing(out / "clips.png") as temporary:
+        Image.fromarray(np.concatenate(rows)).save(temporary)
     return names
 
 
@@ -68,7 +69,9 @@ def write_report(summary: Mapping[str, Any], out: Path, clips: Sequence[str] = (
         raise ModuleNotFoundError('The report needs jinja2 and matplotlib: pip install "sanawm_env[eval]".') from error
 
     write_json(out / "summary.json", summary)
-    page = jinja2.Environment(autoescape=True).from_string((Path(__file__).parent / "report.html.j2").read_text())
+    page = jinja2.Environment(autoescape=True).from_string(
+        (Path(__file__).parent / "report.html.j2").read_text("utf-8")
+    )
     html = page.render(
         summary=summary,
         plots=_plots(summary),
@@ -76,9 +79,7 @@ def write_report(summary: Mapping[str, Any], out: Path, clips: Sequence[str] = (
         sheet=(out / "clips.png").exists() and bool(clips),
         raw=json.dumps({k: v for k, v in summary.items() if k != "curves"}, indent=1),
     )
-    temporary = out / "report.html.part"
-    temporary.write_text(html)
-    temporary.replace(out / "report.html")
+    write_text(out / "report.html", html)
     return out / "report.html"
 
 

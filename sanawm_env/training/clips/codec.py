@@ -20,7 +20,7 @@ def load_vae(folder: Path, device: str) -> TinyVAE:
     """
     if not (folder / "vae.json").exists():
         raise FileNotFoundError(f"No VAE in {folder}: run `sanawm train vae --out {folder}` first.")
-    vae = TinyVAE(TinyVAEConfig(**json.loads((folder / "vae.json").read_text())))
+    vae = TinyVAE(TinyVAEConfig(**json.loads((folder / "vae.json").read_text(encoding="utf-8"))))
     vae.load_state_dict(load_file(folder / "vae.safetensors"))
     return vae.to(device).eval()
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sanawm_env.scenes import make_clips
+from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.world.conditioning import camera_conditions
 from sanawm_env.world.networks.anchor.depth import DepthNet
 from sanawm_env.world.networks.anchor.views import anchor_views, code_views, to_pixels
@@ -34,7 +35,7 @@ class DataConfig:
     clip_latents: int = 10
     """Latent frames rendered per clip, after the first image."""
     first_seed: int = 0
-    """Scene seeds count up from here; training stays below 10,000,000."""
+    """Scene seeds count up from here, see `scenes.seeds`."""
     pool: int = 4096
     """Entries kept (each rendered clip makes four)."""
     reuse: float = 3.0
@@ -78,6 +79,7 @@ class LatentPool:
         seed: int = 0,
         compile: bool = False,
         depth: DepthNet | None = None,
+        scenes: SceneSeeds | None = None,
     ) -> None:
         """Make an empty pool.
 
@@ -88,11 +90,13 @@ class LatentPool:
             seed: Of crops.
             compile: Fuse the renderer.
             depth: Of an anchored world; clips then come with their anchors.
+            scenes: Where clips come from; None counts up from `config.first_seed`.
         """
         self.depth = depth
         self.config, self.vae, self.patch, self.compile = config, vae, patch, compile
         self.device = vae.mean.device
-        self.next_seed = config.first_seed
+        self.scenes = SceneSeeds(config.first_seed) if scenes is None else scenes
+        """Whose seeds the next clips have."""
         self.generator = torch.Generator().manual_seed(seed)
         if config.pool % (RENDER * VARIANTS):
             raise ValueError(f"data.pool must be a multiple of {RENDER * VARIANTS}; got {config.pool}.")
@@ -115,10 +119,13 @@ class LatentPool:
     def render(self) -> None:
         """Render `RENDER` new clips and overwrite the oldest entries with their four variants."""
         c, stride = self.config, self.vae.temporal_stride
-        seeds = range(self.next_seed, self.next_seed + RENDER)
-        self.next_seed += RENDER
         out = make_clips(
-            seeds, 1 + c.clip_latents * stride, c.height, c.width, device=self.device, compile=self.compile
+            self.scenes.take(RENDER),
+            1 + c.clip_latents * stride,
+            c.height,
+            c.width,
+            device=self.device,
+            compile=self.compile,
         )
         # Pooling first makes the four variants a quarter of the work.
         frames = self.vae.shrink(out.rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)

@@ -1,4 +1,4 @@
-"""Flow matching with diffusion forcing over chunks (spec sections 8.1, 1.4).
+"""Flow matching with diffusion forcing over chunks (docs/model.md, "Training").
 
 Data x0, noise e, level s in [0, 1]: x = (1-s) x0 + s e, and the model predicts v = e - x0. Every chunk of a
 clip has its own level; frame 0 is the given image and always clean.

@@ -18,17 +18,18 @@ import torch
 from torch import Tensor
 
 from sanawm_env.scenes import make_clips
+from sanawm_env.scenes.seeds import STAGE_SEEDS, SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
 from sanawm_env.training.host import keep_freed_memory
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
-from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
+from sanawm_env.training.parallel import average, join, leave
 from sanawm_env.training.stages.vae import picture_loss
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint
-from sanawm_env.world.chunk import denoise
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import TinyVAE
+from sanawm_env.world.sampler import denoise
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class DecoderTrainConfig:
     decay_share: float = 0.7
     """Share of the budget over which the learning rate falls."""
     ema: float = 0.995
-    first_seed: int = 7_000_000
-    """Scenes count up from here; training stays below 10,000,000."""
+    first_seed: int = STAGE_SEEDS["decoder"].start
+    """Scene seeds count up from here, see `scenes.seeds`."""
     seed: int = 0
     threads: int = 0
     device: str = "cpu"
@@ -76,7 +77,7 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
         ValueError: A checkpoint with another kind of VAE, or one whose decoder is linear.
     """
     keep_freed_memory()
-    rank, _ = join()
+    rank, ranks = join()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed + rank)
@@ -94,8 +95,8 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     world = WorldModel(settings, model.to(config.device).eval(), vae, "training", batched=True)
     config.out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str))
-    pool = _Pool(config, world, config.first_seed + SEED_SPACING * rank)
+        (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str), encoding="utf-8")
+    pool = _Pool(config, world, SceneSeeds(config.first_seed, rank, ranks))
     optimizer, ema, minutes_now = MuonAdamW(refine, config.lr_muon, config.lr_adam), EMA(refine, config.ema), clock()
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}
 
@@ -153,8 +154,8 @@ def with_anchor(vae: TinyVAE) -> TinyVAE:
 class _Pool:
     """Latents of rollouts, what came before them, what the anchor shows there, and the true frames."""
 
-    def __init__(self, config: DecoderTrainConfig, world: WorldModel, seed: int) -> None:
-        self.config, self.world, self.seed = config, world, seed
+    def __init__(self, config: DecoderTrainConfig, world: WorldModel, scenes: SceneSeeds) -> None:
+        self.config, self.world, self.scenes = config, world, scenes
         self.kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.made = self.drawn = 0
 
@@ -176,8 +177,7 @@ class _Pool:
         config, world = self.config, self.world
         stride, chunk = world.vae.temporal_stride, world.config.chunk_frames * world.vae.temporal_stride
         frames = config.clip_latents * stride
-        seeds = range(self.seed, self.seed + config.clips)
-        self.seed += config.clips
+        seeds = self.scenes.take(config.clips)
         out = make_clips(
             seeds, 1 + frames, world.config.height, world.config.width, device=config.device,
             compile=config.compile_renderer,
@@ -186,9 +186,9 @@ class _Pool:
         idle = torch.rand(config.clips) < config.idle
         rgb = torch.where(idle[:, None, None, None, None].to(rgb.device), rgb[:, :1], rgb)
         c2w = torch.where(idle[:, None, None, None].to(c2w.device), c2w[:, :1], c2w)
-        state, _ = world.start(rgb[:, 0].cpu().numpy(), out.intrinsics.cpu().numpy(), list(seeds))
+        state, _ = world.start(rgb[:, 0].cpu().numpy(), out.intrinsics.cpu().numpy(), seeds)
         for first in range(1, 1 + frames, chunk):
-            done = denoise(world, state, c2w[:, first : first + chunk], world.config.sigmas)
+            done = denoise(world.networks, state, c2w[:, first : first + chunk], world.config.sigmas)
             latents = done.latents.half()
             before = torch.cat((state.vae_tails["latent"].unsqueeze(2).half(), latents[:, :, :-1]), 2)
             target = rgb[:, first : first + chunk].permute(0, 4, 1, 2, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from torch import Tensor
 from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
 from sanawm_env.scenes.render import render
+from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
 from sanawm_env.training.host import keep_freed_memory
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
-from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
+from sanawm_env.training.parallel import average, join, leave
 from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
 
 VIEWS = 6
@@ -28,7 +30,7 @@ REUSE = 4
 """Batches drawn for every batch rendered."""
 _SPACING = 40
 """Frames of motion between views."""
-HELD_OUT = range(9_000_000, 9_000_064)
+HELD_OUT = VALIDATION_SEEDS[:64]
 """Scenes that the reported error is of."""
 
 
@@ -50,8 +52,8 @@ class DepthTrainConfig:
     height: int = 128
     width: int = 224
     """Pixels."""
-    first_seed: int = 6_000_000
-    """Scenes count up from here; training stays below 10,000,000."""
+    first_seed: int = STAGE_SEEDS["depth"].start
+    """Scene seeds count up from here, see `scenes.seeds`."""
     seed: int = 0
     threads: int = 0
     device: str = "cpu"
@@ -65,7 +67,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
         The folder with `depth.safetensors` (EMA weights).
     """
     keep_freed_memory()
-    rank, _ = join()
+    rank, ranks = join()
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.batch % VIEWS:
@@ -74,12 +76,16 @@ def train_depth(config: DepthTrainConfig) -> Path:
     net = DepthNet().to(config.device)
     config.out.mkdir(parents=True, exist_ok=True)
     path, told = config.out / "depth.safetensors", config.out / "progress.json"
-    progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}
+    progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
     if path.exists():
         net.load_state_dict(load_file(path))
-        progress = json.loads(told.read_text())
+        progress = json.loads(told.read_text(encoding="utf-8"))
+        if "next_seed" not in progress:  # a folder from before: its run used fewer scenes than it counted views
+            scenes = SceneSeeds(config.first_seed)
+            scenes.skip(progress["clips"])
+            progress["next_seed"] = scenes.next_seed
     optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
-    views = _Views(config, config.first_seed + SEED_SPACING * rank + progress["clips"])
+    views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks))
     before, minutes_now = progress["minutes"], clock()
 
     def step(minutes: float) -> tuple[dict[str, float], float]:
@@ -102,7 +108,8 @@ def train_depth(config: DepthTrainConfig) -> Path:
         part = path.with_suffix(".part")
         save_file({name: value.contiguous().cpu() for name, value in ema.values.items()}, part)
         part.replace(path)
-        told.write_text(json.dumps(progress | {"minutes": before + minutes}))
+        progress["next_seed"] = views.scenes.next_seed
+        told.write_text(json.dumps(progress | {"minutes": before + minutes}), encoding="utf-8")
         print(f" held-out error of depth {held_out_error(config, ema):.4f}")
 
     train_for(
@@ -134,7 +141,7 @@ def held_out_error(config: DepthTrainConfig, ema: EMA) -> float:
 
 
 @torch.no_grad()
-def render_views(config: DepthTrainConfig, seeds: range) -> tuple[Tensor, Tensor, Tensor]:
+def render_views(config: DepthTrainConfig, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Six views of every seed's scene: images `(N, 3, H, W)`, intrinsics `(N, 4)`, log disparity `(N, H/2, W/2)`."""
     scene, intrinsics, _ = sample_scenes(seeds, config.height, config.width)
     c2w = smooth_motion(seeds, scene, 1 + (VIEWS - 1) * _SPACING)[:, ::_SPACING]
@@ -152,19 +159,17 @@ def render_views(config: DepthTrainConfig, seeds: range) -> tuple[Tensor, Tensor
 class _Views:
     """Endless batches from a pool of rendered views, mirrored half the time."""
 
-    def __init__(self, config: DepthTrainConfig, seed: int) -> None:
-        self.config, self.seed, self.turn = config, seed, 0
+    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds) -> None:
+        self.config, self.scenes, self.turn = config, scenes, 0
         self.pool: list[Tensor] = []
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Images, intrinsics and log disparity of one batch."""
-        scenes = self.config.batch // VIEWS
         if self.turn % REUSE == 0:
-            new = render_views(self.config, range(self.seed, self.seed + scenes))
+            new = render_views(self.config, self.scenes.take(self.config.batch // VIEWS))
             keep = 8 * self.config.batch
             old = self.pool or [values[:0] for values in new]
             self.pool = [torch.cat((a[-keep:], b)) for a, b in zip(old, new, strict=True)]
-            self.seed += scenes
         self.turn += 1
         pick = torch.randint(len(self.pool[0]), (self.config.batch,))
         image, intrinsics, target = (values[pick] for values in self.pool)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 
+from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
 from sanawm_env.training.clips.data import DataConfig, LatentPool
 from sanawm_env.training.clips.walks import Segment, WalkConfig, Walks
@@ -24,10 +25,9 @@ from sanawm_env.training.sheets import write_sheet
 from sanawm_env.training.stages.distill import DistributionMatching, Net, ode_loss
 from sanawm_env.training.store import load_state, save_state
 from sanawm_env.world.checkpoints.local import audit, load_checkpoint, resolve
-from sanawm_env.world.config import check_sigmas
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.sampler import RELEASE_SIGMAS
+from sanawm_env.world.schedules import RELEASE_SIGMAS, check_sigmas
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,15 @@ def train_distill(config: DistillConfig) -> Path:
         "step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.data.first_seed,
     }  # fmt: skip
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str))
+        (config.out / "train.json").write_text(
+            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
+        )
     offset = SEED_SPACING * rank
     pool = LatentPool(
         config.data, vae, world.model.patch_size, seed=config.seed + progress["step"] + offset,
         compile=config.compile_renderer, depth=teacher.anchor.depth if world.model.anchor else None,
+        scenes=SceneSeeds(progress["next_seed"], rank, ranks),
     )  # fmt: skip
-    pool.next_seed = progress["next_seed"] + offset
     pool.fill(64)
     walks = Walks(config.walks, pool, config.batch, seed=config.seed + progress["step"] + offset)
     generator = torch.Generator().manual_seed(config.seed + 7919 * (1 + progress["step"]) + rank)
@@ -144,7 +146,7 @@ def train_distill(config: DistillConfig) -> Path:
         return dict(zip(values, means, strict=True)), after
 
     def save(minutes: float) -> None:
-        progress["minutes"], progress["next_seed"] = before + minutes, pool.next_seed
+        progress["minutes"], progress["next_seed"] = before + minutes, pool.scenes.next_seed
         save_state(config.out, student, optimizer, ema, progress)
         stage.save(config.out)
         settings = world.replace(sigmas=config.sigmas, name=config.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sanawm_env.scenes import make_clips
+from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
 from sanawm_env.training.host import keep_freed_memory
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
+
+HELD_OUT = VALIDATION_SEEDS[:8]
+"""Scenes that the reported error is of."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class VAETrainConfig:
     height: int = 128
     width: int = 224
     """Pixels."""
-    first_seed: int = 8_000_000
-    """Scenes; the world model's own training starts at 0."""
+    first_seed: int = STAGE_SEEDS["vae"].start
+    """Scene seeds count up from here, see `scenes.seeds`."""
     seed: int = 0
     threads: int = 0
     device: str = "cpu"
@@ -93,23 +98,22 @@ def train_vae(config: VAETrainConfig) -> Path:
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "vae.safetensors"
     vae = TinyVAE(config.vae).to(config.device)
-    seed = config.first_seed
+    scenes = SceneSeeds(config.first_seed)
     if path.exists():
         vae.load_state_dict(load_file(path))
-        seed += 1_000_000 // 2  # new scenes on every later call
+        scenes.skip(500_000)  # new scenes on a later call
     else:
         clips = []
         for start in tqdm(range(0, config.fit_clips, 16), desc="block transform", unit="batch"):
-            clips.append(_clips(config, range(seed + start, seed + start + 16)))
-        seed += config.fit_clips
+            clips.append(_clips(config, scenes.take(min(16, config.fit_clips - start))))
         fit_transform(vae, clips)
         _save(config, vae)
     if config.minutes > 0 and vae.refine is not None:
-        _train_decoder(config, vae, seed)
+        _train_decoder(config, vae, scenes)
     return config.out
 
 
-def _train_decoder(config: VAETrainConfig, vae: TinyVAE, seed: int) -> None:
+def _train_decoder(config: VAETrainConfig, vae: TinyVAE, scenes: SceneSeeds) -> None:
     assert vae.refine is not None
     optimizer, ema = MuonAdamW(vae.refine, 0.01, config.lr), EMA(vae.refine, 0.995)
     started, step, average = time.monotonic(), 0, None
@@ -118,11 +122,10 @@ def _train_decoder(config: VAETrainConfig, vae: TinyVAE, seed: int) -> None:
         unit="min",
         bar_format="{l_bar}{bar}| {n:.1f}/{total} min [{remaining} left{postfix}]",
     )
-    frames = _clips(config, range(seed, seed + 2 * config.batch))
+    frames = _clips(config, scenes.take(2 * config.batch))
     while (minutes := (time.monotonic() - started) / 60) < config.minutes:
         if step % 16 == 0:  # rendering costs more than a step: use every batch of scenes several times
-            seed += 2 * config.batch
-            frames = torch.cat((frames[-6 * config.batch :], _clips(config, range(seed, seed + 2 * config.batch))))
+            frames = torch.cat((frames[-6 * config.batch :], _clips(config, scenes.take(2 * config.batch))))
         pick = torch.randint(len(frames), (config.batch,))
         loss = _decoder_loss(config, vae, frames[pick])
         optimizer.zero_grad(set_to_none=True)
@@ -168,7 +171,7 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
     return (out - target).abs().mean() + 2.0 * (out - target).square().mean() + 0.5 * edges
 
 
-def _clips(config: VAETrainConfig, seeds: range) -> Tensor:
+def _clips(config: VAETrainConfig, seeds: Sequence[int]) -> Tensor:
     rgb = make_clips(seeds, 17, config.height, config.width, device=config.device, compile=config.compile_renderer).rgb
     return rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
@@ -183,11 +186,11 @@ def _checkpoint(config: VAETrainConfig, vae: TinyVAE, ema: EMA) -> None:
 
 @torch.no_grad()
 def _save(config: VAETrainConfig, vae: TinyVAE) -> None:
-    (config.out / "vae.json").write_text(json.dumps(asdict(config.vae), indent=1))
+    (config.out / "vae.json").write_text(json.dumps(asdict(config.vae), indent=1), encoding="utf-8")
     part = config.out / "vae.safetensors.part"
     save_file({k: v.contiguous().cpu() for k, v in vae.state_dict().items()}, part)
     part.replace(config.out / "vae.safetensors")
-    frames = _clips(config, range(9_000_000, 9_000_008))
+    frames = _clips(config, HELD_OUT)
     out, _ = vae.decode(
         vae.encode(frames),
         vae.init_tails(len(frames), config.height // vae.spatial_stride, config.width // vae.spatial_stride),

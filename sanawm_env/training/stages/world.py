@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import load_depth, load_vae, vae_of
 from sanawm_env.training.clips.data import Batch, DataConfig, LatentPool
 from sanawm_env.training.clips.walks import WalkConfig, Walks
@@ -179,7 +180,9 @@ def train_world(config: WorldTrainConfig) -> Path:
         "next_seed": config.data.first_seed,
     }
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str))
+        (config.out / "train.json").write_text(
+            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
+        )
     pool = LatentPool(
         config.data,
         vae,
@@ -187,13 +190,13 @@ def train_world(config: WorldTrainConfig) -> Path:
         seed=config.seed + progress["step"] + SEED_SPACING * rank,
         compile=config.compile_renderer,
         depth=model.anchor.depth if config.model.anchor else None,
+        scenes=SceneSeeds(progress["next_seed"], rank, ranks),
     )
-    pool.next_seed = progress["next_seed"] + SEED_SPACING * rank
     pool.fill(16 * config.batch if config.method == "clips" else 128)
     run = _Run(config, model, optimizer, ema, pool, progress, rank)
 
     def save(minutes: float) -> None:
-        progress["minutes"], progress["next_seed"] = run.minutes_before + minutes, pool.next_seed
+        progress["minutes"], progress["next_seed"] = run.minutes_before + minutes, pool.scenes.next_seed
         save_state(config.out, model, optimizer, ema, progress)
         write_sheet(config.out, world_config(config, vae), vae, ema, progress["step"], config.device)
 

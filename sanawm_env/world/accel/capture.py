@@ -5,6 +5,9 @@ neither what the caller gave nor what it got ever changes: states stay immutable
 them, the least recently used going first. Programs of one collection share input memory of the same shape: use one
 collection from one thread and one CUDA stream at a time.
 
+The denoising of a chunk passes a `ModelCache` through. A program knows tensors by name only, so the cache is taken
+apart and put together here, where a program runs, and nowhere else.
+
 Two recorders make programs: `CudaRecorder`, by a CUDA graph, and `TraceRecorder`, by an operator trace, which runs
 anywhere and gives the bits of the function itself, so that everything but the recorder is tested on the CPU.
 """
@@ -13,18 +16,42 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CudaRecorder", "Program", "Programs", "Recorder", "TraceRecorder", "addresses"]
+from sanawm_env.world.networks.cache import ModelCache
 
-Values = dict[str, Tensor]
-Function = Callable[[Values], Values]
+__all__ = ["CudaRecorder", "Phase", "Program", "Programs", "Recorder", "TraceRecorder", "addresses"]
+
+Values: TypeAlias = dict[str, Tensor]
+Function: TypeAlias = Callable[[Values], Values]
+ChunkFunction: TypeAlias = Callable[[Values, ModelCache], tuple[Tensor, ModelCache]]
+"""From a chunk's tensors and the cache before it to its latents and the cache after it."""
+_CACHE = "cache."
 _WARM_UP = 3
 """Runs before a capture, as torch's notes on CUDA graphs have it: kernels are chosen and workspaces made in them."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Everything beside the values of the tensors that a step's arithmetic depends on, within one world."""
+
+    slots: int
+    """Rollouts that are computed together."""
+    frames: int
+    """Latent frames, frame 0 counted in where it is part of the chunk."""
+    opening: bool
+    """The first chunk with frame 0 in it, which is given and not denoised."""
+    filled: int | None
+    """Places of the softmax window that hold a frame, alike in all slots; None where slots differ."""
+    sigmas: tuple[float, ...]
+    """Noise levels."""
+    text_length: int
+    """Text tokens; 0 without text."""
 
 
 class Recorder(Protocol):
@@ -118,6 +145,14 @@ class Program:
             self.outputs = self.replay()
             return {name: value.clone() for name, value in self.outputs.items()}
 
+    def denoise(self, inputs: Values, cache: ModelCache) -> tuple[Tensor, ModelCache]:
+        """What the `ChunkFunction` of `Programs.record_chunk` makes of these.
+
+        Raises:
+            ValueError: As a call.
+        """
+        return _latents_and_cache(self(_flat(inputs, cache)))
+
 
 class Programs:
     """Programs of one module by key, at most `limit`."""
@@ -169,6 +204,18 @@ class Programs:
         self._kept[key] = program
         return program
 
+    def record_chunk(
+        self, key: Hashable, function: ChunkFunction, inputs: Values, cache: ModelCache, module: nn.Module
+    ) -> Program:
+        """`record` a function that passes a cache through; run it by `Program.denoise`."""
+
+        def flat(values: Values) -> Values:
+            others = {name: value for name, value in values.items() if not name.startswith(_CACHE)}
+            latents, after = function(others, _cache_of(values))
+            return _flat({"latents": latents}, after)
+
+        return self.record(key, flat, _flat(inputs, cache), module)
+
     def clear(self) -> None:
         """Drop all programs."""
         self._kept.clear()
@@ -201,6 +248,18 @@ class Programs:
             found = torch.empty_like(like)
             self._inputs[key] = found
         return found
+
+
+def _flat(values: Values, cache: ModelCache) -> Values:
+    return values | {_CACHE + name: value for name, value in cache.flat().items()}
+
+
+def _cache_of(values: Values) -> ModelCache:
+    return ModelCache.from_flat({n.removeprefix(_CACHE): v for n, v in values.items() if n.startswith(_CACHE)})
+
+
+def _latents_and_cache(values: Values) -> tuple[Tensor, ModelCache]:
+    return values["latents"], _cache_of(values)
 
 
 def addresses(module: nn.Module) -> tuple[int, ...]:

@@ -1,15 +1,19 @@
-"""The device that a plan is made for: one of this machine, or a GPU that is only named."""
+"""Where and in what type to compute: devices of this machine, GPUs that are only named, and the precisions they run."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
-__all__ = ["Device", "look_at", "proviso", "unsupported"]
+__all__ = ["PRECISIONS", "Device", "Precision", "as_device", "as_dtype", "look_at", "proviso", "unsupported"]
+
+Precision = Literal["fp32", "bf16", "fp8", "nvfp4", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""The names that `WorldModel.load(precision=...)` takes; what each means: `accel.precision`."""
 
 GENERATIONS = ("volta", "turing", "ampere", "ada", "hopper", "blackwell")
 """Of NVIDIA GPUs, oldest first."""
@@ -38,6 +42,37 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """A usable device; `auto` is the first GPU, or the CPU.
+
+    Raises:
+        ValueError: No such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} is not available: torch sees no CUDA GPU; use 'cpu' or 'auto'.")
+    return chosen
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating torch type from its name.
+
+    Raises:
+        ValueError: No floating type.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found is None and dtype is None:
+        return None
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype must be a floating type such as 'float32' or 'bfloat16'; got {dtype!r}.")
+    return found
 
 
 def look_at(device: str) -> Device:

@@ -2,7 +2,9 @@
 
 A multiplication with its addition counts as two operations. Matrix products and convolutions are counted,
 elementwise work (norms, activations, rotary turns, ray matrices) is not: so does torch's `FlopCounterMode`.
-Symbols as in the spec: T latent frames in the call, S tokens per frame, N = T*S, C width, D head width.
+Counting one call of the release that way, on the meta device, gives the same number and takes seconds; `sanawm doctor`
+asks for a whole clip, and should answer at once.
+Symbols as in docs/model.md: T latent frames in the call, S tokens per frame, N = T*S, C width, D head width.
 """
 
 from __future__ import annotations

@@ -11,15 +11,15 @@ wanted, without the camera branch, and under torch.compile, which could not see 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from sanawm_env.world.networks.linear import linear
+from sanawm_env.world.networks.attention import CameraAttention
+from sanawm_env.world.networks.layers import PointwiseLinear, Projections, linear
 
 if TYPE_CHECKING:
-    from sanawm_env.world.networks.attention import CameraAttention
     from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 __all__ = ["FusedProjections", "Projections", "fuse_projections"]
@@ -27,17 +27,6 @@ __all__ = ["FusedProjections", "Projections", "fuse_projections"]
 ROWS = 64
 """The number of rows is rounded up to a multiple of this, so that every row of the product begins where wide loads may
 and GPU kernels need no remainder; the rows added are zero."""
-
-
-class Projections(NamedTuple):
-    """Everything an attention projects its input to, each `(B, T, S, width)`."""
-
-    qkv: Tensor
-    camera: tuple[Tensor, Tensor, Tensor]
-    """Queries, keys before convolution and norm, and values."""
-    gate: Tensor
-    beta: Tensor | None
-    """Write strengths before the sigmoid; None in softmax blocks."""
 
 
 class FusedProjections:
@@ -115,9 +104,6 @@ def fuse_projections(transformer: SanaWMTransformer) -> None:
     Raises:
         ValueError: Before anything is changed: quantised weights, or weights without values.
     """
-    from sanawm_env.world.accel.precision import PointwiseLinear
-    from sanawm_env.world.networks.attention import CameraAttention
-
     odd = [name for name, value in transformer.named_parameters() if type(value) is not nn.Parameter]
     if odd or any(isinstance(module, PointwiseLinear) for module in transformer.modules()):
         raise ValueError(

@@ -1,6 +1,6 @@
 """Step a world along poses that are known in advance: the decoding of one chunk runs beside the denoising of the next.
 
-Decoding needs no transformer and denoising no decoder memory (`chunk`), so on a GPU the two can share it on
+Decoding needs no transformer and denoising no decoder memory (`sampler`), so on a GPU the two can share it on
 two CUDA streams. What comes out is what repeated `WorldModel.step` gives; only the order of work differs. The host does
 look one chunk further ahead: chunk k is handed out once chunk k+1 is on its way.
 """
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sanawm_env.world.chunk import Denoised, decode, denoise
+from sanawm_env.world.sampler import Denoised, decode, denoise, isolated
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Inline:
 
     def begin(self, world: WorldModel, chunk: Denoised) -> Running:
         """See `Beside`."""
-        state, frames = decode(world, chunk)
+        state, frames = decode(world.networks, chunk)
         return Running(state, frames.cpu(), None)
 
     def end(self, running: Running) -> tuple[WorldState, Frames]:
@@ -78,8 +78,8 @@ class CudaBeside:
         for value in (chunk.latents, *views, *chunk.state.flat().values()):
             value.record_stream(self.stream)
         with torch.cuda.stream(self.stream):
-            state, frames = decode(world, chunk)
-            host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            state, frames = decode(world.networks, chunk)
+            host = torch.empty(frames.shape, dtype=frames.dtype, device="cpu", pin_memory=True)
             host.copy_(frames, non_blocking=True)
             done = torch.cuda.Event()
             done.record(self.stream)
@@ -145,12 +145,12 @@ def stream(
             state, frames = world.step(state, poses, sigmas=sigmas)
             yield state, frames
             continue
-        with torch.inference_mode():
+        with isolated(world.device):
             # `state` may be one whose decoder memory is still being made; it is passed on and not read.
-            done = denoise(world, state.contiguous(), c2w, levels)
+            done = denoise(world.networks, state.contiguous(), c2w, levels, programs=world.programs)
         if waiting is not None:
             yield beside.end(waiting)
-        with torch.inference_mode():
+        with isolated(world.device):
             waiting = beside.begin(world, done)
         state = waiting.state
     if waiting is not None:

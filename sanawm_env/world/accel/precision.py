@@ -6,9 +6,10 @@
     nvfp4    weights and activations as NVFP4: e2m1, an e4m3 scale for every 16 values, one float32 scale for each
              tensor (W4A4). Blackwell or newer.
 
-What is covered follows the reference's recipe (spec section 10): the products of attention, text attention and
-feed-forward. Camera projections, embedders, final layer, depthwise and temporal convolutions keep their type, and
-the scans stay float32. The two 1x1 convolutions of the feed-forward become linears of the same parameter names.
+What is covered follows the reference's recipe (docs/model.md, "Low precision"): the products of attention, text
+attention and feed-forward. Camera projections, embedders, final layer, depthwise and temporal convolutions keep their
+type, and the scans stay float32. The two 1x1 convolutions of the feed-forward become linears of the same parameter
+names.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanawm_env.cli.doctor.memory import PRECISIONS, Precision
-from sanawm_env.world.accel.device import look_at, unsupported
-from sanawm_env.world.networks.blocks import ConvLayer
-from sanawm_env.world.networks.linear import Linear
+from sanawm_env.world.accel.device import PRECISIONS, Precision, look_at, unsupported
+from sanawm_env.world.networks.layers import PointwiseLinear
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 __all__ = [
@@ -91,31 +90,6 @@ class PrecisionReport:
     def kept(self) -> tuple[str, ...]:
         """Layers of the scope that are not quantised."""
         return tuple(layer.name for layer in self.layers if layer.stored in ("float32", "bfloat16"))
-
-    def by_module(self) -> dict[str, tuple[int, int]]:
-        """Bytes before and after, of all blocks together: `attn.qkv`, `mlp.point_conv.conv`, ..."""
-        sums: dict[str, tuple[int, int]] = {}
-        for layer in self.layers:
-            name = layer.name.split(".", 2)[2]
-            before, after = sums.get(name, (0, 0))
-            sums[name] = (before + layer.before, after + layer.after)
-        return sums
-
-
-class PointwiseLinear(nn.Module):
-    """Takes the place of a `ConvLayer` with a 1x1 kernel; the parameters keep their names."""
-
-    def __init__(self, layer: ConvLayer) -> None:
-        super().__init__()
-        weight = layer.conv.weight.detach()
-        with torch.device("meta"):
-            self.conv = Linear(weight.shape[1], weight.shape[0], bias=layer.conv.bias is not None)
-        self.conv.weight = nn.Parameter(weight[:, :, 0, 0], requires_grad=layer.conv.weight.requires_grad)
-        self.conv.bias = layer.conv.bias  # type: ignore[assignment]
-
-    def pointwise(self, x: Tensor) -> Tensor:
-        """`(..., inputs)` to `(..., outputs)`."""
-        return self.conv(x)
 
 
 def scope(transformer: SanaWMTransformer) -> dict[str, nn.Module]:

@@ -14,9 +14,9 @@ import torch
 from tqdm import tqdm
 
 from sanawm_env.world.accel.capture import CudaRecorder, Programs, Recorder
-from sanawm_env.world.chunk import record
-from sanawm_env.world.config import check_sigmas
 from sanawm_env.world.networks.cache import fills
+from sanawm_env.world.sampler import isolated, record
+from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
@@ -81,10 +81,11 @@ def warm_up(
             state = _begin(world, slots, text_length)
         for index, filled in enumerate(kinds):
             name = f"window {filled} of {config.model.window_capacity}" if index else "first chunk"
-            with _timed(world, name, seconds, bar), torch.inference_mode():
+            with _timed(world, name, seconds, bar), isolated(world.device):
                 if capture:
                     one = state if alone is None else state.select(alone)
-                    record(world, one.contiguous(), torch.from_numpy(poses[: one.slots]).to(world.device), levels)
+                    c2w = torch.from_numpy(poses[: one.slots]).to(world.device)
+                    record(world.networks, one.contiguous(), c2w, levels, world.programs)
                 state, _ = world.step(state, poses, sigmas=levels)
         bar.set_description("warm-up: done")
     return seconds
@@ -126,6 +127,7 @@ def _begin(world: WorldModel, slots: int, text_length: int | None) -> WorldState
     images = np.full((slots, config.height, config.width, 3), 128, np.uint8)
     text = None
     if channels := config.model.caption_channels:
-        text = torch.zeros(slots, config.model.text_length if text_length is None else text_length, channels)
+        length = config.model.text_length if text_length is None else text_length
+        text = torch.zeros(slots, length, channels, dtype=torch.float32, device="cpu")
     state, _ = world.start(images, [camera] * slots, list(range(slots)), text)
     return state

@@ -12,22 +12,20 @@ config before it is used.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sanawm_env.files import replacing, save_tensors, write_text
+from sanawm_env.world.checkpoints.weights import State, audit, build_modules, weights_hash
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.networks.vae.tiny import build_vae
 
 __all__ = [
     "Modules",
@@ -46,8 +44,6 @@ VERSION = 1
 CONFIG, MODEL, VAE, CARD = "config.json", "model.safetensors", "vae.safetensors", "README.md"
 BUILTIN = Path(__file__).resolve().parent
 PICKLES = {".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"}
-
-State = dict[str, Tensor]
 
 
 def builtin_checkpoints() -> list[str]:
@@ -76,7 +72,8 @@ def resolve(name_or_path: str | Path) -> Path:
     Args:
         name_or_path: Name of a built-in checkpoint such as `tiny`, path of a folder, or a repository such as
             `Efficient-Large-Model/SANA-WM_streaming`, with `@` and a revision if wanted. What exists on disk
-            goes before the Hub.
+            goes before the Hub, and where only the first part of `first/second` does, a path is taken to be
+            mistyped: `hf://first/second` always means the Hub.
 
     Returns:
         The folder; that it holds a `config.json`, or is a SANA-WM release, is certain.
@@ -103,6 +100,11 @@ def resolve(name_or_path: str | Path) -> Path:
         if (path / CONFIG).is_file() or is_release(path):
             return path
         problem = f"the folder has no {CONFIG}, and is no SANA-WM release"
+    elif isinstance(name_or_path, str) and (beside := _folder_of(name_or_path)):
+        problem = (
+            f"there is no such folder in {beside}, which lies here, so that the Hub was not asked; for a repository "
+            f"of that name write hf://{name_or_path}"
+        )
     elif isinstance(name_or_path, str) and is_repo_id(name_or_path):
         folder = fetch(name_or_path)
         if is_release(folder):
@@ -225,86 +227,35 @@ def save_checkpoint(
     states: dict[str, State] = {}
     for name, module, state in zip((MODEL, VAE), build_modules(config, "meta"), (model_state, vae_state), strict=True):
         audit(module, state, name)
-        # Clones, because safetensors refuses tensors that share memory.
-        cast = _cast(state, dtype)
-        states[name] = {key: value.detach().cpu().contiguous().clone() for key, value in cast.items()}
+        states[name] = {key: value.detach().cpu() for key, value in _cast(state, dtype).items()}
         bad = sorted(key for key, value in states[name].items() if not _finite(value))
         if bad:
             raise ValueError(
                 f"{name}: {len(bad)} tensors are not finite as {dtype}, the first are {bad[:3]}; "
                 "store bfloat16 or float32 instead, or take weights from before the divergence."
             )
-    folder.mkdir(parents=True, exist_ok=True)
     values = config.to_dict()
     if card is None and not (folder / CARD).exists():
         card = f"# {config.name}\n\nA sanawm_env world of {config.height}x{config.width} px.\n"
-    for name, state in states.items():
-        _replace(folder / name, lambda path, state=state: save_file(state, path, {"format": "pt"}))  # type: ignore[misc]
-    if card is not None:
-        _replace(folder / CARD, lambda path: path.write_text(card, encoding="utf-8"))
-    text = json.dumps({"format": FORMAT, "version": VERSION, "world": values}, indent=2) + "\n"
-    _replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    with replacing(folder / CONFIG) as settings:  # begun first, so moved last
+        text = json.dumps({"format": FORMAT, "version": VERSION, "world": values}, indent=2) + "\n"
+        settings.write_text(text, encoding="utf-8")
+        for name, state in states.items():
+            save_tensors(folder / name, state, {"format": "pt"})
+        if card is not None:
+            write_text(folder / CARD, card)
     return weights_hash(values, states[MODEL], states[VAE])
 
 
-def build_modules(config: WorldConfig, device: torch.device | str = "cpu") -> tuple[SanaWMTransformer, nn.Module]:
-    """Build the transformer and the autoencoder of a config, freshly initialised, in eval mode.
+def _folder_of(name: str) -> Path | None:
+    """The folder that a name of the form `folder/name` is most likely mistyped in; None if it means the Hub."""
+    from sanawm_env.world.checkpoints.release.hub import is_repo_id
+    from sanawm_env.world.checkpoints.release.layouts import RELEASES
 
-    Args:
-        config: The world.
-        device: `meta` costs neither time nor memory.
-    """
-    with torch.device(device):
-        return SanaWMTransformer(config.model).eval(), build_vae(config.vae).eval()
-
-
-def weights_hash(config: Mapping[str, Any], model_state: Mapping[str, Tensor], vae_state: Mapping[str, Tensor]) -> str:
-    """Sixteen hex digits that name a config together with its weights.
-
-    Args:
-        config: JSON-ready dictionary of the world, as in `config.json`.
-        model_state: Weights of the transformer, in their stored type.
-        vae_state: Weights of the autoencoder, in their stored type.
-    """
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for part, state in (("model", model_state), ("vae", vae_state)):
-        for name in sorted(state):
-            value = state[name].detach().cpu().contiguous()
-            digest.update(f"{part}.{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def audit(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    what: str,
-    mend: str = f"Use the {CONFIG} that was saved with the weights.",
-) -> None:
-    """Check that weights have exactly the names and shapes of a module.
-
-    Args:
-        module: May live on the meta device.
-        state: The weights.
-        what: Named in the error, for instance the file.
-        mend: Last sentence of the error.
-
-    Raises:
-        ValueError: Lists the missing, the unexpected and the mis-shaped tensors, all in one message.
-    """
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    problems = {
-        "missing": sorted(expected.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - expected.keys()),
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {shape}"
-            for name, shape in expected.items()
-            if name in state and tuple(state[name].shape) != shape
-        ],
-    }
-    found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if found:
-        raise ValueError(f"{what} does not fit its config; {'; '.join(found)}. {mend}")
+    if name.startswith("hf://") or not is_repo_id(name) or name.partition("@")[0] in RELEASES:
+        return None
+    folder = Path(name).parts[0]
+    return Path(folder) if Path(folder).is_dir() else None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -368,16 +319,3 @@ def _cast(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> State:
 
 def _finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in its place."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        write(temporary)
-        temporary.chmod(0o644)  # safetensors writes 0600, which another user could not load
-        os.replace(temporary, path)

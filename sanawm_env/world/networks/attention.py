@@ -6,43 +6,26 @@ Tokens are held as `(B, T, S, C)`: slot, latent frame, token in the frame, chann
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.accel.fused import FusedProjections, Projections
 from sanawm_env.world.networks.cache import BlockCache, slide
 from sanawm_env.world.networks.config import SanaWMConfig, SoftmaxScale, softmax_scale
-from sanawm_env.world.networks.gdn import Chunks, frame_scan, last_frames, short_conv
-from sanawm_env.world.networks.linear import Linear
-from sanawm_env.world.networks.rotary import Rotation, rotate
-from sanawm_env.world.networks.ucpe import (
+from sanawm_env.world.networks.gdn import frame_scan, last_frames, short_conv
+from sanawm_env.world.networks.layers import JointProjection, Layout, Linear, Projections, RMSNorm
+from sanawm_env.world.networks.position import (
     RayFrames,
     beta_discount,
     downscale_to_rms,
     from_world,
+    rotate,
     to_world,
     to_world_query,
 )
 
 DENOMINATOR_EPS = 1e-8
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in fp32."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis of `x`; any leading axes."""
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight.float()
-        return wide.to(x.dtype)
 
 
 class ShortConvWeight(nn.Module):
@@ -53,29 +36,8 @@ class ShortConvWeight(nn.Module):
         self.weight = nn.Parameter(torch.zeros(width, 1, taps))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What all blocks of one call share: geometry, positions, visibility."""
-
-    chunks: Chunks
-    """Chunk index of every frame."""
-    height: int
-    width: int
-    """Token grid."""
-    rotation: Rotation
-    rays: RayFrames | None
-    """None runs without the camera branch."""
-    key_bias: Tensor | None
-    """`(B or 1, 1, N or 1, keys)` additive softmax mask over window and call, or None when all is visible."""
-    window_order: Tensor | None = None
-    """Gather index of the next softmax window; present only when the call commits."""
-    window_filled: int | None = None
-    """How many frames of the softmax window hold something, the last ones, in every slot; None reads them all
-    and leaves it to `key_bias` to hide the empty ones."""
-
-
 class CameraAttention(nn.Module):
-    """Self-attention of one block: main branch plus camera branch, gated (spec section 2)."""
+    """Self-attention of one block: main branch plus camera branch, gated (docs/model.md, sections 4 to 6)."""
 
     def __init__(self, config: SanaWMConfig, *, softmax: bool) -> None:
         super().__init__()
@@ -99,8 +61,8 @@ class CameraAttention(nn.Module):
         if not softmax:
             self.conv_k = ShortConvWeight(c, config.conv_kernel_size)
             self.conv_k_cam = ShortConvWeight(c, config.conv_kernel_size)
-        self.fused: FusedProjections | None = None
-        """Set by `fused.fuse_projections`."""
+        self.fused: JointProjection | None = None
+        """Set by `accel.fused.fuse_projections`."""
 
     def forward(self, x: Tensor, layout: Layout, cache: BlockCache | None) -> tuple[Tensor, BlockCache]:
         """Mix tokens over space, time and camera.
@@ -114,7 +76,7 @@ class CameraAttention(nn.Module):
             `(B, T, S, C)`, and the cache entries that a commit would store.
         """
         mix = self._softmax_mix if self.softmax else self._gdn_mix
-        # One product in place of five or six, where the weights lie for it (`fused`).
+        # One product in place of five or six, where the weights lie for it (`accel.fused`).
         fused = self.fused(x) if self.fused is not None and layout.rays is not None and self.fused.usable else None
         mixed, update = mix(x, fused, layout, cache)
         gate = F.silu((self.output_gate(x) if fused is None else fused.gate).float())
@@ -157,7 +119,7 @@ class CameraAttention(nn.Module):
         q_turned, k_turned = rotate(q, layout.rotation), rotate(k, layout.rotation)
         erase, write = _outer(k_turned, k_turned, beta), _outer(k_turned, v, beta)
         reads, state = frame_scan(decay, erase, write, past["state"], layout.chunks)
-        # The denominator runs on the un-rotated keys and queries, which are non-negative (spec 2.3).
+        # The denominator runs on the un-rotated keys and queries, which are non-negative.
         mass = torch.einsum("btshd,btsh->bthd", k, beta).unsqueeze(-1)
         z_reads, normalizer = frame_scan(decay, _outer(k, k, beta), mass, past["normalizer"], layout.chunks)
         mixed = _read(q_turned, reads) / (_read(q, z_reads) + DENOMINATOR_EPS)
@@ -249,7 +211,7 @@ class CameraAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention from video tokens to text tokens (spec section 1.4)."""
+    """Attention from video tokens to text tokens (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()

@@ -9,26 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.networks.attention import CameraAttention, CrossAttention, Layout
+from sanawm_env.world.networks.attention import CameraAttention, CrossAttention
 from sanawm_env.world.networks.cache import BlockCache
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.linear import Linear, linear
-
-
-class ConvLayer(nn.Module):
-    """A convolution under upstream's key `<name>.conv`."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, groups: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
-
-    def pointwise(self, x: Tensor) -> Tensor:
-        """Apply a 1x1 convolution to the last axis."""
-        return linear(x, self.conv.weight[:, :, 0, 0], self.conv.bias)
+from sanawm_env.world.networks.layers import ConvLayer, Layout, Linear, linear
 
 
 class GatedConvFFN(nn.Module):
-    """GLUMBConvTemp: gated 3x3 convolutional feed-forward and a temporal convolution (spec section 1.4)."""
+    """GLUMBConvTemp: gated 3x3 convolutional feed-forward and a temporal convolution (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig) -> None:
         super().__init__()
@@ -51,7 +39,7 @@ class GatedConvFFN(nn.Module):
         return y + self._temporal(y, before, layout), {"ffn_tail": y[:, -1:]}
 
     def _temporal(self, y: Tensor, before: Tensor, layout: Layout) -> Tensor:
-        """Three taps over time; the left one crosses chunk borders, the right one does not (spec 3.2)."""
+        """Three taps over time; the left one crosses chunk borders, the right one does not."""
         past = torch.cat((before, y[:, :-1]), dim=1)
         future = torch.cat((y[:, 1:], torch.zeros_like(y[:, :1])), dim=1)
         chunks = layout.chunks
@@ -63,7 +51,7 @@ class GatedConvFFN(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, Plücker injection, text and feed-forward, modulated per frame (spec section 1.4)."""
+    """Attention, Plücker injection, text and feed-forward, modulated per frame (docs/model.md, "Block")."""
 
     def __init__(self, config: SanaWMConfig, index: int) -> None:
         super().__init__()
@@ -107,24 +95,6 @@ class Block(nn.Module):
             x = x + self.cross_attn(x, *text)
         fed, tail = self.mlp(_layer_norm(x) * (1 + scale_m) + shift_m, layout, cache)
         return x + gate_m * fed, new | tail
-
-
-class PatchEmbed(nn.Module):
-    """Linear embedding of one patch under upstream's key `proj`."""
-
-    def __init__(self, channels: int, width: int, patch: tuple[int, int]) -> None:
-        super().__init__()
-        self.proj = nn.Conv3d(channels, width, (1, *patch), stride=(1, *patch))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed `(B, C, T, H, W)` as `(B, T, S, width)`."""
-        weight = self.proj.weight
-        height, width = weight.shape[-2:]
-        if (height, width) == (1, 1):
-            return linear(x.permute(0, 2, 3, 4, 1).flatten(2, 3), weight.flatten(1), self.proj.bias)
-        # Folding patches by hand turns the strided convolution into one GEMM.
-        x = x.unflatten(4, (-1, width)).unflatten(3, (-1, height)).permute(0, 2, 3, 5, 1, 4, 6)
-        return linear(x.flatten(4).flatten(2, 3), weight.flatten(1), self.proj.bias)
 
 
 class TimestepEmbed(nn.Module):

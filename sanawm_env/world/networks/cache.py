@@ -1,4 +1,6 @@
-"""What one rollout remembers between chunks (spec section 3.1), as plain tensors with a leading slot axis.
+"""What one rollout remembers between chunks, as plain tensors with a leading slot axis.
+
+Which block remembers what, and why: docs/model.md, "Memory between chunks".
 
 A block's cache is a flat `dict[str, Tensor]`: easy to index, repeat, save and count. All shapes are fixed from
 the first frame on, so memory does not grow with time.
@@ -10,7 +12,7 @@ Shared by all softmax blocks: `window_chunk`, the chunk index of every frame in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +39,30 @@ class ModelCache:
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> ModelCache:
         """Apply `fn` to every tensor."""
-        return ModelCache(
-            tuple({name: fn(value) for name, value in block.items()} for block in self.blocks),
-            fn(self.window_chunk),
-            fn(self.frames),
-            fn(self.chunks),
-        )
+        return self.rebuilt(map(fn, self.leaves(self)))
+
+    def leaves(self, like: ModelCache) -> list[Tensor]:
+        """Every tensor, in the order that those of `like` have: `flat` without the work of naming.
+
+        Raises:
+            KeyError: The two hold tensors of other names.
+        """
+        out: list[Tensor] = []
+        if len(self.blocks) != len(like.blocks):
+            raise KeyError("blocks")
+        for block, order in zip(self.blocks, like.blocks, strict=True):
+            if len(block) != len(order):
+                raise KeyError("blocks")
+            out += map(block.__getitem__, order)
+        out += (self.window_chunk, self.frames, self.chunks)
+        return out
+
+    def rebuilt(self, leaves: Iterable[Tensor]) -> ModelCache:
+        """A cache of the same names out of other tensors: inverse of `leaves`; takes no more than it needs."""
+        take = iter(leaves)
+        # `zip` asks the names first, so that no tensor is lost where a block ends.
+        blocks = [dict(zip(block, take, strict=False)) for block in self.blocks]
+        return ModelCache(tuple(blocks), next(take), next(take), next(take))
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor under a dotted name."""
@@ -104,7 +124,7 @@ def empty_cache(
 
 
 def still_visible(config: SanaWMConfig, labels: Tensor, newest: Tensor) -> Tensor:
-    """Which labelled frames later chunks may attend to (spec section 3.4).
+    """Which labelled frames later chunks may attend to (docs/model.md, "Softmax blocks").
 
     Args:
         config: Decides between chunk- and frame-granular windows.
@@ -176,8 +196,9 @@ def fills(config: SanaWMConfig, chunk_frames: int) -> list[int]:
         One number per kind of step, in the order in which they come. A window that keeps every chunk
         (`cached_chunks=-1`) ends where it is full.
     """
-    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64)
-    cache = ModelCache((), window, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    window = torch.full((1, config.window_capacity), -1, dtype=torch.int64, device="cpu")
+    count = torch.zeros(1, dtype=torch.int64, device="cpu")
+    cache = ModelCache((), window, count, count)
     found: list[int] = []
     length = 1 if config.first_chunk == "alone" else 0
     while True:

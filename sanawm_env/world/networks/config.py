@@ -1,6 +1,6 @@
 """Sizes and switches of the SANA-WM diffusion transformer.
 
-Upstream's three code generations are not numerically identical (spec section 2.7, 3.2, 15). Wherever they
+Upstream's three code generations are not numerically identical (docs/model.md, "Generations"). Wherever they
 disagree there is a named switch here, so that one class reproduces each of them.
 """
 
@@ -144,14 +144,14 @@ class SanaWMConfig:
 
 
 RELEASE = SanaWMConfig()
-"""The streaming release, `SANA-WM_streaming` (spec section 1.2)."""
+"""The streaming release, `SANA-WM_streaming` (docs/model.md, "Sizes")."""
 
 RELEASE_BIDIRECTIONAL = SanaWMConfig(softmax_scale="head", camera_downscale=True, camera_conv_tail=True)
-"""The bidirectional release as diffusers runs it (spec section 2.6, 2.7)."""
+"""The bidirectional release as diffusers runs it (docs/model.md, "Generations")."""
 
 
 def padded_head_dim(head_dim: int) -> int:
-    """Head width after upstream's zero padding for flash kernels (spec section 2.7)."""
+    """Head width after upstream's zero padding for flash kernels (docs/model.md, "Softmax blocks")."""
     if head_dim in (32, 64, 128, 256):
         return head_dim
     return 128 if head_dim < 128 else 256

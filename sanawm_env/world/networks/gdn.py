@@ -1,4 +1,4 @@
-"""Frame-wise gated delta rule and the temporal short convolution on its keys (spec section 2.3 to 2.5).
+"""Frame-wise gated delta rule and the temporal short convolution on its keys (docs/model.md, "Delta rule").
 
 All S tokens of a frame are written at once, so the recurrence runs over frames, with D x D matrices:
 

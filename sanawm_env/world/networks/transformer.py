@@ -1,4 +1,4 @@
-"""The SANA-WM diffusion transformer: one class, three modes (spec sections 1.4, 2.4, 3)."""
+"""The SANA-WM diffusion transformer: one class, three modes (docs/model.md)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from sanawm_env.camera.rays import invert_ray_matrices, ray_matrices
 from sanawm_env.world.networks.anchor.inputs import AnchorInput
-from sanawm_env.world.networks.attention import Layout, RMSNorm
-from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, PatchEmbed, TimestepEmbed
+from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, TimestepEmbed
 from sanawm_env.world.networks.cache import ModelCache, still_visible, window_order
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.rotary import rotations
-from sanawm_env.world.networks.ucpe import RayFrames
+from sanawm_env.world.networks.layers import Layout, PatchEmbed, RMSNorm
+from sanawm_env.world.networks.position import RayFrames, rotations
 
 MASKED = -10000.0
 """Additive logit of a hidden text token, as upstream's."""
@@ -30,7 +29,7 @@ class SanaWMTransformer(nn.Module):
     * `chunk_causal`: several chunks in one call, the carried state crossing their borders (`chunks=`).
     * `bidirectional`: one call, one chunk, no cache.
 
-    Source: spec section 1.4; upstream `SanaMSVideoCamCtrlStreaming`.
+    Upstream: `SanaMSVideoCamCtrlStreaming`; the paper: arXiv 2605.15178; both in short: docs/model.md, "Block".
     """
 
     def __init__(self, config: SanaWMConfig) -> None:
@@ -191,8 +190,8 @@ class SanaWMTransformer(nn.Module):
             raise ValueError("This model has text conditioning: pass text (B, L, caption_channels).")
         embedded = self.attention_y_norm(self.y_embedder(text))
         if mask is None:
-            mask = torch.ones(text.shape[:2], device=text.device)
-        bias = torch.where(mask != 0, 0.0, MASKED)[:, None, None, :]
+            mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
+        bias = torch.where(mask != 0, 0.0, MASKED).float()[:, None, None, :]
         return embedded, bias
 
     def _layout(
@@ -229,7 +228,7 @@ class SanaWMTransformer(nn.Module):
         seen = cache.window_chunk >= 0
         seen = torch.cat((seen, seen.new_ones(seen.shape[0], time)), dim=1)
         seen = seen.repeat_interleave(tokens, dim=1)
-        return torch.where(seen, 0.0, float("-inf"))[:, None, None, :]
+        return torch.where(seen, 0.0, float("-inf")).float()[:, None, None, :]
 
     def _chunk_bias(self, frames: Tensor, chunks: list[int], tokens: int) -> Tensor:
         """Let every chunk of a long call see what streaming would show it: `(1, 1, N, N)`."""
@@ -246,4 +245,4 @@ class SanaWMTransformer(nn.Module):
         rows = label[None, :].expand(len(chunks), -1)
         past = still_visible(config, rows, newest) & (index[None, :] < index[:, None])
         seen = (own | past).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-        return torch.where(seen, 0.0, float("-inf"))[None, None]
+        return torch.where(seen, 0.0, float("-inf")).float()[None, None]

@@ -1,8 +1,9 @@
 """Offline rendering: a whole clip denoised at once by the bidirectional model or the chunk-causal teacher.
 
-Sampler (spec/sanawm.md section 4; NVlabs/Sana `diffusion/scheduler/flow_euler_sampler.py`): Euler steps along the noise
-levels of diffusers' `FlowMatchEulerDiscreteScheduler(shift=9.8)`, classifier-free guidance, and latent frame 0 clean at
-timestep 0. The teacher's chunks start one after another; a chunk that has finished stays in the call at level 0.
+Sampler (docs/model.md, "Samplers"; NVlabs/Sana `diffusion/scheduler/flow_euler_sampler.py`): Euler steps along the
+noise levels of diffusers' `FlowMatchEulerDiscreteScheduler(shift=9.8)`, classifier-free guidance, and latent
+frame 0 clean at timestep 0. The teacher's chunks start one after another; a chunk that has finished stays in the call
+at level 0.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from sanawm_env.world.conditioning import (
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds, frame_noise
-from sanawm_env.world.sampler import euler_sigmas, velocity
+from sanawm_env.world.sampler import velocity
+from sanawm_env.world.schedules import euler_sigmas
 
 __all__ = [
     "FLOW_SHIFT",
@@ -56,7 +58,7 @@ STEPS, GUIDANCE, FLOW_SHIFT = 60, 5.0, 9.8
 
 
 def chunk_starts(frames: int, chunk: int, first_chunk: Literal["plus_one", "alone"] = "plus_one") -> list[int]:
-    """First latent frame of every chunk of a clip; a short remainder belongs to the last chunk (spec section 2.4).
+    """First latent frame of every chunk of a clip; a short remainder belongs to the last chunk.
 
     Args:
         frames: Latent frames of the clip.
@@ -73,7 +75,7 @@ def chunk_starts(frames: int, chunk: int, first_chunk: Literal["plus_one", "alon
 def staggered(chunks: int, steps: int) -> list[list[int]]:
     """Which noise level each chunk has in each model call.
 
-    Chunk i begins `int(i / chunks * steps)` calls after the first (interval_k = 1/chunks, spec section 4).
+    Chunk i begins `int(i / chunks * steps)` calls after the first (upstream's interval_k = 1/chunks).
 
     Returns:
         Per call the index of the level of chunk 0, 1, ... as far as they have begun; `steps` means finished. One
@@ -223,7 +225,7 @@ def clip_latents(
     frames = -(-(len(c2w) - 1) // stride)
     held = np.concatenate([c2w[1:], np.repeat(c2w[-1:], frames * stride - len(c2w) + 1, axis=0)])
     poses = torch.from_numpy(check_poses(held[None], 1, stride, frames)).to(world.device)
-    cameras = check_intrinsics(start.intrinsics[None], 1).to(world.device)
+    cameras = check_intrinsics(start.intrinsics[None], 1, config.width, config.height).to(world.device)
     (seed,) = check_seeds([seed], 1)
     starts = None
     if mode == "chunk_causal":

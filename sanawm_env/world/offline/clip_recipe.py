@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from sanawm_env.files import save_tensors
 from sanawm_env.world.offline.recipe import Recipe
 
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.networks.text.prompts import Prompts, Text
+    from sanawm_env.world.prompts import Prompts, Text
 
 __all__ = ["RenderRecipe", "negative_text", "save_latents"]
 
@@ -38,7 +36,7 @@ class RenderRecipe(Recipe):
 
 
 def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
-    """Embedding of a negative prompt: without the release's instruction before it, all positions kept (spec section 4).
+    """Embedding of a negative prompt: without the release's instruction before it, all positions kept.
 
     Raises:
         FileNotFoundError, ImportError, ConnectionError, MemoryError: See `model.text.encode_prompts`.
@@ -61,8 +59,4 @@ def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
 
 def save_latents(path: Path, latents: Tensor) -> None:
     """Write normalised latents `(1, C, T, h, w)` as one bfloat16 tensor `latents`; whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        save_file({"latents": latents.detach().to("cpu", torch.bfloat16).contiguous()}, temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+    save_tensors(path, {"latents": latents.to(torch.bfloat16)})

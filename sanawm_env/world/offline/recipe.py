@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +18,21 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import RigidTransform
 
 import sanawm_env
+from sanawm_env.files import replacing, write_json
 from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.video import VideoWriter
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.rollout import rollout_chunks
 
 if TYPE_CHECKING:
-    from sanawm_env.world.networks.text.prompts import Text
+    from sanawm_env.world.prompts import Text
 
-__all__ = ["Recipe", "dream", "file_hash", "relative", "versions", "write_rollout"]
+__all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
 
 Frames = NDArray[np.uint8]
+
+FORMAT = "sanawm_env.recipe"
+"""What the JSON beside a video says it is."""
 
 
 @dataclass
@@ -75,9 +81,8 @@ class Recipe:
     """Text, for a world that was trained with some."""
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        text = json.dumps({"format": "sanawm_env.recipe", "version": 1} | asdict(self), indent=2)
-        path.write_text(text + "\n", encoding="utf-8")
+        """Write as JSON, whole or not at all."""
+        write_json(path, {"format": FORMAT, "version": 1} | asdict(self))
 
 
 def dream(
@@ -91,7 +96,7 @@ def dream(
     text: Text | None = None,
     overlap: bool | None = None,
 ) -> Iterator[Frames]:
-    """Frames along a camera path, chunk by chunk.
+    """Frames along a camera path, chunk by chunk: `world.rollout.rollout_chunks` of one path; call that instead.
 
     Args:
         model: The world.
@@ -104,21 +109,18 @@ def dream(
         overlap: See `WorldModel.stream`.
 
     Yields:
-        `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0. Where the path ends inside a chunk,
-        the last pose is held to fill it and the frames beyond are cut off.
+        `(n, H, W, 3)` uint8; F frames altogether, beginning with frame 0.
+
+    Warns:
+        DeprecationWarning: It will go.
     """
-    state, frames = model.start(start.image[None], start.intrinsics[None], [noise_seed], *(text or ()))
-    yield frames[0]
-    step = chunk_frames * model.vae.temporal_stride
-    begins = range(1, len(c2w), step)
-
-    def held(begin: int) -> NDArray[np.float64]:
-        poses = c2w[begin : begin + step]
-        return np.concatenate([poses, np.repeat(poses[-1:], step - len(poses), axis=0)])[None]
-
-    chunks = model.stream(state, map(held, begins), sigmas=sigmas, overlap=overlap)
-    for begin, (_, frames) in zip(begins, chunks, strict=True):
-        yield frames[0, : len(c2w) - begin]
+    warnings.warn("dream is deprecated; use sanawm_env.world.rollout.rollout_chunks.", DeprecationWarning, stacklevel=2)
+    texts = None if text is None else [text]
+    chunks = rollout_chunks(
+        model, [start], c2w[None], [noise_seed], texts, chunk_frames=chunk_frames, sigmas=sigmas, overlap=overlap
+    )
+    for frames in chunks:
+        yield frames[0]
 
 
 def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,35 +131,49 @@ def relative(c2w: NDArray[np.float64]) -> NDArray[np.float64]:
     return moved
 
 
+def sidecars(out: Path) -> tuple[Path, Path]:
+    """Where the poses and the recipe of a video go: `<stem>_c2w.npy` and `<stem>.json`."""
+    return out.with_name(f"{out.stem}_c2w.npy"), out.with_suffix(".json")
+
+
 def write_rollout(
     chunks: Iterator[Frames],
     c2w: NDArray[np.float64],
     recipe: Recipe,
     out: Path,
     progress: Callable[[int], Any] = lambda frames: None,
+    also: Mapping[Path, Callable[[Path], Any]] | None = None,
 ) -> float:
-    """Write `out`, `<stem>_c2w.npy` and `<stem>.json`.
+    """Write `out`, `<stem>_c2w.npy` and `<stem>.json`: all of them whole, or the older ones stay.
 
     Args:
-        chunks: Of `dream`.
+    import warnings
+        chunks: Frames of a rollout, piece by piece.
         c2w: Poses of all frames.
         recipe: Its hash of the frames is filled in.
-        out: The mp4.
+        out: The mp4; it takes its name last.
         progress: Called with the number of frames of each chunk.
+        also: Further files beside the video, and what writes each of them.
 
     Returns:
         Seconds that it took.
     """
     began = time.perf_counter()
     digest = hashlib.sha256()
+    poses_path, recipe_path = sidecars(out)
     with VideoWriter(out, recipe.fps) as video:
         for frames in chunks:
             video.write(frames)
             digest.update(np.ascontiguousarray(frames).tobytes())
             progress(len(frames))
-    recipe.frames_sha256 = digest.hexdigest()
-    np.save(out.with_name(f"{out.stem}_c2w.npy"), c2w)
-    recipe.save(out.with_suffix(".json"))
+        recipe.frames_sha256 = digest.hexdigest()
+        video.finish()
+        with ExitStack() as files:
+            for path, write in (also or {}).items():
+                write(files.enter_context(replacing(path)))
+            recipe.save(files.enter_context(replacing(recipe_path)))
+            with files.enter_context(replacing(poses_path)).open("wb") as file:
+                np.save(file, c2w)
     return time.perf_counter() - began
 
 

@@ -1,7 +1,7 @@
 """Stage 2 on finished rollouts: the release's LTX-2 refiner, run by diffusers' `SanaWMLTX2Refiner`.
 
 The refiner is a second diffusion model, 38 GB on disk besides its text encoder, and repaints latents block by block. So
-it runs after the search, on the few clips that are worth it. Facts: spec/sanawm.md section 7.
+it runs after the search, on the few clips that are worth it. Facts: docs/model.md, "Refiner".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sanawm_env.video import read_video
 from sanawm_env.world.accel.device import look_at
 from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
 from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
@@ -91,7 +92,7 @@ class Refiner:
             seed: Of the noise.
 
         Returns:
-            `(F - 1, H, W, 3)` uint8: frame 0 is the refiner's anchor and is not shown (spec section 7).
+            `(F - 1, H, W, 3)` uint8: frame 0 is the refiner's anchor and is not shown.
 
         Raises:
             ValueError: A clip too short, of an unfit size or damaged.
@@ -124,8 +125,6 @@ class Refiner:
             except (SafetensorError, KeyError) as error:
                 raise ValueError(f"{rollout.latents} holds no latents ({error}); delete it or render again.") from None
         else:
-            from sanawm_env.evaluation.bench.run import read_video
-
             frames, _ = read_video(rollout.video)
             side = self.vae.network.spatial_compression_ratio
             if len(frames) < 2 or frames.shape[1] % side or frames.shape[2] % side:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sanawm_env.files import replacing
 from sanawm_env.video import VideoWriter
-from sanawm_env.world.offline.recipe import versions
+from sanawm_env.world.offline.recipe import FORMAT, versions
 
 __all__ = [
     "RefinedRecord",
@@ -44,6 +43,11 @@ class Rollout:
     def source(self) -> Path:
         """What the refiner starts from."""
         return self.latents or self.video
+
+    @property
+    def files(self) -> list[Path]:
+        """All of it on disk."""
+        return [self.video, self.video.with_suffix(".json"), *([self.latents] if self.latents else [])]
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def find_rollout(path: Path) -> Rollout:
             )
     try:
         values = json.loads(recipe.read_text(encoding="utf-8"))
-        if values["format"] != "sanawm_env.recipe":
+        if values["format"] != FORMAT:
             raise KeyError("format")
         values["fps"], values["frames"], values["height"], values["width"]
     except (ValueError, KeyError, TypeError):
@@ -201,18 +205,15 @@ def record_of(rollout: Rollout, files: RefinerFiles, prompt: str, seed: int) -> 
 
 
 def write_refined(frames: NDArray[np.uint8], out: Path, fps: float, record: RefinedRecord) -> None:
-    """Write the video, then its record; each takes its name only when it is whole."""
-    out.with_suffix(".json").unlink(missing_ok=True)  # of other settings; the video would not be its any more
-    with VideoWriter(out, fps) as video:
-        video.write(frames)
-    text = json.dumps(
-        {"format": "sanawm_env.refined", "version": 1} | asdict(record) | {"versions": versions()}, indent=2
-    )
-    handle, name = tempfile.mkstemp(prefix=f".{out.stem}.", suffix=".json", dir=out.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    os.chmod(name, 0o644)
-    os.replace(name, out.with_suffix(".json"))
+    """Write a refined video and its record: both, or neither and the older ones stay."""
+    path = out.with_suffix(".json")
+    about = {"format": "sanawm_env.refined", "version": 1} | asdict(record) | {"versions": versions()}
+    with replacing(path) as temporary:  # outside: it moves last, see `finished`
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with VideoWriter(out, fps) as video:
+            video.write(frames)
+            video.finish()
+            path.unlink(missing_ok=True)  # of other settings; the video is not its any more
 
 
 def _has_weights(folder: Path) -> bool:

@@ -17,7 +17,7 @@ EXTRA = 'pip install "sanawm_env[release]"'
 class WholeClipVAE:
     """diffusers' `AutoencoderKLLTX2Video` with normalised latents, and the release's tiles: space and time.
 
-    NVlabs/Sana decodes in temporal tiles of 96 frames, 64 apart (spec section 1.3), so that a minute fits in memory.
+    NVlabs/Sana decodes in temporal tiles of 96 frames, 64 apart, so that a minute fits in memory.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ def test_json(no_load, capsys):
     plans = {(plan["precision"], plan["slots"]): plan for plan in found["memory"]["plans"]}
     assert plans.keys() == {(p, n) for p in PRECISIONS for n in (1, 2, 3, 4, 8)}
     one = plans["bf16", 1]
-    # Spec 1.6 and 3.6: 2.66 B parameters, 838,432,000 bytes of cache; the decoder's tails come on top.
+    # docs/model.md, "Sizes": 2.66 B parameters, 838,432,000 bytes of cache; the decoder's tails come on top.
     assert one["weights"] == pytest.approx(2 * 2.6618e9, rel=1e-3)
     assert one["state_per_slot"] == pytest.approx(838_432_000 + RELEASE_VAE["tail_bytes"], rel=0.01)
     assert one["fits"] is True and one["missing"] == 0 and plans["fp32", 8]["fits"] is False
@@ -77,7 +77,7 @@ def test_precisions_order_weights_and_leave_the_state():
     sizes = {p: weight_bytes(config, p) for p in PRECISIONS}
     assert sizes["fp32"] == 2 * sizes["bf16"]
     assert sizes["nvfp4"] < sizes["fp8"] <= sizes["int8"] < sizes["bf16"]
-    # By hand, spec 1.6: per block qkv, proj, output gate; beta and gate; cross-attention; two of the feed-forward.
+    # By hand, per block qkv, proj, output gate; beta and gate; cross-attention; two of the feed-forward.
     c, h = 2240, 20
     linears = 20 * (5 * c * c + 2 * h * c + 4 * c * c + 9 * c * c)
     assert sizes["bf16"] - sizes["fp8"] == pytest.approx(linears, rel=1e-3)

@@ -1,4 +1,4 @@
-"""Gymnasium's own wrappers work on our environments, as docs/wrappers.md says."""
+"""Gymnasium's own wrappers work on our environments, as docs/how-to/wrappers.md says."""
 
 import gymnasium as gym
 import numpy as np

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sanawm_env.evaluation.bench import SPLITS, BenchError, ResultFolder, read_bench, write_scene, write_split
-from sanawm_env.evaluation.bench.files import write_text
 from sanawm_env.evaluation.metrics.revisit import Pair
+from sanawm_env.files import write_text
 
 SPLIT, FRAMES = "hard_60s", 9
 FOLDER = SPLITS[SPLIT]

@@ -54,9 +54,9 @@ def test_sample_shapes_and_reuse(pool):
     assert batch.raymap.shape == (5, 3, 20)
     assert batch.plucker.shape == (5, 24, 3, HEIGHT // 32, WIDTH // 32)
     assert torch.equal(batch.frames, torch.arange(3).expand(5, -1))
-    rendered = pool.next_seed
+    rendered = pool.scenes.next_seed
     pool.sample(5, latents=3)
-    assert pool.next_seed == rendered, "entries are reused before new clips are rendered"
+    assert pool.scenes.next_seed == rendered, "entries are reused before new clips are rendered"
 
 
 def test_training_sees_the_camera_as_the_environment_does():

@@ -11,6 +11,7 @@ from sanawm_env.training.clips.data import DataConfig, LatentPool, assemble
 from sanawm_env.training.clips.walks import WalkConfig, Walks
 from sanawm_env.training.stages.world import WorldTrainConfig, train_world
 from sanawm_env.world.checkpoints.local import load_checkpoint, save_checkpoint
+from sanawm_env.world.conditioning import chunk_conditions, chunk_views
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.anchor.depth import DepthNet
@@ -39,8 +40,9 @@ def env_hints(world, image, c2w, intrinsics):
     state, _ = world.start(image[None].numpy(), intrinsics[None].numpy(), [0])
     relative = torch.linalg.solve(c2w[:1].double(), c2w.double())
     windows = relative[None, 1:].unflatten(1, (-1, world.vae.temporal_stride))
-    views = world.views(state, (windows[:, :, -1], windows))
-    return world.conditions(state, (windows[:, :, -1], windows), views)["anchor"]
+    chunk = (windows[:, :, -1], windows)
+    views = chunk_views(world.networks, state, chunk)
+    return chunk_conditions(world.networks, state, chunk, views)["anchor"]
 
 
 @pytest.mark.parametrize("entry", [0, 9, 17, 30])

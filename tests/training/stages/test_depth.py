@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sanawm_env.training.clips.codec import load_depth
+from sanawm_env.training.stages import depth
 from sanawm_env.training.stages.depth import VIEWS, DepthTrainConfig, depth_loss, render_views, train_depth
 from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
 
@@ -37,13 +38,28 @@ def test_batch_must_hold_whole_scenes():
 
 def test_a_run_saves_and_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr("sanawm_env.training.stages.depth.HELD_OUT", range(9_000_000, 9_000_002))
+    first_drawn = []
+
+    class Views(depth._Views):
+        def __init__(self, config, scenes):
+            first_drawn.append(scenes.next_seed)
+            super().__init__(config, scenes)
+
+    monkeypatch.setattr(depth, "_Views", Views)
     config = DepthTrainConfig(**{**vars(CONFIG), "out": tmp_path})
     train_depth(config)
     first = load_depth(tmp_path)
     DepthNet().load_state_dict(first)
     steps = json.loads((tmp_path / "progress.json").read_text())["step"]
     train_depth(config)
-    assert json.loads((tmp_path / "progress.json").read_text())["step"] > steps
+    after = json.loads((tmp_path / "progress.json").read_text())
+    assert after["step"] > steps
+    # A scene makes six views, and every view is drawn four times.
+    assert first_drawn[-1] == 6_000_000 + len(range(0, steps, 4)), "a later call goes on where the one before ended"
+    del after["next_seed"]
+    (tmp_path / "progress.json").write_text(json.dumps(after))  # as folders of before have it
+    train_depth(config)
+    assert first_drawn[-1] == 6_000_000 + after["clips"]
     assert any(not torch.equal(value, load_depth(tmp_path)[name]) for name, value in first.items())
     assert (tmp_path / "sheet.png").exists()
 

@@ -9,7 +9,8 @@ from sanawm_env.world.config import small_config
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.config import RELEASE, SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.sampler import RELEASE_SIGMAS, denoise_chunk
+from sanawm_env.world.sampler import denoise_chunk
+from sanawm_env.world.schedules import RELEASE_SIGMAS
 
 TEXT = SanaWMConfig(depth=4, hidden_size=48, head_dim=24, in_channels=5, caption_channels=12, text_length=6,
                     temporal_stride=4, softmax_every_n=2, pos_embed_tokens=0)  # fmt: skip

@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 from sanawm_env.world.accel import fused
 from sanawm_env.world.accel.fused import fuse_projections
-from sanawm_env.world.accel.precision import PointwiseLinear
 from sanawm_env.world.checkpoints.local import save_checkpoint, weights_hash
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.cache import empty_cache
+from sanawm_env.world.networks.layers import PointwiseLinear
 from tests.world.networks.test_transformer import COLUMNS, ROWS, SMALL, build, inputs
 from tests.world.test_model import world as make_world
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sanawm_env.world.config import small_config
-from sanawm_env.world.networks import linear
+from sanawm_env.world.networks import layers
 from sanawm_env.world.networks.cache import ModelCache, empty_cache
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -36,7 +36,7 @@ CONFIGS = {
 @pytest.fixture(autouse=True)
 def _products_as_on_a_gpu(monkeypatch):
     """The graph is a GPU's: there, and for the fake tensors of a trace, linear layers are torch's own."""
-    monkeypatch.setattr(linear, "_ONEDNN", None)
+    monkeypatch.setattr(layers, "_ONEDNN", None)
 
 
 class Loop(torch.nn.Module):

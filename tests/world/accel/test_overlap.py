@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.world.accel import overlap as module
 from sanawm_env.world.accel.overlap import Inline, stream
-from sanawm_env.world.offline.recipe import dream
+from sanawm_env.world.rollout import rollout_chunks, starts_of
 from tests.world.accel.test_warmup import RULES, cuda_world, world
 from tests.world.test_model import HEIGHT, WIDTH, K, begin, path
 
@@ -81,8 +80,8 @@ def test_the_next_chunk_is_denoised_before_the_last_one_is_waited_for(monkeypatc
     notes, model = [], world()
     run = module.denoise
 
-    def denoise(world, state, *rest):
-        done = run(world, state, *rest)
+    def denoise(world, state, *rest, **options):
+        done = run(world, state, *rest, **options)
         notes.append(f"denoise {int(done.state.frame_index)}")
         return done
 
@@ -111,23 +110,22 @@ def test_a_bad_pose_is_refused_and_what_came_before_is_right(beside):
 
 
 def test_a_rollout_is_streamed_and_its_frames_are_those_of_steps(monkeypatch):
-    """The last chunk is filled up by holding the pose, and cut."""
+    """The last latent frame is filled up by holding the pose, and cut."""
     model = world("plus_one")
-    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
     poses = np.concatenate([np.eye(4)[None], path(0, 13)])
-    start = StartImage(image, np.array(K), False)
-    state, first = model.start(image[None], [K], [7])
-    expected = [first[0]]
+    state, first = model.start(image, [K], [7])
+    expected = [first]
     for begins in (1, 9):
         some = poses[begins : begins + 8]
-        held = np.concatenate([some, np.repeat(some[-1:], 8 - len(some), axis=0)])
+        held = np.concatenate([some, np.repeat(some[-1:], -len(some) % 4, axis=0)])
         state, frames = model.step(state, held[None])
-        expected.append(frames[0, : len(some)])
+        expected.append(frames[:, : len(some)])
     begun, run = [], Inline.begin
     monkeypatch.setattr(Inline, "begin", lambda self, *chunk: begun.append(1) or run(self, *chunk))
     for overlap in (None, True):
-        found = list(dream(model, start, poses, 7, chunk_frames=2, overlap=overlap))
-        assert [len(some) for some in found] == [1, 8, 5]
+        found = list(rollout_chunks(model, starts_of(image, [K]), poses[None], [7], chunk_frames=2, overlap=overlap))
+        assert [some.shape[1] for some in found] == [1, 8, 5]
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
         assert len(begun) == (2 if overlap else 0)
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
 from sanawm_env.world.accel.capture import Programs, TraceRecorder
 from sanawm_env.world.accel.fused import fuse_projections
-from sanawm_env.world.chunk import record
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.sampler import record
 from tests.world.accel.test_capture import Eager
 from tests.world.test_model import HEIGHT, WIDTH, begin, poses_for
 
@@ -144,8 +145,10 @@ def test_programs_are_kept_by_a_second_warm_up_and_shared_by_shallow_copies():
     model.warmup(chunk_frames=2, capture=True, recorder=Eager(), progress=False)
     programs = model.programs
     state = begin(model, 0)
-    record(model, state, torch.from_numpy(poses_for(state, (0,), 1)), model.config.sigmas)
-    assert len(programs) == 4 and copy.copy(model).programs is programs and copy.deepcopy(model).programs is None
+    poses = torch.from_numpy(poses_for(state, (0,), 1))
+    record(model.networks, state, poses, model.config.sigmas, programs)
+    assert len(programs) == 4 and copy.copy(model).programs is programs and copy.deepcopy(model) is model
+    assert pickle.loads(pickle.dumps(model)).programs is None
     assert programs.nbytes > 2 * sum(value.nbytes for value in state.cache.flat().values())
 
 
@@ -195,10 +198,11 @@ def test_a_window_that_keeps_all_is_warmed_up_but_not_recorded():
 def test_recording_needs_a_place():
     model = world()
     state = begin(model, 0)
+    chunk = (model.networks, state, torch.from_numpy(poses_for(state, (0,), 1)), model.config.sigmas)
     with pytest.raises(ValueError, match="keeps no programs"):
-        record(model, state, torch.from_numpy(poses_for(state, (0,), 1)), model.config.sigmas)
+        record(*chunk, model.programs)
     model.programs = Programs(Eager(), 1)
-    assert record(model, state, torch.from_numpy(poses_for(state, (0,), 1)), model.config.sigmas) in model.programs
+    assert record(*chunk, model.programs) in model.programs
 
 
 def test_environments_warm_up_what_they_will_run():

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import pickle
 import shutil
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,9 +14,18 @@ from safetensors.torch import load_file, save_file
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.checkpoints import local as module
-from sanawm_env.world.checkpoints.local import builtin_checkpoints, load_checkpoint, resolve, save_checkpoint
-from sanawm_env.world.config import small_config
+from sanawm_env.world.checkpoints import weights
+from sanawm_env.world.checkpoints.local import (
+    builtin_checkpoints,
+    load_checkpoint,
+    resolve,
+    save_checkpoint,
+    weights_hash,
+)
+from sanawm_env.world.checkpoints.release.layouts import release_config
+from sanawm_env.world.config import WorldConfig, small_config
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.networks.config import SanaWMConfig
 
 
 @functools.cache
@@ -108,6 +119,69 @@ def test_resolve(saved, tmp_path):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(ValueError, match=message):
             resolve(tmp_path / name)
+
+
+def test_a_mistyped_path_is_no_repository(tmp_path, monkeypatch):
+    """Where the first part of `runs/wrld` is a folder, nobody meant the Hub; the error says how to mean it."""
+    from sanawm_env.world.checkpoints.release import hub
+
+    asked = []
+    monkeypatch.setattr(hub, "fetch", lambda name: asked.append(name) or tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "world").mkdir(parents=True)
+    (tmp_path / "Efficient-Large-Model").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder in runs, .*Hub was not asked.* hf://runs/wrld\. Built"):
+        resolve("runs/wrld")
+    assert asked == []
+    for meant in ("hf://runs/wrld", "elsewhere/wrld", "Efficient-Large-Model/SANA-WM_streaming@main"):
+        with pytest.raises(FileNotFoundError, match="holds no SANA-WM release"):
+            resolve(meant)
+        assert asked.pop() == meant
+
+
+def test_saved_files_can_be_read_by_others(saved):
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in saved.iterdir()} == {
+        path.name: oct(0o666 & ~_umask()) for path in saved.iterdir()
+    }
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_new_switch_at_its_default_changes_no_hash(monkeypatch):
+    """Hashes of 0.1.0, with settings of the class as it is and as a later version may have it."""
+    model_state, vae_state = {"a.weight": torch.arange(6.0).reshape(2, 3)}, {"b": torch.ones(2, dtype=torch.bfloat16)}
+
+    def key(config):
+        return weights_hash(config.to_dict(), model_state, vae_state)
+
+    assert key(small_config()) == "fb2d0b05bc071f91"
+    assert key(release_config("streaming")) == "0830fba793ad168c"
+    assert key(release_config("bidirectional-diffusers")) == "6f4961aeb9d09577"
+    assert load_checkpoint(resolve("small"))[3] == "90c67549986792f2"
+
+    @dataclass(frozen=True)
+    class LaterModel(SanaWMConfig):
+        sparse: tuple[int, int] = (1, 2)
+
+    @dataclass(frozen=True)
+    class LaterWorld(WorldConfig):
+        mirror: bool = False
+
+    monkeypatch.setattr(weights, "SanaWMConfig", LaterModel)
+    monkeypatch.setattr(weights, "WorldConfig", LaterWorld)
+    first = small_config()
+    later = LaterWorld(**(vars(first) | {"model": LaterModel(**vars(first.model))}))
+    assert "mirror" in later.to_dict() and key(later) == key(first)
+    as_json = json.loads(json.dumps(later.to_dict()))
+    assert weights_hash(as_json, model_state, vae_state) == key(first)
+    assert key(later.replace(mirror=True)) != key(first)
+    assert key(later.replace(model=later.model.replace(sparse=(2, 2)))) != key(first)
+    # A default is no reason to leave out what has always been hashed.
+    assert key(first.replace(fps=8.0)) != key(first)
 
 
 def test_resolve_builtin(saved, monkeypatch, tmp_path):

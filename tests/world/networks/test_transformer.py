@@ -220,7 +220,7 @@ def test_bidirectional_equals_diffusers(monkeypatch, patch_seed):
 
 @pytest.mark.parametrize(("every", "rigid"), [(99, False), (1, True)], ids=["delta_rule", "softmax"])
 def test_camera_branch_ignores_the_choice_of_world(every, rigid):
-    """A common rotation of all poses changes nothing; in softmax blocks no rigid motion does (spec 2.6)."""
+    """A common rotation of all poses changes nothing; in softmax blocks no rigid motion does."""
     config = SMALL.replace(softmax_every_n=every, depth=1)
     model = build(config)
     x, timesteps, cond = inputs(config, 1, 5)
@@ -243,7 +243,7 @@ def test_camera_branch_ignores_the_choice_of_world(every, rigid):
 
 
 def test_a_chunk_of_an_empty_cache_is_bidirectional():
-    """Spec section 15, check (a)."""
+    """Without a past, streaming and the whole clip are one model."""
     model = build(SMALL)
     x, timesteps, cond = inputs(SMALL, 1, 4)
     alone, nothing = model(x, timesteps, **cond)

@@ -1,4 +1,7 @@
-"""Which files of a folder make up a release: the layouts of the published repositories (spec section 1.8)."""
+"""Which files of a folder make up a release: the layouts of the published repositories.
+
+In short: docs/model.md, "Files of a release".
+"""
 
 from __future__ import annotations
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_folder", "cached_hash"]
+from sanawm_env.files import cache_folder, write_text
+
+__all__ = ["cached_hash"]
 
 LONG = 2**28
 """Bytes from which on a hash is worth remembering: a fraction of a second of reading."""
-
-
-def cache_folder() -> Path:
-    """Where hashes are remembered: `SANAWM_CACHE`, else `sanawm_env` in `XDG_CACHE_HOME` or `~/.cache`."""
-    home = os.environ.get("SANAWM_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) if home else Path(base) / "sanawm_env"
 
 
 def cached_hash(files: Sequence[Path], config: Mapping[str, Any], compute: Callable[[], str]) -> str:
@@ -47,10 +40,7 @@ def cached_hash(files: Sequence[Path], config: Mapping[str, Any], compute: Calla
         pass
     found = compute()
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="ascii") as file:
-            file.write(found)
-        os.replace(file.name, note)
+        write_text(note, found)
     except OSError:  # a read-only home: only time is lost
         pass
     return found

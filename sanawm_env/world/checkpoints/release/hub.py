@@ -50,7 +50,9 @@ def fetch(name: str, patterns: Sequence[str] = PATTERNS) -> Path:
     try:
         from huggingface_hub import errors, snapshot_download
     except ImportError as error:
-        raise ImportError(f'downloading {match[1]} needs huggingface_hub: pip install "sanawm_env[release]"') from error
+        raise ImportError(
+            f'downloading {match[1]} needs huggingface_hub: pip install "sanawm_env[release]"{_no_folder(match[1])}'
+        ) from error
     repo, wanted = match[1], match[2]
     known = RELEASES.get(repo)
     revision = wanted or (known.revision if known else "main")
@@ -113,13 +115,19 @@ def _absent(repo: str, revision: str, error: Exception) -> OSError:
     if constants.HF_HUB_OFFLINE:
         return FileNotFoundError(
             f"{repo} at {revision!r} is not whole in the Hub's cache ({constants.HF_HUB_CACHE}) and HF_HUB_OFFLINE is "
-            "set; download it where there is a network, or unset HF_HUB_OFFLINE."
+            f"set; download it where there is a network, or unset HF_HUB_OFFLINE.{_no_folder(repo)}"
         )
     cause = error.__cause__ or error
     return ConnectionError(
         f"{repo} at {revision!r} is not whole in the Hub's cache and the Hub cannot be reached ({_reason(cause)}); "
-        "connect, or give a local folder."
+        f"connect, or give a local folder.{_no_folder(repo)}"
     )
+
+
+def _no_folder(repo: str) -> str:
+    """What else the name of a repository that is none of ours may have been meant to be."""
+    known = repo in RELEASES or repo == TEXT_ENCODER
+    return "" if known else f" If a folder was meant: there is no {repo!r} in {Path.cwd()}."
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""From the tensor names and shapes of a released file to those of `SanaWMTransformer` (spec section 1.7)."""
+"""From the tensor names and shapes of a released file to those of `SanaWMTransformer`.
+
+In short: docs/model.md, "Files of a release".
+"""
 
 from __future__ import annotations
 

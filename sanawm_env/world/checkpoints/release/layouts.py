@@ -1,6 +1,6 @@
 """The published SANA-WM checkpoints: repositories, revisions, and the switches that belong to each.
 
-Facts: spec/sanawm.md sections 1.3, 1.7, 1.8, 2.6, 2.7, 3.2 and 4. The same 872 tensors can be run in several
+Facts: docs/model.md, "Generations", "Samplers" and "Files of a release". The same 872 tensors can be run in several
 ways, because three generations of upstream's code disagree; a `Preset` names one way.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.config import RELEASE, RELEASE_BIDIRECTIONAL, Mode, SanaWMConfig
-from sanawm_env.world.sampler import RELEASE_SIGMAS, euler_sigmas
+from sanawm_env.world.schedules import RELEASE_SIGMAS, euler_sigmas
 
 __all__ = ["PRESETS", "RELEASES", "TEXT_ENCODER", "VAE_REPO", "Preset", "Release", "frame_size", "release_config"]
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from torch import Tensor
 
-from sanawm_env.world.checkpoints.local import audit, build_modules, weights_hash
 from sanawm_env.world.checkpoints.release.files import ReleaseFiles, find_release
 from sanawm_env.world.checkpoints.release.hashing import cached_hash
 from sanawm_env.world.checkpoints.release.hub import fetch_causal_vae, revision_of
 from sanawm_env.world.checkpoints.release.keys import our_names, read_by_model, sizes_of
 from sanawm_env.world.checkpoints.release.layouts import PRESETS, Preset
 from sanawm_env.world.checkpoints.release.weights import read_json, read_safetensors
+from sanawm_env.world.checkpoints.weights import audit, build_modules, hashed_settings, weights_hash
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.vae.ltx_config import LTXVAEConfig
 
@@ -61,7 +61,7 @@ class ReleaseWeights:
     def hash(self) -> str:
         """`weights_hash` of the tensors in use, as for any checkpoint; remembered by path, size and time."""
         # Without the name, which holds the revision: a copy of the same files is the same checkpoint.
-        values = self.config.replace(name=self.preset.name).to_dict()
+        values = hashed_settings(self.config.replace(name=self.preset.name).to_dict())
         return cached_hash(
             self.files.weight_files, values, lambda: weights_hash(values, self.model_state, self.vae_state)
         )

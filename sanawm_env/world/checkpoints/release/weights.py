@@ -67,7 +67,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     """Open the streaming release's training state and take its generator.
 
     Read with `weights_only=True`: the file may name tensors and plain containers and nothing else. Upstream
-    takes `generator`, then an optional `state_dict` inside (spec section 1.7); a bare state dict is accepted too.
+    takes `generator`, then an optional `state_dict` inside; a bare state dict is accepted too.
 
     Returns:
         Views into the file, by name as stored.

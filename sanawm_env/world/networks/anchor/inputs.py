@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanawm_env.world.networks.anchor.depth import DepthNet
-from sanawm_env.world.networks.blocks import PatchEmbed
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.linear import Linear
+from sanawm_env.world.networks.layers import Linear, PatchEmbed
 
 __all__ = ["AnchorInput"]
 

@@ -86,7 +86,7 @@ def _double(values: Tensor) -> Tensor:
 
 def pixel_rays(height: int, width: int, camera: Tensor) -> Tensor:
     """`(B, 3, H*W)` rays of unit depth through the pixel centres."""
-    rows, columns = torch.arange(height, device=camera.device), torch.arange(width, device=camera.device)
+    rows, columns = (torch.arange(n, dtype=torch.float32, device=camera.device) for n in (height, width))
     v, u = torch.meshgrid(rows + 0.5, columns + 0.5, indexing="ij")
     fx, fy, cx, cy = camera[:, :, None].unbind(1)
     x, y = (u.flatten() - cx) / fx, (v.flatten() - cy) / fy

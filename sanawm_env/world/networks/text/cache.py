@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from sanawm_env.files import cache_folder, save_tensors
 
 __all__ = ["Entry", "default_cache", "entry_key", "load_entry", "store_entry"]
 
@@ -36,11 +35,8 @@ class Entry:
 
 
 def default_cache() -> Path:
-    """`$SANAWM_CACHE/prompts`, or `sanawm_env/prompts` in the user's cache folder."""
-    if own := os.environ.get("SANAWM_CACHE"):
-        return Path(own) / "prompts"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "sanawm_env" / "prompts"
+    """`prompts` in `files.cache_folder()`."""
+    return cache_folder() / "prompts"
 
 
 def entry_key(recipe: Mapping[str, Any], prompt: str) -> str:
@@ -89,11 +85,7 @@ def store_entry(folder: Path, key: str, entry: Entry) -> None:
     """
     facts = {"key": key, "sum": _sum(entry.values, entry.mask), "cut": entry.cut}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing.", dir=folder) as place:
-            temporary = Path(place) / "entry"
-            save_file({"values": entry.values, "mask": entry.mask}, temporary, facts)
-            os.replace(temporary, folder / f"{key}.safetensors")
+        save_tensors(folder / f"{key}.safetensors", {"values": entry.values, "mask": entry.mask}, facts)
     except (OSError, SafetensorError) as error:
         warnings.warn(
             f"prompt cache: cannot write to {folder} ({error}); set SANAWM_CACHE to a folder that can be written.",

@@ -1,4 +1,4 @@
-"""Prompts to text embeddings: Gemma-2, run once per prompt, freed, and remembered on disk (spec section 4).
+"""Prompts to text embeddings: Gemma-2, run once per prompt, freed, and remembered on disk (docs/model.md, "Text").
 
 The released models were trained on the hidden states of `gemma-2-2b-it` under a fixed instruction that is put
 before the user's words. Which of the many positions reach the model is part of the recipe:

@@ -2,7 +2,8 @@
 
 The network is diffusers' `AutoencoderKLLTX2Video` (extra `release`), imported when a VAE is built and not
 before. Upstream's own class is `AutoencoderKLCausalLTX2Video` in NVlabs/Sana
-`diffusion/model/ltx2/causal_vae.py`, with the same state-dict keys. Facts: spec/sanawm.md section 6.
+`diffusion/model/ltx2/causal_vae.py`, with the same state-dict keys. Facts: docs/model.md,
+"Video autoencoder".
 """
 
 from os import PathLike

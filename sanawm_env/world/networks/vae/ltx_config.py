@@ -14,7 +14,7 @@ _NOT_ARCHITECTURE = {"gradient_checkpointing"}
 class LTXVAEConfig:
     """Constructor arguments of the LTX-2 VAE; the defaults are the release's.
 
-    Names are diffusers'. `spec/sanawm.md` section 6 gives the values.
+    Names are diffusers'; the values: docs/model.md, "Video autoencoder".
     """
 
     in_channels: int = 3
@@ -90,7 +90,7 @@ class LTXVAEConfig:
     @classmethod
     def from_json(cls, path: str | PathLike[str]) -> "LTXVAEConfig":
         """Read a `config.json` as diffusers writes it; errors as `from_dict`."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def to_diffusers(self) -> dict[str, Any]:
         """Return the keyword arguments of diffusers' `AutoencoderKLLTX2Video`."""

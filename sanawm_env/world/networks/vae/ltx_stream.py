@@ -8,7 +8,7 @@ the slot axis first and its full shape from the start of the stream on, so that 
 repeated and concatenated along axis 0 like every other part of the world state.
 
 The layers and their weights are diffusers' (`LTX2VideoDecoder3d`, version 0.42); only the order of calls is
-written here. Facts: spec/sanawm.md section 6.
+written here. Facts: docs/model.md, "Video autoencoder".
 """
 
 from collections.abc import Mapping

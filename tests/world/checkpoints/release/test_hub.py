@@ -166,6 +166,18 @@ def test_no_network(hub, monkeypatch):
         load(VAE_REPO)
 
 
+def test_an_unknown_name_may_have_been_meant_as_a_folder(hub, monkeypatch):
+    unreachable(monkeypatch)
+    with pytest.raises(ConnectionError, match=r"If a folder was meant: there is no 'runs/mine' in /"):
+        load("runs/mine")
+    offline(monkeypatch)
+    with pytest.raises(FileNotFoundError, match=r"If a folder was meant: there is no 'runs/mine' in /"):
+        load("runs/mine")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"If a folder was meant: there is no 'runs/mine' in /"):
+        load("runs/mine")
+
+
 def test_no_such_repository(hub):
     with pytest.raises(FileNotFoundError, match=r"no folder 'runs/mine', and the Hub shows no repository 'runs/mine'"):
         load("runs/mine")

@@ -198,7 +198,7 @@ def test_presets_and_notices(written):
 
 
 def test_switches_of_the_releases():
-    """Spec sections 2.6, 2.7 and 3.2: what each generation of the code does."""
+    """What each generation of the code does: docs/model.md, "Generations"."""
     names = ("softmax_scale", "camera_softmax_scale", "camera_conv_tail", "camera_downscale")
     table = {
         "streaming": ("padded", "padded", False, False),

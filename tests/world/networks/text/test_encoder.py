@@ -216,7 +216,7 @@ def test_no_half_written_entry(encoder, own_cache, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(text_cache, "save_file", dies)
+    monkeypatch.setattr("safetensors.torch.save_file", dies)
     with pytest.warns(UserWarning, match="disk full"):
         encode(encoder, PROMPT)
     assert list(own_cache.iterdir()) == []

@@ -215,7 +215,7 @@ def test_release_preset_has_the_released_tensors() -> None:
         diffusers_vae(vae)  # a strict load: raises on any other key or shape
     state = vae.state_dict()
     counts = [sum(name.startswith(part) for name in state) for part in ("encoder.", "decoder.")]
-    assert (len(state), counts) == (184, [92, 90])  # spec/sanawm.md section 6
+    assert (len(state), counts) == (184, [92, 90])  # as the release's file has them
     assert (vae.latent_channels, vae.temporal_stride, vae.spatial_stride) == (128, 8, 32)
     assert vae.tiling == Tiling(512, 448)
 
