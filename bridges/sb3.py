@@ -34,7 +34,7 @@ class SanaWMVecEnv(VecEnv):
 
     ```python
     from stable_baselines3 import PPO
-    from bridges.sb3 import SanaWMVecEnv
+    from sanawm_env.bridges.sb3 import SanaWMVecEnv
 
     envs = SanaWMVecEnv("SanaWM/PointNav-v0", num_envs=8, obs_size=(48, 84))
     PPO("MultiInputPolicy", envs).learn(10_000)

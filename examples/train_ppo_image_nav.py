@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 from sanawm_env.policies.sb3 import curve
-from sanawm_env.policies.sb3.exam import Exam, random_act
+from sanawm_env.policies.sb3.evaluator import Evaluator, random_act
 from sanawm_env.policies.sb3.settings import TrainSettings
 from sanawm_env.policies.sb3.train import train
 from stable_baselines3 import PPO
@@ -68,10 +68,10 @@ def main(args: Args) -> None:
     points = train(settings)
     print(f"{points[-1].steps:,} steps in {points[-1].minutes:.0f} minutes; the curve is {args.out / 'curve.png'}")
 
-    exam = Exam(settings, range(args.test_seed, args.test_seed + args.test_episodes))
+    evaluator = Evaluator(settings, range(args.test_seed, args.test_seed + args.test_episodes))
     model = PPO.load(args.out / "model.zip", device="cpu")
-    trained = exam.sit(lambda observations: model.predict(observations, deterministic=True)[0])
-    random = exam.sit(random_act(exam, args.seed))
+    trained = evaluator.evaluate(lambda observations: model.predict(observations, deterministic=True)[0])
+    random = evaluator.evaluate(random_act(evaluator, args.seed))
     print(f"final test, {args.test_episodes} new worlds, means with 95 % intervals over them:")
     for measure in ("success", "spl", "soft_spl", "return"):
         gain = [a - b for a, b in zip(trained[measure], random[measure], strict=True)]

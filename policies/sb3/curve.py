@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from sanawm_env.policies.sb3.exam import Episodes
+from sanawm_env.policies.sb3.evaluator import Episodes
 from scipy import stats
 
-__all__ = ["Point", "append", "interval", "read", "write"]
+from sanawm_env.files import write_text
+
+__all__ = ["Point", "interval", "read", "write"]
 
 SHARES = ("success", "spl", "soft_spl", "coverage", "progress")
 """Measures in [0, 1]."""
@@ -44,33 +47,34 @@ class Point:
         return float(np.mean(self.episodes[measure]))
 
 
-def append(path: Path, point: Point) -> None:
-    """Add a line: the fields of `Point`, and under `mean` the mean of every measure."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_line(point))
-
-
 def write(path: Path, points: list[Point]) -> None:
-    """Write all lines anew."""
-    path.write_text("".join(map(_line, points)), encoding="utf-8")
+    """Write the file, whole or not at all: per line the fields of `Point`, and under `mean` those of the measures."""
+    write_text(path, "".join(map(_line, points)))
 
 
 def read(path: Path) -> list[Point]:
     """All evaluations of a run, the oldest first.
 
+    A last line that a kill has cut short is left out, with a note on stderr.
+
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A line is none of `append`'s.
+        ValueError: Another line is no evaluation.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; python -m sanawm_env.policies.sb3.train writes one.")
     points = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_bytes().decode(errors="replace")  # the cut may go through a character
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             values = json.loads(line)
             values.pop("mean")
             points.append(Point(**values | {"seeds": tuple(values["seeds"])}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if number == len(lines) and not text.endswith("\n"):
+                print(f"note: the last line of {path} is unfinished and is left out.", file=sys.stderr)
+                break
             raise ValueError(f"{path}:{number} is no evaluation ({error}); delete the line.") from None
     return points
 

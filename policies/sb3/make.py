@@ -31,6 +31,7 @@ def make_worlds(
         model: A world that is loaded already, to share it.
     """
     source: dict[str, Any] = {"checkpoint": settings.checkpoint, "device": settings.device}
+    text: dict[str, Any] = {"prompt": settings.prompt, "text_encoder": settings.text_encoder}
     return gym.make_vec(
         f"SanaWM/{settings.task}-v0",
         num_envs=num_envs,
@@ -42,6 +43,7 @@ def make_worlds(
         obs_mode=settings.obs_mode,
         obs_size=settings.obs_size,
         max_episode_steps=settings.max_episode_steps,
+        **text,
         **(source if model is None else {"checkpoint": model}),
     )
 

@@ -52,6 +52,10 @@ class TrainSettings:
     """Latent frames per step: the shortest steps give most decisions per second."""
     checkpoint: str = "tiny"
     """Built-in world or checkpoint folder; `tiny` makes two to three times the frames per second of `small`."""
+    prompt: str | None = None
+    """Text of all worlds, for a checkpoint that is conditioned on text."""
+    text_encoder: str | None = None
+    """Folder of that checkpoint's text encoder; None looks beside the checkpoint, then on the Hub."""
     eval_every: int = 4096
     """Environment steps between evaluations; there is one before training and one after it, too."""
     eval_episodes: int = 20

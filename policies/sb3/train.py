@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 import tyro
 from sanawm_env.policies.sb3 import curve
-from sanawm_env.policies.sb3.exam import Act, Exam, random_act
+from sanawm_env.policies.sb3.evaluator import Act, Evaluator, random_act
 from sanawm_env.policies.sb3.learners import load_learner, make_learner
 from sanawm_env.policies.sb3.make import make_training_envs
 from sanawm_env.policies.sb3.settings import TrainSettings
@@ -31,6 +32,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 
 from sanawm_env.envs.options import as_device
+from sanawm_env.files import replacing, write_json
 from sanawm_env.scenes.seeds import TRAINING_RESETS
 from sanawm_env.world.model import WorldModel
 
@@ -47,6 +49,7 @@ _MUST_AGREE = (
     "envs",
     "eval_seeds",
     "seed",
+    "prompt",
 )
 """Settings that a resumed run shares with its beginning: else its curve would not be one curve."""
 
@@ -65,18 +68,20 @@ def train(settings: TrainSettings) -> list[curve.Point]:
     torch.set_num_threads(settings.threads)
     world = WorldModel.load(settings.checkpoint, as_device(settings.device), batched=True)
     envs = make_training_envs(settings, world)
-    exam = Exam(settings, settings.eval_seeds, world)
+    evaluator = Evaluator(settings, settings.eval_seeds, world)
     if settings.resume:
         learner = load_learner(settings, envs, settings.out / "model.zip")
+        # Evaluations that came after the model was saved are made again.
+        past = [point for point in past if point.steps <= learner.num_timesteps]
         set_random_seed(settings.seed + learner.num_timesteps)
     else:
         learner = make_learner(settings, envs)
         settings.out.mkdir(parents=True, exist_ok=True)
         _write_settings(settings)
     envs.seed(settings.training_seed(learner.num_timesteps))
-    run = _Run(settings, exam, learner, past)
+    run = _Run(settings, evaluator, learner, past)
     if not past:
-        run.measure("random", random_act(exam, settings.seed))
+        run.measure("random", random_act(evaluator, settings.seed))
     if learner.num_timesteps < settings.steps:
         # Stable-Baselines3 counts the steps to come; ours are counted from the very beginning.
         ahead = settings.steps - learner.num_timesteps
@@ -90,17 +95,21 @@ def train(settings: TrainSettings) -> list[curve.Point]:
 class _Run(BaseCallback):
     """Evaluates every so often, saves, and watches the clock."""
 
-    def __init__(self, settings: TrainSettings, exam: Exam, learner: BaseAlgorithm, past: list[curve.Point]) -> None:
+    def __init__(
+        self, settings: TrainSettings, evaluator: Evaluator, learner: BaseAlgorithm, past: list[curve.Point]
+    ) -> None:
         super().__init__()
         self.points = past
-        self._settings, self._exam, self._learner = settings, exam, learner
+        self._settings, self._evaluator, self._learner = settings, evaluator, learner
         self._began = time.perf_counter() - 60 * (past[-1].minutes if past else 0.0)
-        self._next = learner.num_timesteps + settings.eval_every if past else 0
+        # A kill may have come between the saving of a model and its evaluation.
+        measured = bool(past) and (past[-1].policy, past[-1].steps) == (settings.algo, learner.num_timesteps)
+        self._next = learner.num_timesteps + measured * settings.eval_every
 
     def _on_training_start(self) -> None:
-        if not self._next:
+        if self.num_timesteps >= self._next:
             self._evaluate()
-            self._next = self._settings.eval_every
+            self._next += self._settings.eval_every
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
@@ -112,26 +121,31 @@ class _Run(BaseCallback):
         """The last evaluation, after the last update."""
         self._evaluate(again=True)
         if isinstance(self._learner, OffPolicyAlgorithm):
-            _replace(self._settings.out / "replay.pkl", self._learner.save_replay_buffer)
+            with replacing(self._settings.out / "replay.pkl") as temporary:
+                self._learner.save_replay_buffer(temporary)
 
     def measure(self, name: str, act: Act, again: bool = False) -> None:
         """Evaluate a policy and write a line; `again` replaces an earlier line of the same steps."""
         steps = 0 if name == "random" else self._learner.num_timesteps
-        path = self._settings.out / "curve.jsonl"
-        episodes = self._exam.sit(act)
+        episodes = self._evaluator.evaluate(act)
         point = curve.Point(
-            name, steps, steps * self._exam.frames_per_step, self._minutes(), tuple(self._exam.seeds), episodes
+            name,
+            steps,
+            steps * self._evaluator.frames_per_step,
+            self._minutes(),
+            tuple(self._evaluator.seeds),
+            episodes,
         )
         if again and self.points and (self.points[-1].policy, self.points[-1].steps) == (name, steps):
             self.points.pop()
-            _replace(path, lambda new: curve.write(new, self.points))
         self.points.append(point)
-        curve.append(path, point)
+        curve.write(self._settings.out / "curve.jsonl", self.points)
         _tell(point)
 
     def _evaluate(self, again: bool = False) -> None:
+        with replacing(self._settings.out / "model.zip") as temporary:
+            self._learner.save(temporary)
         self.measure(self._settings.algo, self._act, again)
-        _replace(self._settings.out / "model.zip", self._learner.save)
 
     def _act(self, observations: Any) -> Any:
         return self._learner.predict(observations, deterministic=True)[0]
@@ -146,12 +160,13 @@ def _past(settings: TrainSettings) -> list[curve.Point]:
     Raises:
         FileNotFoundError, ValueError: See `train`.
     """
-    saved = settings.out / "settings.json"
+    saved, model, measured = (settings.out / name for name in ("settings.json", "model.zip", "curve.jsonl"))
     if not settings.resume:
-        if (settings.out / "curve.jsonl").exists():
+        # One that was killed before it saved a model has nothing to go on from, and is begun anew.
+        if model.exists() or (measured.exists() and any(point.policy != "random" for point in curve.read(measured))):
             raise ValueError(f"{settings.out} holds a run already; add --resume, or choose another --out.")
         return []
-    for path in (saved, settings.out / "model.zip"):
+    for path in (saved, model):
         if not path.is_file():
             raise FileNotFoundError(f"no file {path} to resume from; leave --resume out.")
     before, now = json.loads(saved.read_text(encoding="utf-8"))["settings"], _as_json(settings)
@@ -161,7 +176,7 @@ def _past(settings: TrainSettings) -> list[curve.Point]:
                 f"the run in {settings.out} has {name} {before.get(name)!r}, this one {now[name]!r}; "
                 "resume with the settings of its settings.json, or choose another --out."
             )
-    return curve.read(settings.out / "curve.jsonl")
+    return curve.read(measured) if measured.exists() else []
 
 
 def _write_settings(settings: TrainSettings) -> None:
@@ -177,21 +192,13 @@ def _write_settings(settings: TrainSettings) -> None:
         | {"python": platform.python_version()},
         "cpus": os.cpu_count(),
     }
-    text = json.dumps(about, indent=2) + "\n"
-    _replace(settings.out / "settings.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(settings.out / "settings.json", about)
 
 
 def _as_json(settings: TrainSettings) -> dict[str, Any]:
     derived = {name: getattr(settings, name) for name in ("discrete", "hindsight", "eval_seeds")}
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings) | derived, default=str))
     return values
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write a file beside its place and then put it there: a run that is killed leaves the old one whole."""
-    new = path.with_name(f"{path.stem}.new{path.suffix}")
-    write(new)
-    new.replace(path)
 
 
 def _tell(point: curve.Point) -> None:
@@ -213,12 +220,22 @@ def _plot(folder: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """The command line; Ctrl-C and SIGTERM end it with one line, and leave whole files."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings = tyro.cli(TrainSettings, description=__doc__)
         train(settings)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt as stop:
+        print("interrupted; --resume goes on from the last evaluation.", file=sys.stderr)
+        sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt(number)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
+from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "ResetPlan", "Simulator", "StepResult"]
@@ -222,7 +222,7 @@ class Simulator:
             ActionError: An action outside the space.
             ValueError: A reward term gave no finite number.
         """
-        count, stops = len(now), None
+        count, stops = len(now), np.zeros(len(now), bool)
         if self.runner is not None and self.runner.task.stop_action:
             values = check_box_actions(actions, count, (7,))
             stops = values[:, 6] > 0
@@ -236,7 +236,7 @@ class Simulator:
         if self.runner is None:
             return after, StepResult(np.zeros(count), np.zeros(count, bool), late, [])
         views = self._views(now)
-        results = self.runner.step_many(views, poses, frames[:, -1], stops)
+        results = self.runner.step_many(views, poses, list(frames[:, -1]), stops.tolist())
         after = after.with_tasks([result.state for result in results])
         return after, StepResult(
             np.array([result.reward for result in results], dtype=np.float64),
@@ -346,6 +346,7 @@ class Simulator:
         return twin
 
     def _use(self, model: WorldModel) -> None:
+        """Let every part have this model, and only this one."""
         self.model = model
         if self.runner is not None:
             self.runner = self.runner.with_model(model)

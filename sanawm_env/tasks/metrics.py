@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.scenes.resize import shrunk
+from sanawm_env.camera.resize import shrunk
 
 __all__ = [
     "CEILING_DB",
@@ -94,11 +94,11 @@ def appearance(frame: NDArray[np.uint8]) -> Array:
     colours = np.ascontiguousarray(small.reshape(-1, 3).T)
     # Whole numbers up to the last division: exact in any order, and a blank picture has a contrast of exactly 0.
     levels, count = colours.astype(np.int64), colours.shape[1]
-    sums, squares = levels.sum(1).tolist(), (levels * levels).sum(1).tolist()
-    spread = [((count * square - total * total) ** 0.5) / count for total, square in zip(sums, squares, strict=True)]
+    sums, squares = levels.sum(1), (levels * levels).sum(1)
+    contrast = np.sqrt(count * squares - sums * sums).mean() / count
     high, low = colours.max(0), colours.min(0)
     saturation = (high - low) / np.maximum(high, 1)
-    return np.array([*(total / count for total in sums), sum(spread) / 3, float(saturation.sum()) / count])
+    return np.concatenate([sums / count, [contrast, saturation.mean()]])
 
 
 def decay(first: Array, now: Array) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sanawm_env.training.parallel import join
+from sanawm_env.training.store import appending
 
 Step = Callable[[float], tuple[dict[str, float], float]]
 """Takes the minutes gone by; returns numbers to log (with `loss` among them) and the minutes afterwards, both
@@ -47,7 +48,7 @@ def train_for(
     )
     first, before, saved, now = progress["step"], progress["minutes"], 0.0, 0.0
     mean: dict[str, float] = {}
-    with bar, (out / "log.jsonl").open("a", encoding="utf-8") as log:
+    with bar, appending(out / "log.jsonl") as log:
         while now < minutes:
             values, now = step(now)
             mean = {k: v if k not in mean else 0.98 * mean[k] + 0.02 * v for k, v in values.items()}

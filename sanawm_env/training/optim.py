@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,82 +13,88 @@ from torch import Tensor, nn
 _ADAM_NAMES = re.compile(r"embedder|final_layer|scale_shift_table|beta_proj|gate_proj|conv_k|depth_conv|t_block")
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
-    """Nearest semi-orthogonal matrices by five Newton-Schulz steps in bf16 (Jordan et al. 2024, Muon).
+_KEYS = {"momentum": "momentum_buffer", "first": "exp_avg", "second": "exp_avg_sq", "count": "step"}
+"""Names in training's files to those of PyTorch's optimizers."""
 
-    Args:
-        matrices: `(n, rows, columns)`.
+
+class MuonAdamW:
+    """PyTorch's Muon for hidden matrices and its AdamW for all other parameters, as one optimizer.
+
+    The model must lie on its device already.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
-    tall = x.shape[-2] > x.shape[-1]
-    if tall:
-        x = x.mT
-    x = x / (x.float().square().sum((-2, -1), keepdim=True).sqrt() + 1e-7).to(x.dtype)
-    for _ in range(5):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).float()
-
-
-class MuonAdamW(torch.optim.Optimizer):
-    """One optimizer, two rules: `muon` groups hold matrices, the others get AdamW."""
 
     def __init__(self, model: nn.Module, lr_muon: float, lr_adam: float, weight_decay: float = 0.01) -> None:
-        muon: list[Tensor] = []
-        adam: list[Tensor] = []
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                is_matrix = parameter.ndim >= 2 and not _ADAM_NAMES.search(name)
-                (muon if is_matrix else adam).append(parameter)
-        groups = [
-            {"params": muon, "rule": "muon", "lr": lr_muon, "weight_decay": weight_decay},
-            {"params": adam, "rule": "adam", "lr": lr_adam, "weight_decay": 0.0},
-        ]
-        for group in groups:
+        """Share the model's trained parameters out.
+
+        Args:
+            model: What is trained.
+            lr_muon: Learning rate of matrices.
+            lr_adam: Learning rate of everything else.
+            weight_decay: Of matrices.
+
+        Raises:
+            ImportError: PyTorch before 2.9, which has no Muon.
+        """
+        try:
+            from torch.optim import Muon
+        except ImportError:
+            raise ImportError("training needs torch.optim.Muon; pip install 'torch>=2.9'.") from None
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        # Muon takes matrices only. To it a convolution's kernel is one, by a view that shares the memory.
+        self._flat = {
+            p: p.detach().flatten(1) for name, p in trained.items() if p.ndim >= 2 and not _ADAM_NAMES.search(name)
+        }
+        others = [p for p in trained.values() if p not in self._flat]
+        self._model, self._parts = model, list[torch.optim.Optimizer]()
+        if self._flat:
+            self._parts.append(Muon(list(self._flat.values()), lr_muon, weight_decay))
+        if others:
+            self._parts.append(torch.optim.AdamW(others, lr_adam, betas=(0.9, 0.98), weight_decay=0.0))
+        for group in self.param_groups:
             group["base_lr"] = group["lr"]
-        super().__init__([g for g in groups if g["params"]], {})
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Of both optimizers."""
+        return [group for part in self._parts for group in part.param_groups]
 
     def scale_lr(self, factor: float) -> None:
         """Set every learning rate to `factor` times its base value."""
         for group in self.param_groups:
             group["lr"] = group["base_lr"] * factor
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        self._model.zero_grad(set_to_none)
+
+    def step(self) -> None:
         """Update all parameters that have gradients."""
-        for group in self.param_groups:
-            live = [p for p in group["params"] if p.grad is not None]
-            (self._muon if group["rule"] == "muon" else self._adam)(group, live)
+        for p, flat in self._flat.items():
+            flat.grad = None if p.grad is None else p.grad.flatten(1)
+        for part in self._parts:
+            part.step()
 
-    def _muon(self, group: dict[str, Any], params: list[Tensor], momentum: float = 0.95) -> None:
-        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-        for p in params:
-            buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            assert p.grad is not None
-            buffer.lerp_(p.grad, 1 - momentum)
-            update = p.grad.lerp(buffer, momentum).flatten(1)  # Nesterov
-            by_shape.setdefault((update.shape[0], update.shape[1]), []).append((p, update))
-        for (rows, columns), members in by_shape.items():
-            updates = orthogonalise(torch.stack([u for _, u in members]))
-            scale = max(1.0, rows / columns) ** 0.5
-            for (p, _), update in zip(members, updates, strict=True):
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"] * scale)
+    def tensors(self) -> dict[str, Tensor]:
+        """What it remembers, by `<what>.<name of the parameter>`, in the parameter's shape or a number."""
+        found = {}
+        for name, p in self._model.named_parameters():
+            state = self._state(p)
+            for key, theirs in _KEYS.items():
+                if theirs in state:
+                    found[f"{key}.{name}"] = state[theirs] if key == "count" else state[theirs].view_as(p)
+        return found
 
-    def _adam(self, group: dict[str, Any], params: list[Tensor], betas: tuple[float, float] = (0.9, 0.98)) -> None:
-        for p in params:
-            state = self.state[p]
-            if "first" not in state:
-                state["first"], state["second"] = torch.zeros_like(p), torch.zeros_like(p)
-                state["count"] = torch.zeros(())
-            state["count"] += 1
-            count = float(state["count"])
-            state["first"].lerp_(p.grad, 1 - betas[0])
-            state["second"].lerp_(p.grad.square(), 1 - betas[1])  # type: ignore[union-attr]
-            first = state["first"] / (1 - betas[0] ** count)
-            second = (state["second"] / (1 - betas[1] ** count)).sqrt_().add_(1e-8)
-            p.addcdiv_(first, second, value=-group["lr"])
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Remember what `tensors` gave."""
+        for name, p in self._model.named_parameters():
+            for key, theirs in _KEYS.items():
+                if (value := tensors.get(f"{key}.{name}")) is not None:
+                    own = value if key == "count" else value.to(p.device).view_as(self._flat.get(p, p))
+                    self._state(p)[theirs] = own
+
+    def _state(self, p: nn.Parameter) -> dict[str, Any]:
+        part, key = (self._parts[0], self._flat[p]) if p in self._flat else (self._parts[-1], p)
+        return part.state[key]
 
 
 class EMA:

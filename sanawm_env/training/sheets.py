@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 from sanawm_env.evaluation import psnr_gain
+from sanawm_env.files import replacing
 from sanawm_env.scenes import Clips, make_clips
 from sanawm_env.scenes.seeds import VALIDATION_SEEDS
+from sanawm_env.training.store import appending
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.model import WorldModel
@@ -49,9 +51,10 @@ def write_sheet(out: Path, settings: WorldConfig, vae: TinyVAE, ema: EMA, step: 
     for frame in FRAMES:
         gain = psnr_gain(made, truth, frame)
         gains[str(frame / settings.fps)] = gain.mean(gain.gain_db)
-    with (out / "gains.jsonl").open("a", encoding="utf-8") as log:
+    with appending(out / "gains.jsonl") as log:
         log.write(json.dumps({"step": step, **gains}) + "\n")
     shown = [0, 8, 16, 32, 64, 128]
     rows = np.stack((truth[:6, shown], made[:6, shown]), axis=1)  # clip by clip: truth above, model below
     sheet = rows.transpose(0, 1, 3, 2, 4, 5).reshape(12 * truth.shape[2], -1, 3)
-    Image.fromarray(sheet).save(out / f"sheet_{step:06d}.png")
+    with replacing(out / f"sheet_{step:06d}.png") as temporary:
+        Image.fromarray(sheet).save(temporary)

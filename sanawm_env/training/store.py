@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sanawm_env.files import replacing, save_tensors, write_json, write_text
 from sanawm_env.training.optim import EMA, MuonAdamW
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA, progress: dict[str, Any]) -> None:
-    """Write `state.safetensors` and `progress.json`, each replaced in one move."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `state.safetensors` and `progress.json`, which take the places of older ones together."""
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         tensors[f"model.{name}"] = value
     for name, value in ema.values.items():
         tensors[f"ema.{name}"] = value
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    temporary = folder / "state.safetensors.part"
-    save_file(contiguous, temporary)
-    os.replace(temporary, folder / "state.safetensors")
-    temporary = folder / "progress.json.part"
-    temporary.write_text(json.dumps(progress, indent=1), encoding="utf-8")
-    os.replace(temporary, folder / "progress.json")
+    for name, value in optimizer.tensors().items():
+        tensors[f"optimizer.{name}"] = value
+    save_with_progress(folder / "state.safetensors", tensors, progress)
+
+
+def save_with_progress(path: Path, tensors: Mapping[str, Tensor], progress: dict[str, Any]) -> None:
+    """Write a safetensors file and, beside it, `progress.json`: a kill leaves both old or, nearly always, both new."""
+    with replacing(path) as temporary:
+        save_tensors(temporary, tensors)
+        write_json(path.with_name("progress.json"), progress)
+
+
+def write_settings(folder: Path, config: Any, **more: Any) -> None:
+    """Write the dataclass that a run depends on to `train.json`."""
+    write_text(folder / "train.json", json.dumps(asdict(config) | more, indent=1, default=str))
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[IO[str]]:
+    """Open a file of JSON lines at its end; a last line that a kill has cut short is taken out first."""
+    if path.exists() and (end := path.read_bytes().rfind(b"\n") + 1) < path.stat().st_size:
+        os.truncate(path, end)
+    with path.open("a", encoding="utf-8") as file:
+        yield file
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -> dict[str, Any] | None:
@@ -51,13 +68,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
         raise ValueError(f"{path} holds a model of another shape; choose another --out or config.") from error
     device = next(model.parameters()).device
     ema.values = {k.removeprefix("ema."): v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
-    for name, parameter in model.named_parameters():
-        prefix = {key.split(".")[1] for key in tensors if key.startswith("optimizer.") and key.endswith(f".{name}")}
-        for key in prefix:
-            full = f"optimizer.{key}.{name}"
-            if full in tensors:
-                value = tensors[full]
-                optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+    optimizer.load({k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")})
     return json.loads((folder / "progress.json").read_text(encoding="utf-8"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from gymnasium import spaces
 from sanawm_env.policies import make_policy
 from sanawm_env.policies.sb3 import curve, plot, train
-from sanawm_env.policies.sb3.exam import Exam, random_act
+from sanawm_env.policies.sb3.evaluator import Evaluator, random_act
 from sanawm_env.policies.sb3.features import NavigationFeatures
 from sanawm_env.policies.sb3.make import make_training_envs, make_worlds
 from sanawm_env.policies.sb3.settings import TrainSettings
@@ -25,6 +26,7 @@ from stable_baselines3 import PPO
 
 from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
 from sanawm_env.world.checkpoints.local import save_checkpoint
+from sanawm_env.world.model import WorldModel
 
 ROOT = Path(__file__).parents[2]
 IMAGE = spaces.Box(0, 255, (18, 32, 3), np.uint8)
@@ -124,10 +126,10 @@ def test_features_refuse_what_they_cannot_see():
         NavigationFeatures(spaces.Dict({"image": IMAGE, "goal_image": spaces.Box(0, 255, (9, 16, 3), np.uint8)}))
 
 
-# -- exams ----------------------------------------------------------------------------------------------------
+# -- evaluations ----------------------------------------------------------------------------------------------------
 
 
-def test_an_exam_plays_single_episodes(settings):
+def test_an_evaluation_plays_single_episodes(settings):
     """Each episode is that of the one environment with that seed, however many of the others have ended."""
     settings = replace(settings, obs_mode="pose", task_args='{"success_distance": 0.5}', max_episode_steps=12)
     seeds = [1_500_000, 1_500_001, 1_500_002]
@@ -136,20 +138,21 @@ def test_an_exam_plays_single_episodes(settings):
         goal = observations["goal"]
         return np.concatenate([goal / np.abs(goal).max(axis=1, keepdims=True), np.zeros_like(goal)], axis=1)
 
-    exam = Exam(settings, seeds, MODEL)
-    results = exam.sit(towards)
-    assert exam.sit(towards) == results  # the worlds are as they were
+    evaluator = Evaluator(settings, seeds, MODEL)
+    results = evaluator.evaluate(towards)
+    assert evaluator.evaluate(towards) == results  # the worlds are as they were
     assert len(set(results["length"])) > 1 and any(results["success"])
     for i, seed in enumerate(seeds):
-        alone = Exam(settings, [seed], MODEL).sit(towards)
+        alone = Evaluator(settings, [seed], MODEL).evaluate(towards)
         for name, values in results.items():
             assert alone[name] == pytest.approx([values[i]]), name
 
 
 def test_random_actions_are_repeatable(settings):
     for algo in ("ppo", "dqn"):
-        exam = Exam(replace(settings, algo=algo), [1_500_000, 1_500_001], MODEL)
-        assert exam.sit(random_act(exam, 3)) == exam.sit(random_act(exam, 3)) != exam.sit(random_act(exam, 4))
+        evaluator = Evaluator(replace(settings, algo=algo), [1_500_000, 1_500_001], MODEL)
+        first, again, other = (evaluator.evaluate(random_act(evaluator, seed)) for seed in (3, 3, 4))
+        assert first == again != other
 
 
 def test_training_never_resets_with_held_out_seeds(settings):
@@ -220,6 +223,98 @@ def test_a_run_is_repeatable_and_goes_on(settings, tmp_path):
     assert any(not torch.equal(ours[name], after) for name, after in weights(settings.out).items())
     plot.plot([settings.out, other.out], tmp_path / "both.png")
     assert (tmp_path / "both.png").stat().st_size > 1000
+
+
+def test_what_a_kill_leaves_behind_is_gone_on_with(settings, capsys):
+    """A kill between any two writes, and what half-written lines older versions left."""
+    settings = replace(settings, obs_mode="pose")
+    points, path, model = train.train(settings), settings.out / "curve.jsonl", settings.out / "model.zip"
+    assert sorted(file.name for file in settings.out.iterdir()) == [
+        "curve.jsonl",
+        "curve.png",
+        "model.zip",
+        "settings.json",
+    ]
+    # The last line is cut short: its evaluation is missing, and is made again.
+    path.write_bytes(path.read_bytes()[:-40])
+    again = train.train(replace(settings, resume=True))
+    assert "is unfinished and is left out" in capsys.readouterr().err
+    assert [(p.policy, p.steps) for p in again] == [(p.policy, p.steps) for p in points]
+    assert curve.read(path) == again and again[:-1] == points[:-1]
+    # The curve is ahead of the model.
+    ahead = replace(points[-1], steps=points[-1].steps + 1000)
+    curve.write(path, [*points, ahead])
+    further = train.train(replace(settings, steps=64, resume=True))
+    assert ahead not in further and further[-1].steps == 64 and further[: len(points)] == points
+    # A line that is bad elsewhere is not passed over.
+    path.write_text("{}\n" + path.read_text())
+    with pytest.raises(ValueError, match=r"curve\.jsonl:1 is no evaluation"):
+        train.train(replace(settings, steps=64, resume=True))
+    # No model yet: there is nothing to go on from, and nothing to lose.
+    model.unlink()
+    curve.write(path, points[:1])
+    with pytest.raises(FileNotFoundError, match="leave --resume out"):
+        train.train(replace(settings, resume=True))
+    anew = train.train(settings)
+    assert [(p.steps, p.episodes) for p in anew] == [(p.steps, p.episodes) for p in points]
+    model.unlink()
+    with pytest.raises(ValueError, match="holds a run already"):
+        train.train(settings)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_a_run_in_one_line(settings, checkpoint, number, monkeypatch, capsys):
+    handler = signal.getsignal(signal.SIGTERM)
+    saved = PPO.save
+
+    def interrupted(self, path, *args, **kwargs):
+        if self.num_timesteps >= 32:
+            Path(path).write_bytes(b"half of a model")
+            signal.raise_signal(number)
+        saved(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(PPO, "save", interrupted)
+    arguments = ["--out", str(settings.out), "--checkpoint", checkpoint, "--obs-mode", "pose", "--envs", "2"]
+    arguments += [
+        "--obs-size",
+        "16",
+        "24",
+        "--eval-every",
+        "32",
+        "--eval-episodes",
+        "2",
+        "--max-episode-steps",
+        "6",
+        "--rollout-steps",
+        "8",
+    ]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        train.main()
+    assert stop.value.code == 128 + number and "interrupted; --resume" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert sorted(file.name for file in settings.out.iterdir()) == ["curve.jsonl", "model.zip", "settings.json"]
+    assert PPO.load(settings.out / "model.zip").num_timesteps == 0
+    assert [point.steps for point in curve.read(settings.out / "curve.jsonl")] == [0, 0]
+
+
+def test_prompts_reach_worlds_with_text(settings, tmp_path, monkeypatch):
+    model = MODEL.config.model.replace(caption_channels=16, text_length=12)
+    world = WorldModel.untrained(MODEL.config.replace(model=model))
+    save_checkpoint(tmp_path / "text", world.config, world.transformer.state_dict(), world.vae.state_dict())
+    read = []
+
+    def encode(prompts, folder, **how):
+        read.append((prompts, str(folder)))
+        return torch.ones(1, 12, 16), torch.ones(1, 12, dtype=torch.bool)
+
+    monkeypatch.setattr("sanawm_env.world.networks.text.encoder.encode_prompts", encode)
+    text = {"checkpoint": str(tmp_path / "text"), "prompt": "a kitchen", "text_encoder": str(tmp_path / "gemma")}
+    settings = replace(settings, obs_mode="pose", steps=16, **text)
+    assert train.train(settings)[-1].steps == 16
+    assert read and all(found == (["a kitchen"], str(tmp_path / "gemma")) for found in read)
+    with pytest.raises(ValueError, match="prompt 'a kitchen', this one 'a garden'"):
+        train.train(replace(settings, prompt="a garden", resume=True))
 
 
 def test_minutes_end_a_run(settings):

@@ -8,9 +8,8 @@ rollouts before and after are the same in latents.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
 from sanawm_env.training.stages.vae import picture_loss
+from sanawm_env.training.store import write_settings
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -95,7 +95,7 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     world = WorldModel(settings, model.to(config.device).eval(), vae, "training", batched=True)
     config.out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        (config.out / "train.json").write_text(json.dumps(asdict(config), indent=1, default=str), encoding="utf-8")
+        write_settings(config.out, config, processes=ranks)
     pool = _Pool(config, world, SceneSeeds(config.first_seed, rank, ranks))
     optimizer, ema, minutes_now = MuonAdamW(refine, config.lr_muon, config.lr_adam), EMA(refine, config.ema), clock()
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}

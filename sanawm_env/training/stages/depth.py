@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from sanawm_env.files import replacing
 from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
 from sanawm_env.scenes.render import render
@@ -22,6 +23,7 @@ from sanawm_env.training.host import keep_freed_memory
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
+from sanawm_env.training.store import save_with_progress
 from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
 
 VIEWS = 6
@@ -75,11 +77,11 @@ def train_depth(config: DepthTrainConfig) -> Path:
     torch.manual_seed(config.seed)
     net = DepthNet().to(config.device)
     config.out.mkdir(parents=True, exist_ok=True)
-    path, told = config.out / "depth.safetensors", config.out / "progress.json"
+    path = config.out / "depth.safetensors"
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
     if path.exists():
         net.load_state_dict(load_file(path))
-        progress = json.loads(told.read_text(encoding="utf-8"))
+        progress = json.loads((config.out / "progress.json").read_text(encoding="utf-8"))
         if "next_seed" not in progress:  # a folder from before: its run used fewer scenes than it counted views
             scenes = SceneSeeds(config.first_seed)
             scenes.skip(progress["clips"])
@@ -105,11 +107,8 @@ def train_depth(config: DepthTrainConfig) -> Path:
         return {"loss": value}, after
 
     def save(minutes: float) -> None:
-        part = path.with_suffix(".part")
-        save_file({name: value.contiguous().cpu() for name, value in ema.values.items()}, part)
-        part.replace(path)
         progress["next_seed"] = views.scenes.next_seed
-        told.write_text(json.dumps(progress | {"minutes": before + minutes}), encoding="utf-8")
+        save_with_progress(path, ema.values, progress | {"minutes": before + minutes})
         print(f" held-out error of depth {held_out_error(config, ema):.4f}")
 
     train_for(
@@ -136,7 +135,8 @@ def held_out_error(config: DepthTrainConfig, ema: EMA) -> float:
     maps = [((x[pick] + 4) / 4).clamp(0, 1)[..., None].expand(-1, -1, -1, 3) for x in (target, guess)]
     small = (image[pick, :, ::2, ::2].permute(0, 2, 3, 1) + 1) / 2
     sheet = torch.cat((small, *maps), 2).flatten(0, 1)
-    Image.fromarray((sheet * 255).round().to(torch.uint8).cpu().numpy()).save(config.out / "sheet.png")
+    with replacing(config.out / "sheet.png") as temporary:
+        Image.fromarray((sheet * 255).round().to(torch.uint8).cpu().numpy()).save(temporary)
     return float((guess - target).abs().mean())
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from sanawm_env.files import save_tensors
 from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
 from sanawm_env.training.clips.data import DataConfig, LatentPool
@@ -23,7 +23,7 @@ from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.sheets import write_sheet
 from sanawm_env.training.stages.distill import DistributionMatching, Net, ode_loss
-from sanawm_env.training.store import load_state, save_state
+from sanawm_env.training.store import load_state, save_state, write_settings
 from sanawm_env.world.checkpoints.local import audit, load_checkpoint, resolve
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -113,9 +113,7 @@ def train_distill(config: DistillConfig) -> Path:
         "step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.data.first_seed,
     }  # fmt: skip
     if rank == 0:
-        (config.out / "train.json").write_text(
-            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
-        )
+        write_settings(config.out, config, processes=ranks)
     offset = SEED_SPACING * rank
     pool = LatentPool(
         config.data, vae, world.model.patch_size, seed=config.seed + progress["step"] + offset,
@@ -245,4 +243,4 @@ class _Dmd:
 
     def save(self, out: Path) -> None:
         """Keep the critic for the next call."""
-        save_file({k: v.cpu().contiguous() for k, v in self.critic.state_dict().items()}, out / "critic.safetensors")
+        save_tensors(out / "critic.safetensors", self.critic.state_dict())

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from sanawm_env.files import replacing, save_tensors
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
 from sanawm_env.training.host import keep_freed_memory
@@ -186,10 +187,9 @@ def _checkpoint(config: VAETrainConfig, vae: TinyVAE, ema: EMA) -> None:
 
 @torch.no_grad()
 def _save(config: VAETrainConfig, vae: TinyVAE) -> None:
-    (config.out / "vae.json").write_text(json.dumps(asdict(config.vae), indent=1), encoding="utf-8")
-    part = config.out / "vae.safetensors.part"
-    save_file({k: v.contiguous().cpu() for k, v in vae.state_dict().items()}, part)
-    part.replace(config.out / "vae.safetensors")
+    with replacing(config.out / "vae.json") as temporary:
+        temporary.write_text(json.dumps(asdict(config.vae), indent=1), encoding="utf-8")
+        save_tensors(config.out / "vae.safetensors", vae.state_dict())
     frames = _clips(config, HELD_OUT)
     out, _ = vae.decode(
         vae.encode(frames),
@@ -198,4 +198,5 @@ def _save(config: VAETrainConfig, vae: TinyVAE) -> None:
     error = (out.clamp(-1, 1) - frames).square().flatten(1).mean(1)
     print(f"held-out reconstruction {float((10 * torch.log10(4 / error)).mean()):.2f} dB")
     sheet = torch.cat((frames[:4, :, 8], out[:4, :, 8].clamp(-1, 1)), dim=3).permute(0, 2, 3, 1).flatten(0, 1)
-    Image.fromarray(((sheet + 1) * 127.5).round().to(torch.uint8).cpu().numpy()).save(config.out / "sheet.png")
+    with replacing(config.out / "sheet.png") as temporary:
+        Image.fromarray(((sheet + 1) * 127.5).round().to(torch.uint8).cpu().numpy()).save(temporary)

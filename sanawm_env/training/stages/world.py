@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.sheets import write_sheet
 from sanawm_env.training.stages.finer import finer_tokens
-from sanawm_env.training.store import initialise, load_state, save_state
+from sanawm_env.training.store import initialise, load_state, save_state, write_settings
 from sanawm_env.world.checkpoints.local import audit, load_checkpoint, resolve
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae
@@ -180,9 +179,7 @@ def train_world(config: WorldTrainConfig) -> Path:
         "next_seed": config.data.first_seed,
     }
     if rank == 0:
-        (config.out / "train.json").write_text(
-            json.dumps(asdict(config) | {"processes": ranks}, indent=1, default=str), encoding="utf-8"
-        )
+        write_settings(config.out, config, processes=ranks)
     pool = LatentPool(
         config.data,
         vae,

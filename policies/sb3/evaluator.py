@@ -1,4 +1,4 @@
-"""`Exam`: the same held-out worlds for every policy."""
+"""`Evaluator`: the same held-out worlds for every policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sanawm_env.policies.sb3.settings import TrainSettings
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
 from sanawm_env.world.model import WorldModel
 
-__all__ = ["Act", "Episodes", "Exam", "random_act"]
+__all__ = ["Act", "Episodes", "Evaluator", "random_act"]
 
 Act: TypeAlias = Callable[[Any], NDArray[Any]]
 """From observations `(N, ...)` to actions `(N, ...)`."""
@@ -25,11 +25,11 @@ Episodes: TypeAlias = dict[str, list[float]]
 MEASURES = ("success", "spl", "soft_spl", "distance_to_goal", "path_length", "coverage", "progress", "deviation")
 
 
-class Exam:
+class Evaluator:
     """Episodes that begin in the same worlds each time.
 
     The worlds are begun once, which takes a while (the hidden way to a goal image is as long as an episode), and
-    every sitting plays forks of them.
+    every evaluation plays forks of them.
     """
 
     def __init__(self, settings: TrainSettings, seeds: Sequence[int], model: WorldModel | None = None) -> None:
@@ -51,7 +51,7 @@ class Exam:
         self.action_space = self._wrapped(self._begun).single_action_space
         """Of one slot."""
 
-    def sit(self, act: Act) -> Episodes:
+    def evaluate(self, act: Act) -> Episodes:
         """Play every world to its end.
 
         Args:
@@ -85,14 +85,14 @@ class Exam:
         return discrete(worlds) if self._discrete else worlds
 
 
-def random_act(exam: Exam, seed: int) -> Act:
+def random_act(evaluator: Evaluator, seed: int) -> Act:
     """Uniform draws from the action space: what learning has to beat.
 
     Args:
-        exam: Whose worlds.
+        evaluator: Whose worlds.
         seed: Of the draws.
     """
-    space = copy.deepcopy(exam.action_space)
+    space = copy.deepcopy(evaluator.action_space)
     space.seed(seed)
 
     def act(observations: Any) -> NDArray[Any]:
