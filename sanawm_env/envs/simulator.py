@@ -360,14 +360,12 @@ class Simulator:
         return self  # nothing in it changes
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._source is None:
-            return self.__dict__
-        return self.__dict__ | {"model": None}  # the runner leaves it out by itself
+        return self.__dict__ if self._source is None else self.__dict__ | {"model": None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
-        if self._source is not None:
-            self._use(WorldModel.load(**self._source))
+        # The task runner leaves its model out of pickles, so that there is one.
+        self._use(self.model if self._source is None else WorldModel.load(**self._source))
 
 
 def _with_batching(model: WorldModel, batched: bool | None) -> WorldModel:

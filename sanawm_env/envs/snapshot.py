@@ -108,8 +108,8 @@ class EnvSnapshot:
             keyboard = values.get("keyboard")
             held = None if keyboard is None else _keyboard(keyboard)
             task = values.get("task")
-            settings = str(values.get("task_fingerprint", ""))
-            episode = None if task is None else TaskState(str(task), remembered, settings)
+            fingerprint = str(values.get("task_fingerprint", ""))
+            episode = None if task is None else TaskState(str(task), remembered, fingerprint)
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None

@@ -32,8 +32,9 @@ def wander(
     """
     length = rng.uniform(*metres)
     turn = np.radians(rng.uniform(-turn_deg, turn_deg))
-    steps = max(1, int(np.ceil(length / (context.max_translation * 2 / 3))))
-    steps = max(steps, int(np.ceil(abs(turn) / context.max_rotation)))
+    turn = turn if context.max_rotation > 0 else 0.0  # keys that cannot turn the camera go straight
+    steps = max(1, _steps(length, context.max_translation * 2 / 3, "move"))
+    steps = max(steps, _steps(abs(turn), context.max_rotation, "turn"))
     frames = steps * context.frames_per_step
     # One pose per frame, each half a turn, forward, half a turn: the chords of an arc of the wanted length.
     half = Rotation.from_rotvec([0.0, turn / frames / 2, 0.0])
@@ -54,10 +55,26 @@ def travel(start: Array, goal: Array, context: TaskContext) -> Array:
         `(N * frames_per_step, 4, 4)` poses after `start`; the last is `goal`.
     """
     motion = np.abs(motion_between(start, goal))
-    share = max(motion[:3].max() / context.max_translation, motion[3:].max() / context.max_rotation)
-    steps = max(1, int(np.ceil(share)))
+    steps = max(
+        1,
+        _steps(motion[:3].max(), context.max_translation, "move"),
+        _steps(motion[3:].max(), context.max_rotation, "turn"),
+    )
     delta = RigidTransform.from_matrix(start).inv() * RigidTransform.from_matrix(goal)
     return geodesic(start, delta, steps * context.frames_per_step)
+
+
+def _steps(amount: float, limit: float, what: str) -> int:
+    """Steps for so many metres or radians at `limit` per step; what is rounding takes none.
+
+    Raises:
+        ValueError: The camera cannot do it at all.
+    """
+    if amount < 1e-9:
+        return 0
+    if limit <= 0:
+        raise ValueError(f"the goal asks the camera to {what}, which these keys cannot; change key map or goal.")
+    return int(np.ceil(amount / limit))
 
 
 def thin(start: Array, way: Array, spacing: float) -> Array:

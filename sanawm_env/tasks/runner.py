@@ -70,7 +70,8 @@ class TaskRunner:
         self.fingerprint: str = fingerprint(task, self.entries)
         """The task's settings as text, in `TaskState.fingerprint`."""
         self._rewards = check_rewards(task.rewards, task.terms, task.without)
-        self._limits = np.repeat([context.max_translation, context.max_rotation], 3)
+        # Along an axis that cannot move any unit will do.
+        self._limits = np.repeat([context.max_translation or 1.0, context.max_rotation or 1.0], 3)
         self._follows = type(task).follow is not Task.follow
         self._goals: GoalForm | None = task if task.goal_env and isinstance(task, GoalForm) else None
 
@@ -142,7 +143,11 @@ class TaskRunner:
         return self.step_many([before], c2w[None], [frame], [stop])[0]
 
     def step_many(
-        self, befores: Sequence[TaskView], c2w: Array, frames: Sequence[NDArray[np.uint8]], stops: Sequence[bool]
+        self,
+        befores: Sequence[TaskView],
+        c2w: Array,
+        frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        stops: Sequence[bool] | NDArray[np.bool_] | None = None,
     ) -> list[TaskStep]:
         """What one step meant in each of N slots. A slot gets the same bits whatever lies beside it.
 
@@ -150,7 +155,7 @@ class TaskRunner:
             befores: N views before the step.
             c2w: `(N, F, 4, 4)` poses of the step.
             frames: N last frames `(H, W, 3)`, or one array of them.
-            stops: N times, whether STOP was called.
+            stops: N times, whether STOP was called; None for never.
 
         Raises:
             ValueError: A reward term gave no finite number.
@@ -160,6 +165,7 @@ class TaskRunner:
         starts = np.stack([view.c2w for view in befores])
         motions = motion_between(starts, c2w[:, -1]) / self._limits
         gone = path_length(starts[:, :3, 3], c2w).tolist()
+        stops = [False] * len(befores) if stops is None else stops
         return [self._step(*slot) for slot in zip(befores, c2w, motions, gone, frames, stops, strict=True)]
 
     def _step(

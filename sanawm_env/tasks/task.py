@@ -36,14 +36,11 @@ class TaskContext:
     frames_per_step: int
     """Pixel frames F of one step."""
     max_translation: float
-    """Metres per step that an action can command along each axis."""
+    """Metres per step that an action can command along each axis; 0 where keys cannot move the camera."""
     max_rotation: float
-    """Radians per step that an action can command about each axis."""
+    """Radians per step that an action can command about each axis; 0 where keys cannot turn it."""
     image_size: tuple[int, int]
     """Rows and columns of observed images."""
-
-    def __post_init__(self) -> None:
-        check_positive("the task's context", max_translation=self.max_translation, max_rotation=self.max_rotation)
 
     def with_model(self, model: WorldModel) -> TaskContext:
         """The same context around another model."""

@@ -42,3 +42,14 @@ def test_thinned_ways_keep_their_spacing_and_end(world, spacing):
     assert np.array_equal(points[-1], way[-1, :3, 3])
     legs = np.linalg.norm(np.diff(points, axis=0), axis=1)
     assert len(legs) == 1 or (legs.min() >= 0.4 * spacing and legs.max() <= 1.6 * spacing)
+
+
+def test_keys_that_cannot_turn_go_straight_and_refuse_goals_that_need_it(world):
+    sliding = context(world, turn=0.0)
+    way = wander(np.eye(4), sliding, np.random.default_rng(1), (2.0, 3.0), 90.0)
+    assert np.allclose(way[:, :3, :3], np.eye(3)) and np.allclose(travel(np.eye(4), way[-1], sliding)[-1], way[-1])
+    turned = wander(np.eye(4), context(world), np.random.default_rng(1), (2.0, 3.0), 90.0)[-1]
+    with pytest.raises(ValueError, match="to turn, which these keys cannot"):
+        travel(np.eye(4), turned, sliding)
+    with pytest.raises(ValueError, match="to move, which these keys cannot"):
+        wander(np.eye(4), context(world, reach=0.0), np.random.default_rng(1), (2.0, 3.0), 90.0)

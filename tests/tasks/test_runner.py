@@ -64,7 +64,7 @@ def test_a_slot_has_the_same_bits_alone_and_beside_others(world, name):
             [TaskView(s.state, p[-1], f) for s, p, f in zip(steps, paths, frames, strict=True)]
             for steps in (many, ones)
         )
-    assert at_work.step_many([], paths, frames, []) == []
+    assert at_work.step_many([], paths, frames) == []
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -108,6 +108,13 @@ def test_pickles_leave_the_model_out(world, name):
     assert begin(bound, world)[0].state.equal(begin(at_work, world)[0].state)
     for same in (copy.deepcopy(at_work), copy.copy(at_work)):
         assert same.context.model is world
+
+
+def test_an_environment_of_a_model_and_its_pickle_have_one_model_each(world):
+    env = SanaWMEnv(world, task="ImageNav", obs_mode="pose", obs_size=SIZE)
+    twin = pickle.loads(pickle.dumps(env))
+    assert twin.simulation.runner.context.model is twin.simulation.model
+    assert np.array_equal(twin.reset(seed=1)[0]["goal_image"], env.reset(seed=1)[0]["goal_image"])
 
 
 # -- states of other settings --------------------------------------------------------------------------------
