@@ -20,9 +20,9 @@ __all__ = ["VideoWriter", "read_video", "tile", "write_video"]
 
 Frames = NDArray[np.uint8]
 
-_REPEATABLE = "bframes=0:threads=4:lookahead-threads=1:sync-lookahead=0"
-"""Settings of x264 under which equal frames give equal files. With its own, the number of cores changes the file, and
-now and then two runs on one machine differ (its macroblock tree over B-frames); scores of the videos with them."""
+_REPEATABLE = "threads=1:lookahead-threads=1:sync-lookahead=0"
+"""Settings of x264 under which equal frames give equal files. With several threads their number changes the file, and
+beside a busy process (a world between two chunks) so does chance; decoded pixels, and scores of them, with it."""
 
 
 class _Discarded(Exception):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_equal_frames_give_equal_files(tmp_path):
                 other.write(frames[::-1][: 25 + 10 * (name == "b.mp4")])
                 video.write(frames[begin : begin + 25])
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_equal_rollouts_give_equal_files(tmp_path):
+    """A world's threads at work between two chunks changed what x264 made of the same frames."""
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    for name in "abc":
+        command = [sys.executable, "-m", "sanawm_env.cli", "rollout", "-c", "tiny", "--actions", "w-60,d-30"]
+        subprocess.run([*command, "--out", str(tmp_path / f"{name}.mp4")], env=env, check=True, timeout=120)
+    assert len({(tmp_path / f"{name}.mp4").read_bytes() for name in "abc"}) == 1
 
 
 def test_the_number_of_cores_does_not_change_the_file(tmp_path):
