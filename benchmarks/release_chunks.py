@@ -69,8 +69,7 @@ def recorded_program(
     programs: Any, net: Any, noise: Any, cache: Any, filled: Any, clean: Any, conditions: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The environment's program of a chunk, recorded if it is the first of its kind, and what it takes."""
-    from sanawm_env.world.accel.capture import Phase
-    from sanawm_env.world.sampler import chunk_function
+    from sanawm_env.world.sampler import Phase, chunk_function
     from sanawm_env.world.schedules import RELEASE_SIGMAS
 
     slots, _, frames = noise.shape[:3]

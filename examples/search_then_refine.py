@@ -19,7 +19,7 @@ from sanawm_env.camera import rollout_keys
 from sanawm_env.cli.refine import Refine
 from sanawm_env.evaluation.metrics.drift import is_collapsed
 from sanawm_env.evaluation.metrics.psnr import psnr
-from sanawm_env.evaluation.policy.cost import Outcome, Useful, cost_per_useful
+from sanawm_env.evaluation.policy.cost import RolloutQuality, Thresholds, cost_per_useful
 from sanawm_env.scenes.start_image import built_in, draw_seeds
 from sanawm_env.world.offline.recipe import Recipe, write_rollout
 from sanawm_env.world.rollout import rollout
@@ -66,7 +66,7 @@ def main(
         seconds = time.perf_counter() - began
         revisit = float(psnr(frames[-1], frames[0]))
         drift = 10 ** (-revisit / 20)  # root mean square, share of full scale
-        outcomes.append(Outcome(seconds, drift=drift, collapsed=is_collapsed(frames)))
+        outcomes.append(RolloutQuality(seconds, drift=drift, collapsed=is_collapsed(frames)))
         recipe = Recipe(
             checkpoint=checkpoint,
             checkpoint_hash=world.checkpoint,
@@ -91,7 +91,7 @@ def main(
     scores = out / "scores.jsonl"
     scores.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    useful = cost_per_useful(outcomes, Useful(max_rot_err_deg=None, max_trans_err=None, max_drift=max_drift))
+    useful = cost_per_useful(outcomes, Thresholds(max_rot_err_deg=None, max_trans_err=None, max_drift=max_drift))
     each = useful.seconds_per_useful
     print(
         f"{count} rollouts of {len(c2w)} frames in {useful.seconds:.1f} s: {useful.useful} useful, "

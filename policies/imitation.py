@@ -56,9 +56,9 @@ class CloneNet(nn.Module):
         size = sum(int(np.prod(shape)) for _, shape in config.entries)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
-        low, high = (None, None) if config.limits is None else map(torch.tensor, config.limits)
-        self.register_buffer("middle", None if low is None else (high + low) / 2, persistent=False)
-        self.register_buffer("reach", None if low is None else (high - low) / 2, persistent=False)
+        ends = None if config.limits is None else torch.tensor(config.limits)
+        self.register_buffer("middle", None if ends is None else (ends[1] + ends[0]) / 2, persistent=False)
+        self.register_buffer("reach", None if ends is None else (ends[1] - ends[0]) / 2, persistent=False)
         self.look: nn.Module | None = None
         features = 0
         if config.image is not None:
@@ -190,7 +190,7 @@ class BehaviourClone:
         out = self.net(torch.from_numpy(np.concatenate(parts))[None], image)[0]
         if config.choices:
             return int(out.argmax())
-        return out.numpy() if config.limits is None else out.numpy().clip(*np.float32(config.limits))
+        return out.numpy() if config.limits is None else out.numpy().clip(*np.asarray(config.limits, np.float32))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, which `load` and `make_policy("bc:<path>")` read."""

@@ -49,7 +49,7 @@ _MOVED = {
         "noise": "world.noise",
         "observations": "envs.observations",
         "options": "envs.options",
-        "prompts": "world.prompts",
+        "prompts": "world.checkpoints.prompts",
         "refine": "world.offline.refiner",
         "render": "world.offline.clip",
         "rollout": "world.offline.recipe",

@@ -37,3 +37,13 @@ def test_cited_sections_exist():
                 assert section in headings, f'{name} cites "{section}", which docs/{match[1]} does not have'
                 cited += 1
     assert cited > 20
+
+
+def test_cited_pages_exist():
+    cited = 0
+    for name, text in texts():
+        if name.endswith(".py"):
+            for page in re.findall(r"\bdocs/[\w/-]+\.md\b", text):
+                assert (ROOT / page).is_file(), f"{name} cites {page}, which is not there"
+                cited += 1
+    assert cited > 30

@@ -77,7 +77,9 @@ class Imagination:
         self.stop_action: Any = None
         """The (wrapped) environment's action that calls STOP; None where there is no STOP."""
         # A wrapper such as RescaleAction moves the ends of every component, that of STOP included.
-        self._stop_ends = (float(space.low[6]), float(space.high[6])) if self._has_stop_component else (0.0, 0.0)
+        self._stop_ends = (0.0, 0.0)
+        if isinstance(space, spaces.Box) and self._has_stop_component:
+            self._stop_ends = float(space.low[6]), float(space.high[6])
         if stop_component:
             self.stop_action = 0 if self.choices else self.action((self.low + self.high) / 2, stop=True)
 

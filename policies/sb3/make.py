@@ -31,7 +31,7 @@ def make_worlds(
         model: A world that is loaded already, to share it.
     """
     source: dict[str, Any] = {"checkpoint": settings.checkpoint, "device": settings.device}
-    text = {"prompt": settings.prompt, "text_encoder": settings.text_encoder}
+    text: dict[str, Any] = {"prompt": settings.prompt, "text_encoder": settings.text_encoder}
     return gym.make_vec(
         f"SanaWM/{settings.task}-v0",
         num_envs=num_envs,

@@ -140,10 +140,11 @@ def check_fov(values: NDArray[np.float64], width: int, height: int) -> None:
     Raises:
         ValueError: A field of view above `MAX_FOV_DEG`; says what the numbers look like instead.
     """
-    widest = np.rad2deg(2 * np.arctan2([width, height], 2 * values[..., :2])).max()
+    rows = values.reshape(-1, 4)
+    views = np.rad2deg(2 * np.arctan2([width, height], 2 * rows[:, :2])).max(-1)
+    row, widest = rows[views.argmax()], views.max()
     if widest <= MAX_FOV_DEG:
         return
-    row = values.reshape(-1, 4)[0]
     seen = f"intrinsics {', '.join(f'{v:g}' for v in row)} give a {width}x{height} image a field of view of "
     if np.abs(row).max() <= 10:
         mend = f"they look normalised: multiply fx and cx by the width ({width}), fy and cy by the height ({height})"

@@ -75,7 +75,7 @@ class RunBench:
         from sanawm_env.evaluation.captions import Captions
         from sanawm_env.world.model import WorldModel
 
-        require("evo")
+        require("evo", "skimage")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit must be at least 1; got {self.limit}.")
         scenes = read_bench(self.bench, self.split)[: self.limit]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluate", "Thresholds", "require"]
 
+PACKAGES = {"skimage": "scikit-image"}
 CLIPS = 6
 """Side-by-side videos in a report."""
 
@@ -30,7 +31,8 @@ def require(*packages: str) -> None:
     Raises:
         ValueError: One is missing; names the extra.
     """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    # Found by the name of their module; scikit-image's is another one.
+    missing = [PACKAGES.get(name, name) for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f'this needs {", ".join(missing)}: pip install "sanawm_env[eval]" (or -e ".[eval]").')
 
@@ -83,18 +85,18 @@ class Evaluate:
         Raises:
             ValueError, FileNotFoundError: An option that cannot be used.
         """
-        from sanawm_env.cli.probe import black_start
+        from sanawm_env.cli.common.probe import black_start
         from sanawm_env.envs.options import as_device, sampler_sigmas
         from sanawm_env.evaluation.captions import Captions
         from sanawm_env.evaluation.parts import Setting
-        from sanawm_env.evaluation.policy.cost import Useful
+        from sanawm_env.evaluation.policy import cost
         from sanawm_env.evaluation.report.summary import summarize_results
         from sanawm_env.evaluation.suite import SUITES, run_suite
         from sanawm_env.files import write_json
         from sanawm_env.scenes import EVAL_SEEDS
         from sanawm_env.world.model import WorldModel
 
-        require("evo", *(("matplotlib", "jinja2") if self.report or self.suite == "full" else ()))
+        require("evo", "skimage", *(("matplotlib", "jinja2") if self.report or self.suite == "full" else ()))
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         if self.first_seed < 0:
@@ -116,7 +118,7 @@ class Evaluate:
         results = run_suite(world, suite, self.first_seed, setting, self.out / "scenes")
         limits = self.useful
         summary: dict[str, Any] = {"about": self._about(world, setting, time.monotonic() - began)}
-        summary |= summarize_results(results, Useful(limits.rot_err_deg, limits.trans_err, limits.drift))
+        summary |= summarize_results(results, cost.Thresholds(limits.rot_err_deg, limits.trans_err, limits.drift))
         summary["cost"]["state_bytes"] = black_start(world).nbytes
         write_json(self.out / "summary.json", summary)
         if self.report or self.suite == "full":

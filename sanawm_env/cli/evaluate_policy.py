@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sanawm_env.cli.console import note
-from sanawm_env.cli.outputs import check_outputs
-from sanawm_env.cli.specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.cli.common.console import note
+from sanawm_env.cli.common.outputs import check_outputs
+from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 
 if TYPE_CHECKING:

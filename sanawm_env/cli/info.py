@@ -42,7 +42,7 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
     """JSON-ready facts; loads the checkpoint and starts one rollout to count the bytes of its state."""
     import torch
 
-    from sanawm_env.cli.probe import black_start
+    from sanawm_env.cli.common.probe import black_start
     from sanawm_env.envs.options import as_device, as_dtype
     from sanawm_env.world.checkpoints.local import resolve
     from sanawm_env.world.model import WorldModel

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from sanawm_env.cli.bench import Bench
-from sanawm_env.cli.console import Interrupted, interrupts, quiet_stdout, tolerant
+from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout, tolerant
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluate import Evaluate
 from sanawm_env.cli.evaluate_policy import EvaluatePolicy

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sanawm_env.cli.console import report
-from sanawm_env.cli.outputs import check_outputs, check_sidecars
+from sanawm_env.cli.common.console import report
+from sanawm_env.cli.common.outputs import check_outputs, check_sidecars
 
 if TYPE_CHECKING:
     from sanawm_env.world.offline.refiner_files import RefinedRecord, Rollout

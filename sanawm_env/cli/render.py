@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from sanawm_env.cli.console import note
+from sanawm_env.cli.common.console import note
 from sanawm_env.cli.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ class Render(Rollout):
 
     def _texts(self, world: WorldModel) -> tuple[float, Text | None, Text | None]:
         """Guidance scale, and the embeddings of prompt and negative prompt."""
+        from sanawm_env.world.checkpoints.prompts import Prompts
         from sanawm_env.world.offline.clip_recipe import negative_text
-        from sanawm_env.world.prompts import Prompts
 
         prompts = Prompts(world, self.checkpoint, self.text_encoder)
         if not world.config.model.caption_channels:

@@ -10,14 +10,14 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from sanawm_env.cli.console import note
-from sanawm_env.cli.outputs import check_outputs, check_sidecars
+from sanawm_env.cli.common.console import note
+from sanawm_env.cli.common.outputs import check_outputs, check_sidecars
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
     from sanawm_env.scenes.start_image import StartImage
+    from sanawm_env.world.checkpoints.prompts import Text
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.prompts import Text
 
 __all__ = ["TOUR", "Rollout"]
 
@@ -167,7 +167,7 @@ class Rollout:
 
     def _text(self, model: WorldModel) -> Text | None:
         """The prompt as the world takes it."""
-        from sanawm_env.world.prompts import Prompts
+        from sanawm_env.world.checkpoints.prompts import Prompts
 
         if not model.config.model.caption_channels and self.text_encoder is None:
             if self.prompt:

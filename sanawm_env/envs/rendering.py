@@ -29,7 +29,7 @@ def window_problem() -> str | None:
     if sys.platform.startswith("linux") and (problem := _unreachable()):
         return problem
     try:
-        from sanawm_env.scenes.opencv import cv2
+        from sanawm_env.camera.opencv import cv2
     except ImportError as error:
         return str(error)
     gui = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "")
@@ -119,7 +119,7 @@ class Window:
                 f"render_mode='human' cannot open a window: {problem}; "
                 "or use render_mode='rgb_array', or 'rgb_array_list' with sanawm_env.video."
             )
-        from sanawm_env.scenes.opencv import cv2
+        from sanawm_env.camera.opencv import cv2
 
         self._cv2: Any = cv2
         self._title, self._interval, self._zoom = title, 1.0 / fps, zoom

@@ -22,8 +22,8 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
+from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Prompts, Text
 from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "ResetPlan", "Simulator", "StepResult"]
@@ -207,13 +207,7 @@ class Simulator:
         found = self._belonging(moment)
         if self.runner is None:
             return replace(found, task=None)
-        if found.task is None:
-            raise ValueError(
-                f"the moment holds no task, this environment plays {self.runner.task.name}; "
-                "begin an episode there with reset(options={'state': ...})."
-            )
-        self.runner.check(found.task)
-        return found
+        return replace(found, task=self.runner.check(found.task))
 
     # -- steps --------------------------------------------------------------------------------------------
 
@@ -228,7 +222,7 @@ class Simulator:
             ActionError: An action outside the space.
             ValueError: A reward term gave no finite number.
         """
-        count, stops = len(now), None
+        count, stops = len(now), np.zeros(len(now), bool)
         if self.runner is not None and self.runner.task.stop_action:
             values = check_box_actions(actions, count, (7,))
             stops = values[:, 6] > 0
@@ -242,7 +236,7 @@ class Simulator:
         if self.runner is None:
             return after, StepResult(np.zeros(count), np.zeros(count, bool), late, [])
         views = self._views(now)
-        results = self.runner.step_many(views, poses, frames[:, -1], stops)
+        results = self.runner.step_many(views, poses, list(frames[:, -1]), stops.tolist())
         after = after.with_tasks([result.state for result in results])
         return after, StepResult(
             np.array([result.reward for result in results], dtype=np.float64),
@@ -352,6 +346,7 @@ class Simulator:
         return twin
 
     def _use(self, model: WorldModel) -> None:
+        """Let every part have this model, and only this one."""
         self.model = model
         if self.runner is not None:
             self.runner = self.runner.with_model(model)
@@ -367,8 +362,7 @@ class Simulator:
     def __getstate__(self) -> dict[str, Any]:
         if self._source is None:
             return self.__dict__
-        runner = None if self.runner is None else self.runner.with_model(None)
-        return self.__dict__ | {"model": None, "runner": runner}
+        return self.__dict__ | {"model": None}  # the runner leaves it out by itself
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)

@@ -108,7 +108,8 @@ class EnvSnapshot:
             keyboard = values.get("keyboard")
             held = None if keyboard is None else _keyboard(keyboard)
             task = values.get("task")
-            episode = None if task is None else TaskState(str(task), remembered)
+            settings = str(values.get("task_fingerprint", ""))
+            episode = None if task is None else TaskState(str(task), remembered, settings)
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
@@ -120,7 +121,7 @@ def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
     return {
         "elapsed_steps": snapshot.elapsed_steps,
         "task": None if snapshot.task is None else snapshot.task.task,
-        "task_fingerprint": "" if snapshot.task is None else getattr(snapshot.task, "fingerprint", ""),
+        "task_fingerprint": "" if snapshot.task is None else snapshot.task.fingerprint,
         "keyboard": None
         if keyboard is None
         else {

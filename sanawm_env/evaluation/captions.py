@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Prompts, Text
 
 __all__ = ["CAPTIONS", "Captions"]
 

@@ -29,8 +29,8 @@ from sanawm_env.evaluation.metrics.similarity import gmsd, ssim
 from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.scenes import scene as procedural
 from sanawm_env.scenes.paths import draw_path
+from sanawm_env.world.checkpoints.prompts import Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Text
 from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["PARTS", "Setting", "camera", "drifting", "fidelity", "flow", "idle", "random_walk", "revisit", "steps"]

@@ -20,6 +20,8 @@ WORLD = ("camera", "scenes", "world")
 """Folders of the package that decide about generated frames."""
 MEASURES = (*WORLD, "envs", "evaluation/camera_recovery", "evaluation/metrics", "evaluation/parts.py")
 """What decides about a suite's numbers."""
+LIBRARIES = ("numpy", "scipy", "opencv-python", "opencv-python-headless", "scikit-image", "evo")
+"""Packages that measures compute with."""
 
 
 def frames_depend_on(world: WorldModel) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def frames_depend_on(world: WorldModel) -> dict[str, Any]:
 
 def numbers_depend_on(world: WorldModel) -> dict[str, Any]:
     """The same for measures of frames: also their code, and the libraries that they compute with."""
-    libraries = {name: _version(name) for name in ("numpy", "scipy", "opencv-python", "opencv-python-headless", "evo")}
+    libraries = {name: _version(name) for name in LIBRARIES}
     return frames_depend_on(world) | {"code": code_digest(MEASURES), "libraries": libraries}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sanawm_env.camera.intrinsics import Intrinsics, check_fov, fit_image, fit_intrinsics
-from sanawm_env.scenes.resize import resized
+from sanawm_env.camera.resize import resized
 from sanawm_env.scenes.seeds import WORLD_SEEDS
 
 __all__ = [

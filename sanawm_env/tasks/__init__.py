@@ -7,6 +7,9 @@ and pass an object of it: `gym.make("SanaWM-v0", task=MyTask())`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sanawm_env.tasks.explore import Explore
 from sanawm_env.tasks.follow_path import FollowPath
 from sanawm_env.tasks.image_nav import ImageNav
@@ -14,6 +17,7 @@ from sanawm_env.tasks.loop_closure import LoopClosure
 from sanawm_env.tasks.point_nav import PointNav
 from sanawm_env.tasks.rewards import TERMS, RewardTerm, Step
 from sanawm_env.tasks.runner import TaskRunner, TaskStep, TaskView
+from sanawm_env.tasks.settings import from_dict
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import GoalForm, ResetContext, Task, TaskContext
 
@@ -49,40 +53,16 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (PointNav, ImageNav,
 """The tasks that have an id `SanaWM/<name>-v0`."""
 
 
-def get_task(task: str | Task) -> Task:
-    """A task by its name, with default settings; a task itself is passed through.
+def get_task(task: str | Task | Mapping[str, Any]) -> Task:
+    """A task by its name, with default settings, or from `Task.to_dict`; a task itself is passed through.
 
     Raises:
-        ValueError: An unknown name, or something else.
+        ValueError: An unknown name, settings that no task has, or something else.
     """
     if isinstance(task, Task):
         return task
     if isinstance(task, str) and task in TASKS:
         return TASKS[task]()
+    if isinstance(task, Mapping):
+        return from_dict(task)
     raise ValueError(f"task must be one of {', '.join(TASKS)}, or a sanawm_env.tasks.Task; got {task!r}.")
-
-
-# --- SHIM, to be dropped at the merge of branch `tasks`
-import dataclasses as _d
-
-_Base = TaskRunner
-TaskState.fingerprint = ""
-
-
-class TaskRunner(_Base):
-    def step_many(self, views, poses, frames, stops):
-        return [
-            self.step(v, poses[i], frames[i], stop=bool(stops is not None and stops[i])) for i, v in enumerate(views)
-        ]
-
-    def info(self, v):
-        return super().info(v) | {"reward_terms": dict.fromkeys(self.task.rewards, 0.0)}
-
-    def check(self, state):
-        if state.task != self.task.name:
-            raise ValueError(
-                f"the moment holds the task {state.task}, this environment plays {self.task.name}; begin an episode there with reset(options={{'state': ...}})."
-            )
-
-    def with_model(self, model):
-        return TaskRunner(self.task, _d.replace(self.context, model=model))

@@ -80,14 +80,17 @@ class Explore(Task):
         seen = np.zeros((self._side, self._side, self.sectors), dtype=np.bool_)
         return [self.follow(TaskState.of(self.name, seen=seen), at.c2w[None]) for at in resets]
 
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"seen": (self._side, self._side, self.sectors)}
+
     def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Mark the views of all frames."""
-        views = [view for pose in c2w if (view := self._view(pose)) is not None]
-        if all(state["seen"][view] for view in views):
+        views = self._views(c2w)
+        if state["seen"][views].all():
             return state
         seen = state["seen"].copy()
-        for view in views:
-            seen[view] = True
+        seen[views] = True
         return state.with_(seen=seen)
 
     def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
@@ -101,18 +104,17 @@ class Explore(Task):
 
     def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`visited`."""
-        view = self._view(c2w)
-        if view is None:  # beyond the counted ground there is nothing left to gain
+        rows, columns, sectors = self._views(c2w[None])
+        if not len(rows):  # beyond the counted ground there is nothing left to gain
             return {"visited": np.ones(self.sectors, np.float32)}
-        row, column, sector = view
-        return {"visited": np.roll(state["seen"][row, column], -sector).astype(np.float32)}
+        return {"visited": np.roll(state["seen"][rows[0], columns[0]], -int(sectors[0])).astype(np.float32)}
 
-    def _view(self, pose: Array) -> tuple[int, int, int] | None:
-        half = self._side // 2
-        row, column = (int(np.floor(pose[axis, 3] / self.cell)) + half for axis in (2, 0))
-        if not (0 <= row < self._side and 0 <= column < self._side):
-            return None
-        ahead = pose[:3, 2]
-        heading = np.arctan2(ahead[0], ahead[2]) / (2 * np.pi)  # turns to the right of frame 0's view
+    def _views(self, c2w: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Rows, columns and sectors of the poses `(F, 4, 4)` that lie within the counted ground."""
+        cells = np.floor(c2w[:, [2, 0], 3] / self.cell).astype(np.intp) + self._side // 2
+        inside = ((cells >= 0) & (cells < self._side)).all(1)
+        ahead = c2w[inside, :3, 2]
+        heading = np.arctan2(ahead[:, 0], ahead[:, 2]) / (2 * np.pi)  # turns to the right of frame 0's view
         # Sectors are centred on 0, so that trembling about a straight view does not count as two.
-        return row, column, int(np.floor(heading * self.sectors + 0.5)) % self.sectors
+        sectors = np.floor(heading * self.sectors + 0.5).astype(np.intp) % self.sectors
+        return cells[inside, 0], cells[inside, 1], sectors

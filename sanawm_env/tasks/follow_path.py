@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
-from sanawm_env.tasks.geometry import motion_between
+from sanawm_env.tasks.metrics import motion_between
 from sanawm_env.tasks.paths import thin, wander
 from sanawm_env.tasks.point_nav import read_position
 from sanawm_env.tasks.state import TaskState
@@ -99,6 +99,10 @@ class FollowPath(Task):
             states.append(TaskState.of(self.name, start=start, path=path, left=left, passed=0, start_distance=shortest))
         return states
 
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"start": (3,), "path": (None, 4, 4), "left": (None,), "passed": (), "start_distance": ()}
+
     def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Count waypoints passed."""
         passed, points = int(state["passed"]), state["path"][:, :3, 3]
@@ -127,9 +131,8 @@ class FollowPath(Task):
     def observe(self, state: TaskState, c2w: Array) -> dict[str, NDArray[Any]]:
         """`waypoints`."""
         path = state["path"]
-        first = int(state["passed"])
-        ahead = [path[min(first + k, len(path) - 1)] for k in range(self.ahead)]
-        return {"waypoints": np.stack([motion_between(c2w, pose) for pose in ahead]).astype(np.float32)}
+        ahead = np.minimum(int(state["passed"]) + np.arange(self.ahead), len(path) - 1)
+        return {"waypoints": motion_between(c2w, path[ahead]).astype(np.float32)}
 
 
 def _distance_to_line(place: Array, line: Array) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.scenes.start_image import resized
-from sanawm_env.tasks.geometry import angle_between
+from sanawm_env.tasks.metrics import angle_between
 from sanawm_env.tasks.paths import travel, wander
 from sanawm_env.tasks.point_nav import read_position
 from sanawm_env.tasks.state import TaskState
@@ -97,6 +97,15 @@ class ImageNav(Task):
                 TaskState.of(self.name, goal=goal, goal_image=image, observed_image=shown, start_distance=shortest)
             )
         return states
+
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {
+            "goal": (4, 4),
+            "goal_image": (None, None, 3),
+            "observed_image": (*context.image_size, 3),
+            "start_distance": (),
+        }
 
     def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal` in metres, `angle_to_goal` in degrees."""

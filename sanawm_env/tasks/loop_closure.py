@@ -10,8 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.evaluation.metrics.psnr import psnr
-from sanawm_env.tasks.geometry import angle_between, motion_between
+from sanawm_env.tasks.metrics import angle_between, motion_between, psnr
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive
 
@@ -85,6 +84,10 @@ class LoopClosure(Task):
             )
             for at in resets
         ]
+
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"goal": (4, 4), "goal_image": (None, None, 3), "farthest": (), "start_distance": ()}
 
     def follow(self, state: TaskState, c2w: Array) -> TaskState:
         """Remember how far the camera has been."""

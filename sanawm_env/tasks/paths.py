@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import RigidTransform, Rotation
 
 from sanawm_env.camera.pose import geodesic
-from sanawm_env.tasks.geometry import motion_between
+from sanawm_env.tasks.metrics import motion_between
 from sanawm_env.tasks.task import TaskContext
 
 __all__ = ["thin", "travel", "wander"]

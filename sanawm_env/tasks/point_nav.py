@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.geometry import seen_from
+from sanawm_env.tasks.metrics import seen_from
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, ResetContext, Task, TaskContext, check_positive, check_range
 
@@ -84,6 +84,10 @@ class PointNav(Task):
             start = np.linalg.norm(goal - at.c2w[:3, 3])
             states.append(TaskState.of(self.name, goal=goal, start_distance=start))
         return states
+
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """See `Task`."""
+        return {"goal": (3,), "start_distance": ()}
 
     def measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
         """`distance_to_goal`, metres."""

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.scenes.resize import shrunk
+from sanawm_env.tasks.metrics import similarity
 from sanawm_env.tasks.state import TaskState
 
 __all__ = ["TERMS", "RewardTerm", "Step", "check_rewards", "similarity", "weigh"]
@@ -91,14 +91,8 @@ def deviation(step: Step) -> float:
 
 
 def drift(step: Step) -> float:
-    """Minus the decay of the world's appearance since the episode began, see `tasks.decay`."""
+    """Minus the decay of the world's appearance since the episode began, see `tasks.metrics.decay`."""
     return -step.now["drift"]
-
-
-def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """One minus the mean absolute difference of two pictures in an eighth of their size, in [0, 1]."""
-    small = [shrunk(each, 8).astype(np.float64) for each in (a, b)]
-    return 1 - float(np.abs(small[0] - small[1]).mean()) / 255
 
 
 TERMS: dict[str, RewardTerm] = {

@@ -5,7 +5,7 @@ Single and vector environment share it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,17 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.decay import appearance, decay
-from sanawm_env.tasks.geometry import motion_between, path_length
-from sanawm_env.tasks.metrics import soft_spl, spl
+from sanawm_env.tasks.metrics import appearance, decay, motion_between, path_length, soft_spl, spl
 from sanawm_env.tasks.rewards import Step, check_rewards, weigh
+from sanawm_env.tasks.settings import differences, fingerprint, misfits, qualified_name
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, GoalForm, ResetContext, Task, TaskContext
+from sanawm_env.world.model import WorldModel
 
 __all__ = ["TaskRunner", "TaskStep", "TaskView"]
+
+_OWN_SHAPES = {"path_length": (), "motion": (6,), "appearance": (5,)}
+"""What the runner adds to every task's state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,77 +51,164 @@ class TaskStep:
     truncated: bool
     """The drift guard ended the episode."""
     info: dict[str, Any]
-    """Measures and metrics, see `TaskRunner.info`, and `reward_terms`."""
+    """Measures and metrics, and `reward_terms`; the keys of `TaskRunner.info`."""
 
 
 class TaskRunner:
-    """A task with the context it runs in. It holds no episode: states go in and come out."""
+    """A task with the context it runs in. It holds no episode: states go in and come out.
+
+    Nothing in it changes, so that copies are the runner itself. A pickle leaves the model out; `with_model` binds it
+    to one again.
+    """
 
     def __init__(self, task: Task, context: TaskContext) -> None:
         self.task, self.context = task, context
+        self.name: str = task.name or qualified_name(type(task))
+        """In `TaskState.task`."""
         self.entries: dict[str, spaces.Space[Any]] = task.entries(context)
+        """Spaces that the task adds to observations."""
+        self.fingerprint: str = fingerprint(task, self.entries)
+        """The task's settings as text, in `TaskState.fingerprint`."""
         self._rewards = check_rewards(task.rewards, task.terms, task.without)
         self._limits = np.repeat([context.max_translation, context.max_rotation], 3)
+        self._follows = type(task).follow is not Task.follow
+        self._goals: GoalForm | None = task if task.goal_env and isinstance(task, GoalForm) else None
+
+    def with_model(self, model: WorldModel) -> TaskRunner:
+        """The same task in the same context, whose world is this model."""
+        return self if model is self.context.model else TaskRunner(self.task, self.context.with_model(model))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TaskRunner:
+        return self
+
+    # -- states -------------------------------------------------------------------------------------------
 
     def begin(self, resets: Sequence[ResetContext]) -> list[TaskState]:
-        """The first `TaskState` of each rollout."""
-        states = self.task.begin(resets, self.context)
-        return [
-            state.with_(path_length=0.0, motion=np.zeros(6), appearance=appearance(at.frame))
-            for state, at in zip(states, resets, strict=True)
-        ]
+        """The first state of each episode.
+
+        Raises:
+            RuntimeError: The runner comes from a pickle and has no model yet.
+        """
+        if self.context.model is None:
+            raise RuntimeError("a task runner leaves its world out of pickles; bind it with runner.with_model(model).")
+        states = []
+        for begun, at in zip(self.task.begin(resets, self.context), resets, strict=True):
+            own = {"path_length": np.zeros(()), "motion": np.zeros(6), "appearance": appearance(at.frame)}
+            state = TaskState(self.name, {**begun.values, **own}, self.fingerprint)
+            states.append(state.measured(self._measure(state, at.c2w, at.frame)))
+        return states
+
+    def check(self, state: TaskState | None) -> TaskState:
+        """Whether this task can go on with a state, that is, whether the same task of the same settings made it.
+
+        States without a fingerprint (files of before) pass if their arrays have the shapes that the task would give
+        them.
+
+        Returns:
+            The state, with this runner's fingerprint.
+
+        Raises:
+            ValueError: It cannot; names what differs.
+        """
+        begin_anew = "begin an episode there with reset(options={'state': ...})"
+        if state is None or state.task not in (self.name, self.task.name):
+            what = "no task" if state is None else f"the task {state.task or 'of a class without a name'}"
+            raise ValueError(f"the moment holds {what}, this environment plays {self.name}; {begin_anew}.")
+        if state.fingerprint == self.fingerprint:
+            return state
+        if state.fingerprint:
+            wrong = differences(state.fingerprint, self.fingerprint, self.task)
+        else:
+            shapes = {**_OWN_SHAPES, **self.task.state_shapes(self.context)}
+            wrong = misfits(state, shapes, self.entries, self.task)
+        if wrong:
+            raise ValueError(
+                f"the moment is of the task {self.name} with other settings: {'; '.join(wrong)}. "
+                f"Make the environment with the same settings, or {begin_anew}."
+            )
+        return TaskState(self.name, state.values, self.fingerprint)
+
+    # -- steps --------------------------------------------------------------------------------------------
 
     def step(self, before: TaskView, c2w: Array, frame: NDArray[np.uint8], *, stop: bool) -> TaskStep:
-        """What one step of the world meant.
+        """What one step of the world meant; see `step_many`.
 
         Args:
             before: The view before it.
             c2w: `(F, 4, 4)` poses of the step.
             frame: `(H, W, 3)` its last frame.
             stop: Whether STOP was called.
+        """
+        return self.step_many([before], c2w[None], [frame], [stop])[0]
+
+    def step_many(
+        self, befores: Sequence[TaskView], c2w: Array, frames: Sequence[NDArray[np.uint8]], stops: Sequence[bool]
+    ) -> list[TaskStep]:
+        """What one step meant in each of N slots. A slot gets the same bits whatever lies beside it.
+
+        Args:
+            befores: N views before the step.
+            c2w: `(N, F, 4, 4)` poses of the step.
+            frames: N last frames `(H, W, 3)`, or one array of them.
+            stops: N times, whether STOP was called.
 
         Raises:
             ValueError: A reward term gave no finite number.
         """
-        task, last = self.task, c2w[-1]
-        motion = motion_between(before.c2w, last) / self._limits
-        travelled = before.state.number("path_length") + path_length(before.c2w[:3, 3], c2w)
-        state = task.follow(before.state, c2w).with_(path_length=travelled, motion=motion)
-        was, now = self._measure(before), self._measure(TaskView(state, last, frame))
-        arrived = task.reached(state, now)
-        success = arrived and (stop or not task.stop_action)
-        step = Step(before.state, state, was, now, last, motion, before.state["motion"], frame, before.frame, success)
-        terms = weigh(self._rewards, step)
-        reward = sum(terms.values())
-        if task.goal_env and isinstance(task, GoalForm):
-            goals = task.achieved_goal(last), task.desired_goal(state)
-            reward = float(task.compute_reward(*goals, {}))
-        decayed = task.drift_limit is not None and now["drift"] > task.drift_limit
-        return TaskStep(
-            state,
-            float(reward),
-            bool(success or stop),
-            bool(decayed and not (success or stop)),
-            self._info(state, now, success) | {"reward_terms": terms},
+        if not befores:
+            return []
+        starts = np.stack([view.c2w for view in befores])
+        motions = motion_between(starts, c2w[:, -1]) / self._limits
+        gone = path_length(starts[:, :3, 3], c2w).tolist()
+        return [self._step(*slot) for slot in zip(befores, c2w, motions, gone, frames, stops, strict=True)]
+
+    def _step(
+        self, before: TaskView, c2w: Array, motion: Array, metres: float, frame: NDArray[np.uint8], stop: bool
+    ) -> TaskStep:
+        task, old, last = self.task, before.state, c2w[-1]
+        was = self._measure(old, before.c2w, before.frame) if old.measures is None else old.measures
+        values = (task.follow(old, c2w) if self._follows else old).values
+        travelled = float(old.values["path_length"]) + metres
+        state = TaskState(self.name, {**values, "path_length": np.array(travelled), "motion": motion}, self.fingerprint)
+        now = self._measure(state, last, frame)
+        state.measured(now)
+        success = bool(task.reached(state, now) and (stop or not task.stop_action))
+        done = bool(success or stop)
+        terms = weigh(
+            self._rewards,
+            Step(old, state, was, now, last, motion, old.values["motion"], frame, before.frame, success),
         )
+        reward = float(sum(terms.values()))
+        if (goals := self._goals) is not None:
+            reward = float(goals.compute_reward(goals.achieved_goal(last), goals.desired_goal(state), {}))
+        decayed = task.drift_limit is not None and now["drift"] > task.drift_limit
+        return TaskStep(state, reward, done, bool(decayed and not done), self._info(state, now, success, terms))
+
+    # -- looking ------------------------------------------------------------------------------------------
 
     def info(self, view: TaskView) -> dict[str, Any]:
-        """Info of a moment that no step led to (a reset or restore): what `step` gives but for `reward_terms`."""
-        return self._info(view.state, self._measure(view), False)
+        """Info of a moment that no step led to (a reset or restore): the keys of a step's, all reward terms zero."""
+        measures = view.state.measures
+        if measures is None:
+            measures = self._measure(view.state, view.c2w, view.frame)
+        return self._info(view.state, measures, False, dict.fromkeys(self._rewards, 0.0))
 
     def observe(self, view: TaskView) -> dict[str, NDArray[Any]]:
         """The task's part of the observation."""
         return self.task.observe(view.state, view.c2w)
 
-    def _measure(self, view: TaskView) -> dict[str, float]:
-        measures = self.task.measure(view.state, view.c2w, view.frame)
-        return measures | {"drift": decay(view.state["appearance"], appearance(view.frame))}
+    def _measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
+        measures = self.task.measure(state, c2w, frame)
+        return {**measures, "drift": decay(state.values["appearance"], appearance(frame))}
 
-    def _info(self, state: TaskState, measures: dict[str, float], success: bool) -> dict[str, Any]:
-        travelled = state.number("path_length")
-        info: dict[str, Any] = {"success": bool(success), "path_length": travelled, **measures}
+    def _info(
+        self, state: TaskState, measures: Mapping[str, float], success: bool, terms: dict[str, float]
+    ) -> dict[str, Any]:
+        travelled = float(state.values["path_length"])
+        info: dict[str, Any] = {"success": success, "path_length": travelled, **measures}
         if "distance_to_goal" in measures:
-            shortest = state.number("start_distance")
+            shortest = float(state.values["start_distance"])
             info["spl"] = spl(success, shortest, travelled)
             info["soft_spl"] = soft_spl(measures["distance_to_goal"], shortest, travelled)
+        info["reward_terms"] = terms
         return info

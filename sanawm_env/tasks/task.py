@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,7 +20,7 @@ from sanawm_env.tasks.state import TaskState
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
-__all__ = ["GoalForm", "ResetContext", "Task", "TaskContext", "check_positive", "check_range"]
+__all__ = ["GoalForm", "ResetContext", "Task", "TaskContext", "check_positive", "check_range", "qualified_name"]
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class TaskContext:
     """The environment that a task runs in: its world, its limits, its sizes."""
 
     model: WorldModel
-    """The world."""
+    """The world. Pickles leave it out (None then): the environment around knows it as well, and weights are heavy."""
     sigmas: Sequence[float]
     """Noise levels of the sampler."""
     frames_per_step: int
@@ -41,6 +41,22 @@ class TaskContext:
     """Radians per step that an action can command about each axis."""
     image_size: tuple[int, int]
     """Rows and columns of observed images."""
+
+    def __post_init__(self) -> None:
+        check_positive("the task's context", max_translation=self.max_translation, max_rotation=self.max_rotation)
+
+    def with_model(self, model: WorldModel) -> TaskContext:
+        """The same context around another model."""
+        return replace(self, model=model)
+
+    def __copy__(self) -> TaskContext:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TaskContext:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"model": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +84,9 @@ class Task(ABC):
     without: ClassVar[Mapping[str, str]] = {}
     """Reward terms that the task cannot compute, and what they need."""
 
+    task_class: str = field(default="", init=False, repr=False, compare=False)
+    """Which class this is, in `to_dict` and in the JSON of an environment's spec: the name of a task of this package,
+    `module:Class` of others."""
     rewards: Mapping[str, float] = field(default_factory=dict)
     """Name of a reward term to its weight; see `tasks.rewards`."""
     terms: Mapping[str, RewardTerm] = field(default_factory=dict)
@@ -76,10 +95,15 @@ class Task(ABC):
     """Whether the policy has to say that it is done (Habitat's STOP): actions get a seventh component, and above 0
     it ends the episode. Without it, reaching the goal does."""
     drift_limit: float | None = None
-    """Decay of the picture (`tasks.decay`, 0 to 1) above which an episode is truncated; None never."""
+    """Decay of the picture (`tasks.metrics.decay`, 0 to 1) above which an episode is truncated; None never."""
     goal_env: bool = False
     """Goal form, as hindsight experience replay needs it: observations of exactly `observation`, `achieved_goal` and
     `desired_goal`, and `env.unwrapped.compute_reward`, which gives the reward. Not every task has one."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        ours = cls.__module__.startswith(__name__.rpartition(".")[0] + ".")
+        cls.task_class = cls.name if ours else f"{cls.__module__}:{cls.__qualname__}"
 
     def __post_init__(self) -> None:
         check_rewards(self.rewards, self.terms, self.without)
@@ -89,6 +113,17 @@ class Task(ABC):
             )
         if self.drift_limit is not None and not 0 < self.drift_limit <= 1:
             raise ValueError(f"drift_limit must lie in (0, 1], or be None for no limit; got {self.drift_limit}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings by name, with the class's own; `get_task` makes the task again, also after JSON."""
+        return asdict(self)
+
+    def state_shapes(self, context: TaskContext) -> Mapping[str, tuple[int | None, ...]]:
+        """Shapes of the arrays that `begin` makes, by name; None stands for any length.
+
+        Optional. It tells whether a state fits that was saved before states carried their task's settings.
+        """
+        return {}
 
     @abstractmethod
     def entries(self, context: TaskContext) -> dict[str, spaces.Space[Any]]:
@@ -138,6 +173,11 @@ class GoalForm(Protocol):
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> NDArray[np.float32]:
         """Rewards `(...)` of achieved against desired goals `(..., n)`."""
+
+
+def qualified_name(thing: Any) -> str:
+    """`module.Class` or `module.function`, the same in every process."""
+    return f"{thing.__module__}.{thing.__qualname__}"
 
 
 def check_positive(task: str, **values: float) -> None:

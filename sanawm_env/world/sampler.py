@@ -11,23 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sanawm_env.world.accel.capture import Phase, Programs
 from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import slot_noise
 from sanawm_env.world.state import WorldState, own
 
+if TYPE_CHECKING:
+    from sanawm_env.world.accel.capture import Programs
+
 __all__ = [
     "Counters",
     "Denoised",
+    "Phase",
     "commit_chunk",
     "decode",
     "decode_latents",
@@ -53,6 +57,24 @@ class Counters(NamedTuple):
     def of(self, slots: Sequence[int]) -> Counters:
         """Those of some slots."""
         return Counters(*([numbers[slot] for slot in slots] for numbers in self))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Everything beside the values of the tensors that a step's arithmetic depends on, within one world."""
+
+    slots: int
+    """Rollouts that are computed together."""
+    frames: int
+    """Latent frames, frame 0 counted in where it is part of the chunk."""
+    opening: bool
+    """The first chunk with frame 0 in it, which is given and not denoised."""
+    filled: int | None
+    """Places of the softmax window that hold a frame, alike in all slots; None where slots differ."""
+    sigmas: tuple[float, ...]
+    """Noise levels."""
+    text_length: int
+    """Text tokens; 0 without text."""
 
 
 class Denoised(NamedTuple):
@@ -154,10 +176,13 @@ def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
     pixels, tails = decode_latents(nets, done.latents, done.state.vae_tails, done.views)
     if done.opening:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
-    # In place after the first operation, whose result is new: a step would otherwise fill four more such tensors.
-    levels = pixels.float().add(1).mul_(127.5).round_().clamp_(0, 255)
-    frames = levels.to(torch.uint8).permute(0, 2, 3, 4, 1)
-    frames = frames.contiguous()
+    batch, _, count, height, width = pixels.shape
+    frames = torch.empty(batch, count, height, width, 3, dtype=torch.uint8, device=pixels.device)
+    # Slot by slot and in place, so that one slot's floats are all that is held beside the frames. Colours are joined by
+    # `stack`: to copy a permuted view takes three times as long.
+    for clip, place in zip(pixels, frames, strict=True):
+        levels = clip.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        torch.stack(levels.unbind(0), dim=-1, out=place)
     # Cloned: the caller may write into the frames.
     return done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone()), frames
 

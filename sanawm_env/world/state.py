@@ -85,7 +85,7 @@ class WorldState:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors; the same from the first frame of a rollout to its last."""
-        return sum(value.nbytes for value in self.flat().values())
+        return sum(map(attrgetter("nbytes"), self._leaves(self)))
 
     @property
     def device(self) -> torch.device:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sanawm_env
+from sanawm_env.cli.common.specs import make_task, parse_spec, read_tasks
 from sanawm_env.cli.main import main
-from sanawm_env.cli.specs import make_task, parse_spec, read_tasks
 from sanawm_env.evaluation.policy.table import Summary
 from sanawm_env.registration import TASK_NAMES
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sanawm_env.camera.pose import poses_to_actions
 from sanawm_env.tasks import TaskContext
-from sanawm_env.tasks.geometry import path_length
+from sanawm_env.tasks.metrics import path_length
 from sanawm_env.tasks.paths import thin, travel, wander
 
 

@@ -12,6 +12,7 @@ from sanawm_env.scenes.start_image import built_in
 from sanawm_env.world.accel.overlap import Inline, stream
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.offline.clip import clip_latents, decode_clip
 from sanawm_env.world.rollout import rollout, starts_of
 from tests.world.test_model import HEIGHT, WIDTH, K, images, path, world
 
@@ -70,6 +71,9 @@ def play(make, text, batched=False):
     texts = None if text is None else [(text, torch.ones(1, 3, device="cpu"))]
     found.append(rollout(model, starts_of(images(0), [K]), path(0, 6)[None], [1], texts))
     start = built_in(3, WIDTH, HEIGHT)
+    if text is None and not model.config.model.anchor:
+        whole = clip_latents(model, start, path(0, 9), 1, mode="chunk_causal", steps=1, guidance=1.0)
+        found += [whole.numpy(), *decode_clip(model, whole, 9)]
     return [*found, start.image, start.intrinsics]
 
 
@@ -79,6 +83,7 @@ def expected():
 
 
 WORLDS = {
+    "plain": (lambda: copy.copy(world()), None, False),
     "anchored": (anchored, None, False),
     "text": (lambda: copy.copy(world("plus_one", text=6)), TEXT, False),
     "together": (lambda: copy.copy(world("plus_one", text=6)), TEXT, True),

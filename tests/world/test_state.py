@@ -155,6 +155,26 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_saving_leaves_the_umask_alone(tmp_path, monkeypatch):
+    """To read the umask one has to set it, for all threads: another one's file could be born open to everybody."""
+
+    def touched(_):
+        raise AssertionError("umask")
+
+    (tmp_path / "plain").write_text("")
+    monkeypatch.setattr(os, "umask", touched)
+    state().save(tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_neighbours_as_views():
+    part = state().narrow(1, 2)
+    assert part.equal(state().select([1, 2])) and storage(part) <= storage(state())
+    for start, slots in ((-1, 1), (2, 2), (0, 0)):
+        with pytest.raises(IndexError, match=r"0\.\.2"):
+            state().narrow(start, slots)
+
+
 def write(path, kind):
     if kind == "truncated":
         state().save(path)

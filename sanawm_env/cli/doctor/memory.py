@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from sanawm_env.world.accel.device import PRECISIONS, Precision
+from sanawm_env.world.checkpoints.weights import build_modules
 from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import build_vae
@@ -48,10 +50,16 @@ MARGIN = 1.25
 CUDA_RESERVE = 700_000_000
 """CUDA context and loaded kernels; an assumption, commonly 0.4 to 0.8 GB."""
 
+STATES_MADE = 2.8
+"""States per slot that a step of a vector environment makes beside the present one, at its peak: the next one, copies
+that own their memory, and, where slots begin anew in the same step, their first states. 2.4 to 2.8 were traced with
+`benchmarks.memory_trace`; tests/cli/doctor holds the plan against a trace."""
+
 BASIS = {
     "weights": "exact: shapes on the meta device, and the layers that each precision covers",
     "vae": "exact: shapes",
-    "state_per_slot": "exact: shapes on the meta device; twice while a step makes the next state beside the last",
+    "state_per_slot": "exact: shapes on the meta device; a step makes up to "
+    f"{STATES_MADE} more beside it, those of slots that begin anew among them (traced)",
     "working_per_slot": f"estimate: live tensors of one chunk traced without a GPU, times {MARGIN}",
     "text_encoder": "exact: shapes of gemma-2-2b-it in bfloat16; freed after encoding",
     "reserve": "assumption: CUDA context and kernels",
@@ -82,9 +90,10 @@ class MemoryPlan:
 
     @property
     def running(self) -> int:
-        """While stepping: the state before, the state after, and the activations of all slots."""
+        """While stepping: the state before, what a step makes of states, and the activations of all slots."""
+        states = int((1 + STATES_MADE) * self.slots * self.state_per_slot)
         working = self.working_per_slot * (self.slots if self.together else 1)
-        return self.weights + self.vae + self.reserve + 2 * self.slots * self.state_per_slot + working
+        return self.weights + self.vae + self.reserve + states + working
 
     @property
     def encoding(self) -> int:
@@ -121,7 +130,7 @@ def plan_memory(config: WorldConfig, precision: Precision, slots: int, *, gpu: b
         raise ValueError(f"slots must be at least 1; got {slots}.")
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     key = _Key(config)
-    vae, tails, decode = _vae(key, dtype)
+    vae, _, decode = _vae(key, dtype)
     working = max(_transformer_working(config, dtype), decode)
     text = TEXT_ENCODER_PARAMETERS * 2 if config.model.caption_channels else 0
     return MemoryPlan(
@@ -129,7 +138,7 @@ def plan_memory(config: WorldConfig, precision: Precision, slots: int, *, gpu: b
         slots=slots,
         weights=weight_bytes(config, precision),
         vae=vae,
-        state_per_slot=_model_state(key, dtype) + tails + _rest_of_state(config, dtype),
+        state_per_slot=_state_bytes(key, dtype),
         working_per_slot=int(working * MARGIN),
         text_encoder=text,
         reserve=CUDA_RESERVE if gpu else 0,
@@ -173,19 +182,21 @@ def _shapes(key: _Key) -> dict[str, tuple[torch.Size, int]]:
 
 
 @cache
-def _model_state(key: _Key, dtype: torch.dtype) -> int:
-    """Bytes of the transformer's cache, one slot."""
-    config, (rows, columns) = key.config, _token_grid(key.config)
-    flat = empty_cache(config.model, 1, rows * columns, device="meta", dtype=dtype).flat()
-    return sum(value.nbytes for value in flat.values())
-
-
-def _rest_of_state(config: WorldConfig, dtype: torch.dtype) -> int:
-    """Bytes of pose, intrinsics, counters, first latent, text and last frame, one slot."""
-    (rows, columns), model, size = _token_grid(config), config.model, dtype.itemsize
+def _state_bytes(key: _Key, dtype: torch.dtype) -> int:
+    """Bytes of one slot's state."""
+    config, model = key.config, key.config.model
+    length = model.text_length if model.caption_channels else 0
+    if not is_release_sized(config):  # then a world can be put together on the meta device, and asked
+        with torch.device("meta"):
+            transformer, vae = build_modules(config)
+        world = WorldModel(config, transformer.to(dtype), vae.to(dtype), "")
+        return world._empty(1, "meta", length).nbytes
+    (rows, columns), size = _token_grid(config), dtype.itemsize
+    cache = empty_cache(model, 1, rows * columns, device="meta", dtype=dtype).flat()
     first = model.in_channels * rows * columns * model.patch_size[0] * model.patch_size[1] * size
-    text = model.text_length * (model.caption_channels * size + 1) if model.caption_channels else 0
-    return 16 * 8 + 2 * 8 + 4 * 4 + first + text + config.height * config.width * 3
+    # Pose, frame and seed, intrinsics, first latent, text, last frame.
+    rest = 16 * 8 + 2 * 8 + 4 * 4 + first + length * (model.caption_channels * size + 1)
+    return sum(value.nbytes for value in cache.values()) + _vae(key, dtype)[1] + rest + config.height * config.width * 3
 
 
 @cache

@@ -24,7 +24,7 @@ EXTRAS = {
     "release": ("diffusers", "transformers", "huggingface_hub"),
     "quant": ("torchao",),
     "cuda": ("flash-linear-attention", "triton"),
-    "eval": ("evo", "matplotlib", "jinja2"),
+    "eval": ("evo", "scikit-image", "matplotlib", "jinja2"),
 }
 """Optional packages by what they are for: the released weights, low precision, faster kernels, evaluation."""
 

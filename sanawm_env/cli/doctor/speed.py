@@ -93,7 +93,7 @@ def _run(checkpoint: str, device: Device, steps: int = 3) -> dict[str, Any]:
     """Time a few steps of a small world."""
     import torch
 
-    from sanawm_env.cli.probe import black_start
+    from sanawm_env.cli.common.probe import black_start
     from sanawm_env.world.model import WorldModel
 
     model = WorldModel.load(checkpoint, device.kind)

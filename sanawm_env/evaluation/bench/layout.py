@@ -230,9 +230,6 @@ def _scene(base: Path, split: str, row: dict[str, Any], pairs: tuple[Pair, ...])
                 raise ValueError(f"{name} has shape {data[name].shape}, num_frames asks for {shape}")
         c2w = validate_c2w(data["c2w"])
         matrices = Intrinsics.from_any(data["intrinsics"], *size).matrix()
-        centre = matrices[:, :2, 2]
-        if (centre < 0).any() or (centre > np.array(size)).any():
-            raise ValueError(f"the principal point {centre[0]} lies outside the image of {size[0]}x{size[1]} pixels")
     except (TypeError, ValueError) as error:
         raise BenchError(f"{camera}: {str(error).rstrip('.')}. Fetch or make the file again.") from None
     for pair in pairs:

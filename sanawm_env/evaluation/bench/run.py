@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.camera import Intrinsics
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.bench.files import BenchError
 from sanawm_env.evaluation.bench.layout import BenchScene
 from sanawm_env.evaluation.bench.make import true_frames
@@ -25,7 +26,6 @@ from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
 from sanawm_env.evaluation.provenance import frames_depend_on
-from sanawm_env.scenes.opencv import cv2
 from sanawm_env.scenes.start_image import prepare
 from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel

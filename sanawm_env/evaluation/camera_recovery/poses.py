@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.camera.intrinsics import check_fov
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.camera_recovery.landmarks import Landmarks, Sighting
 from sanawm_env.evaluation.camera_recovery.tracks import corners, follow, soften, tidy
 from sanawm_env.evaluation.camera_recovery.two_views import start_depths
-from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["MIN_SHARE", "RecoveredPoses", "recover_poses"]
 

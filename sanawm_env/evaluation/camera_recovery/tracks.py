@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.scenes.opencv import cv2
+from sanawm_env.camera.opencv import cv2
 
 __all__ = ["Pixels", "corners", "follow", "soften", "tidy"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.camera_recovery.tracks import follow
-from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["start_depths"]
 

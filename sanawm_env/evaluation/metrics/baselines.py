@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.camera import check_fov, validate_c2w
-from sanawm_env.scenes.opencv import cv2
+from sanawm_env.camera.opencv import cv2
 
 __all__ = ["DEPTHS", "HEIGHTS", "Warped", "frozen", "nearest_homography"]
 

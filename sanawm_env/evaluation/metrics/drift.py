@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.evaluation.metrics.similarity import luma
-from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["COLLAPSE_STD", "Drift", "Idle", "Look", "collapsed", "drift", "idle_stability", "is_collapsed", "look"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.metrics.commands import Motion
-from sanawm_env.scenes.opencv import cv2
 
 __all__ = ["GAP", "MIN_SCORE", "has_direction", "motion_score"]
 

@@ -27,8 +27,8 @@ from sanawm_env.evaluation.metrics.psnr import PsnrGain, psnr_gain
 from sanawm_env.scenes import make_clips, render_scene, sample_scenes
 from sanawm_env.scenes.clips import Clips
 from sanawm_env.scenes.scene import Scene
+from sanawm_env.world.checkpoints.prompts import Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.prompts import Text
 from sanawm_env.world.rollout import rollout, starts_of
 
 __all__ = ["SECONDS", "SceneTrial", "summarize", "try_scene"]

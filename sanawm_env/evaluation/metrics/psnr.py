@@ -8,35 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.tasks.metrics import CEILING_DB, psnr
+
 __all__ = ["CEILING_DB", "MOVING_DB", "PsnrGain", "psnr", "psnr_gain"]
 
-CEILING_DB = 100.0
-"""PSNR given to equal images, so that means stay finite."""
 MOVING_DB = 30.0
 """A scene has moved once its frozen first frame is below this PSNR (error above 3 % of full scale)."""
-
-
-def psnr(frames: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """Peak signal-to-noise ratio of each image.
-
-    Args:
-        frames: `(..., H, W, 3)` uint8.
-        truth: Likewise; leading axes broadcast.
-
-    Returns:
-        `(...)` dB, at most `CEILING_DB`.
-
-    Raises:
-        ValueError: Not uint8, or images of different sizes.
-    """
-    ours, theirs = np.asarray(frames), np.asarray(truth)
-    if ours.dtype != np.uint8 or theirs.dtype != np.uint8:
-        raise ValueError(f"psnr compares uint8 images; got {ours.dtype} and {theirs.dtype}.")
-    if ours.ndim < 3 or ours.shape[-3:] != theirs.shape[-3:]:
-        raise ValueError(f"psnr needs images (..., H, W, C) of one size; got {ours.shape} and {theirs.shape}.")
-    error = np.square(ours.astype(np.float32) - theirs.astype(np.float32)).mean((-3, -2, -1), dtype=np.float64)
-    floor = 255.0**2 * 10 ** (-CEILING_DB / 10)
-    return np.asarray(10 * np.log10(255.0**2 / np.maximum(error, floor)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,18 @@ from typing import Any
 
 import torch
 
-__all__ = ["VIDEO_FRAMES", "Cost", "Meter", "Outcome", "Useful", "UsefulCost", "cost_per_useful", "peak_rss_bytes"]
+__all__ = [
+    "VIDEO_FRAMES",
+    "Cost",
+    "Meter",
+    "Outcome",
+    "RolloutQuality",
+    "Thresholds",
+    "Useful",
+    "UsefulCost",
+    "cost_per_useful",
+    "peak_rss_bytes",
+]
 
 VIDEO_FRAMES = 961
 """Frames of a video of SANA-WM-Bench: frame 0 and a minute at 16 per second."""
@@ -93,8 +104,8 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one rollout turned out."""
+class RolloutQuality:
+    """What was measured of one rollout, to be held against `Thresholds`."""
 
     seconds: float
     """That it took."""
@@ -109,27 +120,27 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Useful:
+class Thresholds:
     """What a user calls good enough; None switches a test off. The defaults are this project's own goals."""
 
     max_rot_err_deg: float | None = 3.0
     """Degrees."""
     max_trans_err: float | None = 0.1
-    """Relative to the length of the path, if that is what `Outcome.trans_err` holds."""
+    """Relative to the length of the path, if that is what `RolloutQuality.trans_err` holds."""
     max_drift: float | None = 0.1
-    """In the unit of `Outcome.drift`."""
+    """In the unit of `RolloutQuality.drift`."""
 
-    def accepts(self, outcome: Outcome) -> bool:
+    def accepts(self, outcome: RolloutQuality) -> bool:
         """Whether every test that is on is passed; a number that is missing or NaN fails its test."""
         return not outcome.collapsed and all(
             value is not None and value <= most for most, value in self._tests(outcome)
         )
 
-    def judges(self, outcome: Outcome) -> bool:
+    def judges(self, outcome: RolloutQuality) -> bool:
         """Whether there is a number for every test that is on."""
         return all(value is not None and value == value for _, value in self._tests(outcome))
 
-    def _tests(self, outcome: Outcome) -> list[tuple[float, float | None]]:
+    def _tests(self, outcome: RolloutQuality) -> list[tuple[float, float | None]]:
         pairs = [
             (self.max_rot_err_deg, outcome.rot_err_deg),
             (self.max_trans_err, outcome.trans_err),
@@ -150,7 +161,7 @@ class UsefulCost:
     """Those, not accepted, that lack a number, for example because the pose estimator failed."""
     seconds: float
     """Spent on all."""
-    thresholds: Useful
+    thresholds: Thresholds
     """What was asked for."""
 
     @property
@@ -163,7 +174,10 @@ class UsefulCost:
         return asdict(self) | {"seconds_per_useful": self.seconds_per_useful}
 
 
-def cost_per_useful(outcomes: Sequence[Outcome], useful: Useful | None = None) -> UsefulCost:
+Outcome, Useful = RolloutQuality, Thresholds  # their names of before
+
+
+def cost_per_useful(outcomes: Sequence[RolloutQuality], useful: Thresholds | None = None) -> UsefulCost:
     """Cost of a useful rollout; the useless ones are paid for, too.
 
     Args:
@@ -175,7 +189,7 @@ def cost_per_useful(outcomes: Sequence[Outcome], useful: Useful | None = None) -
     """
     if not outcomes:
         raise ValueError("no rollout to count: pass the outcome of at least one.")
-    asked = Useful() if useful is None else useful
+    asked = Thresholds() if useful is None else useful
     good = sum(map(asked.accepts, outcomes))
     unjudged = sum(not asked.judges(each) and not asked.accepts(each) for each in outcomes)
     return UsefulCost(len(outcomes), good, unjudged, sum(each.seconds for each in outcomes), asked)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sanawm_env.evaluation.curves import curve
 from sanawm_env.evaluation.policy.trials import Trial
-from sanawm_env.evaluation.report.curves import curve
 
 __all__ = ["Estimate", "Summary", "format_table", "summarize_trials"]
 

@@ -1,4 +1,4 @@
-"""Episodes that a policy plays in an environment with a task, each told as a `Trial`."""
+"""Episodes that a policy plays in an environment with a task, each recorded as a `Trial`."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def play(env: Env, policy: Player, seed: int, *, name: str, task: str, watch: Wa
     except _Failed as failure:
         reason = str(failure)
     if begun:  # before that, a planner still tells of the episode before
-        told = getattr(policy, "frames", 0)
-        imagined = int(told) if isinstance(told, int | np.integer) else 0
+        frames = getattr(policy, "frames", 0)
+        imagined = int(frames) if isinstance(frames, int | np.integer) else 0
     return Trial(
         policy=name,
         task=task,

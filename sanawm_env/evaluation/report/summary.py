@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sanawm_env.evaluation.curves import metric_curves
 from sanawm_env.evaluation.metrics.camera_error import CameraError, mean_camera_error
 from sanawm_env.evaluation.metrics.psnr import MOVING_DB
-from sanawm_env.evaluation.policy.cost import Outcome, Useful, cost_per_useful, peak_rss_bytes
-from sanawm_env.evaluation.report.curves import metric_curves
+from sanawm_env.evaluation.policy.cost import RolloutQuality, Thresholds, cost_per_useful, peak_rss_bytes
 from sanawm_env.evaluation.suite import Results
 
 __all__ = ["GOALS", "Goal", "summarize_results"]
@@ -64,7 +64,7 @@ GOALS = (
 """Issue 2 of the project."""
 
 
-def summarize_results(results: Results, useful: Useful | None = None) -> dict[str, Any]:
+def summarize_results(results: Results, useful: Thresholds | None = None) -> dict[str, Any]:
     """Sum up a suite.
 
     Args:
@@ -196,7 +196,7 @@ def _steps(rows: Sequence[Row]) -> dict[str, Any]:
     return {"steps": {"scenes": len(rows), "seconds": seconds, "psnr_db": psnr, "sharpness": sharp, "below_30": below}}
 
 
-def _cost(results: Results, useful: Useful | None) -> dict[str, Any]:
+def _cost(results: Results, useful: Thresholds | None) -> dict[str, Any]:
     """Speed of the minute-long rollouts; useful are those whose scene keeps camera and sharpness."""
     rows = results["drift"]
     cameras = {seed: row["camera"] for seed, row in results.get("fidelity", {}).items()}
@@ -206,7 +206,7 @@ def _cost(results: Results, useful: Useful | None) -> dict[str, Any]:
         relative = camera.get("relative_translation_percent")
         sharp = row["generated"]["ratio"]["sharpness"]
         outcomes.append(
-            Outcome(
+            RolloutQuality(
                 seconds=row["seconds"],
                 rot_err_deg=camera.get("rot_err_deg"),
                 trans_err=None if relative is None else relative / 100,
@@ -221,7 +221,7 @@ def _cost(results: Results, useful: Useful | None) -> dict[str, Any]:
         "videos_per_hour": 3600 * rate / 960,
         "peak_rss_bytes": peak_rss_bytes(),
         "useful": cost_per_useful(outcomes, useful).to_dict(),
-        "thresholds": asdict(useful or Useful()),
+        "thresholds": asdict(useful or Thresholds()),
     }
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from sanawm_env.world.networks.cache import ModelCache
 
-__all__ = ["CudaRecorder", "Phase", "Program", "Programs", "Recorder", "TraceRecorder", "addresses"]
+__all__ = ["CudaRecorder", "Program", "Programs", "Recorder", "TraceRecorder", "addresses"]
 
 Values: TypeAlias = dict[str, Tensor]
 Function: TypeAlias = Callable[[Values], Values]
@@ -34,24 +33,6 @@ ChunkFunction: TypeAlias = Callable[[Values, ModelCache], tuple[Tensor, ModelCac
 _CACHE = "cache."
 _WARM_UP = 3
 """Runs before a capture, as torch's notes on CUDA graphs have it: kernels are chosen and workspaces made in them."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Everything beside the values of the tensors that a step's arithmetic depends on, within one world."""
-
-    slots: int
-    """Rollouts that are computed together."""
-    frames: int
-    """Latent frames, frame 0 counted in where it is part of the chunk."""
-    opening: bool
-    """The first chunk with frame 0 in it, which is given and not denoised."""
-    filled: int | None
-    """Places of the softmax window that hold a frame, alike in all slots; None where slots differ."""
-    sigmas: tuple[float, ...]
-    """Noise levels."""
-    text_length: int
-    """Text tokens; 0 without text."""
 
 
 class Recorder(Protocol):

@@ -32,7 +32,7 @@ from sanawm_env.world.conditioning import (
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds, frame_noise
-from sanawm_env.world.sampler import velocity
+from sanawm_env.world.sampler import isolated, velocity
 from sanawm_env.world.schedules import euler_sigmas
 
 __all__ = [
@@ -135,8 +135,9 @@ def denoise_clip(
     for call in staggered(len(lengths), len(levels) - 1):
         per_frame = np.repeat(call, lengths[: len(call)])
         end = len(per_frame)
-        now = torch.tensor([levels[i] for i in per_frame], device=x.device)
-        after = torch.tensor([levels[min(i + 1, len(levels) - 1)] for i in per_frame], device=x.device)
+        now = torch.tensor([levels[i] for i in per_frame], dtype=torch.float32, device=x.device)
+        following = [levels[min(i + 1, len(levels) - 1)] for i in per_frame]
+        after = torch.tensor(following, dtype=torch.float32, device=x.device)
         now[0] = after[0] = 0.0
         conditions: dict[str, Any] = {
             "raymap": None if raymap is None else raymap[:, :end],
@@ -160,7 +161,8 @@ def _predict(
 ) -> Tensor:
     """Velocity under one text."""
     more = {} if words is None else {"text": words[0].to(model.dtype), "text_mask": words[1]}
-    return velocity(model, x, sigma, preconditioned=preconditioned, **given, **more)[0]
+    with isolated(x.device):
+        return velocity(model, x, sigma, preconditioned=preconditioned, **given, **more)[0]
 
 
 def offline_mode(world: WorldModel) -> OfflineMode:
@@ -237,7 +239,8 @@ def clip_latents(
     sigmas = euler_sigmas(steps, shift)
 
     pixels = torch.from_numpy(start.image).to(world.device, world.dtype).div(127.5).sub(1).permute(2, 0, 1)
-    first = (vae or world.vae).encode(pixels[None, :, None]).float()
+    with isolated(world.device):
+        first = (vae or world.vae).encode(pixels[None, :, None]).float()
     noise = frame_noise(seed, 1, frames, (world.vae.latent_channels, *world.latent_size))[None].to(world.device)
     size = (config.height, config.width)
     return denoise_clip(
@@ -271,10 +274,11 @@ def decode_clip(world: WorldModel, latents: Tensor, frames: int, vae: Any = None
     tails = None if vae else world.vae.init_tails(1, *world.latent_size, device=world.device, dtype=world.dtype)
     pieces = [latents] if vae else latents.split(world.config.chunk_frames, dim=2)
     for piece in pieces:
-        if vae:
-            pixels = vae.decode(piece)
-        else:
-            pixels, tails = world.vae.decode(piece.to(world.dtype), tails)
+        with isolated(world.device):
+            if vae:
+                pixels = vae.decode(piece)
+            else:
+                pixels, tails = world.vae.decode(piece.to(world.dtype), tails)
         rgb = pixels[0, :, : frames - done].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         done += rgb.shape[1]
         yield rgb.permute(1, 2, 3, 0).contiguous().cpu().numpy()

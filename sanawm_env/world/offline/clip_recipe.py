@@ -13,8 +13,8 @@ from sanawm_env.files import save_tensors
 from sanawm_env.world.offline.recipe import Recipe
 
 if TYPE_CHECKING:
+    from sanawm_env.world.checkpoints.prompts import Prompts, Text
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.prompts import Prompts, Text
 
 __all__ = ["RenderRecipe", "negative_text", "save_latents"]
 

@@ -25,7 +25,7 @@ from sanawm_env.world.model import WorldModel
 from sanawm_env.world.rollout import rollout_chunks
 
 if TYPE_CHECKING:
-    from sanawm_env.world.prompts import Text
+    from sanawm_env.world.checkpoints.prompts import Text
 
 __all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
 
@@ -147,7 +147,6 @@ def write_rollout(
     """Write `out`, `<stem>_c2w.npy` and `<stem>.json`: all of them whole, or the older ones stay.
 
     Args:
-    import warnings
         chunks: Frames of a rollout, piece by piece.
         c2w: Poses of all frames.
         recipe: Its hash of the frames is filled in.

@@ -3,14 +3,16 @@
 import json
 import socket
 
+import numpy as np
 import pytest
 import torch
 import tyro
 
 import sanawm_env.cli.doctor.report as doctor
-from sanawm_env import WorldModel
+from sanawm_env import SanaWMVectorEnv, WorldModel
+from sanawm_env.cli.common.probe import black_start
 from sanawm_env.cli.doctor.command import Doctor
-from sanawm_env.cli.doctor.memory import PRECISIONS, RELEASE_VAE, MemoryPlan, plan_memory, weight_bytes
+from sanawm_env.cli.doctor.memory import PRECISIONS, RELEASE_VAE, STATES_MADE, MemoryPlan, plan_memory, weight_bytes
 from sanawm_env.cli.doctor.report import diagnose, find_config, most_slots
 from sanawm_env.world.accel.device import Device, look_at, unsupported
 from sanawm_env.world.checkpoints.local import save_checkpoint
@@ -123,9 +125,10 @@ def test_most_slots_is_the_edge():
 
 def test_sums_of_a_plan():
     plan = MemoryPlan("bf16", 3, 100, 10, 7, 5, 50, 1, together=True)
-    assert plan.running == 100 + 10 + 1 + 2 * 3 * 7 + 3 * 5 and plan.encoding == 100 + 10 + 1 + 3 * 7 + 50
+    states = int((1 + STATES_MADE) * 3 * 7)
+    assert plan.running == 100 + 10 + 1 + states + 3 * 5 and plan.encoding == 100 + 10 + 1 + 3 * 7 + 50
     taking_turns = MemoryPlan("bf16", 3, 100, 10, 7, 5, 0, 0, together=False)
-    assert taking_turns.running == 110 + 42 + 5 and taking_turns.encoding == 0
+    assert taking_turns.running == 110 + states + 5 and taking_turns.encoding == 0
 
 
 @pytest.mark.parametrize("repo", RELEASES)
@@ -172,6 +175,33 @@ def test_tiny_is_measured_and_its_state_is_exact():
     assert found["chosen"]["state_per_slot"] == exact
     assert found["chosen"]["weights"] == sum(value.nbytes for value in model.transformer.state_dict().values())
     assert found["chosen"]["vae"] == sum(value.nbytes for value in model.vae.state_dict().values())
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_the_planned_state_is_the_real_one(name):
+    """`small` also carries its first frame, as a picture and as disparity."""
+    world = WorldModel.load(name)
+    assert plan_memory(world.config, "fp32", 1, gpu=False).state_per_slot == black_start(world).nbytes
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_the_plan_covers_a_step_in_which_slots_begin_anew(batched):
+    from benchmarks.memory_trace import peak_live_bytes
+
+    world, slots = WorldModel.load("tiny", batched=batched), 4
+    envs = SanaWMVectorEnv(slots, world, max_episode_steps=2)
+    envs.reset(seed=1)
+    envs.step(envs.action_space.sample())
+    envs.reset(options={"reset_mask": np.arange(slots) == slots - 1})
+    envs.step(envs.action_space.sample())  # all but the last slot are at their ends
+    peak = peak_live_bytes(lambda: envs.step(envs.action_space.sample()))
+    plan = plan_memory(world.config, "fp32", slots, gpu=False)
+    working = plan.working_per_slot * (slots if batched else 1)
+    assert peak > slots * plan.state_per_slot  # a step makes more than one new state
+    assert peak <= STATES_MADE * slots * plan.state_per_slot + working
+    assert plan.running == plan.weights + plan.vae + int((1 + STATES_MADE) * slots * plan.state_per_slot) + (
+        plan.working_per_slot
+    )
 
 
 def test_own_folder_is_planned_from_its_config_alone(tmp_path, no_load):

@@ -135,7 +135,7 @@ BROKEN = {
     "mirrored pose": (pose(lambda c: c.__setitem__((2, 0, 0), -1)), "frame 2 is a reflection"),
     "camera of another image": (
         lambda b: rewrite(b, intrinsics=np.tile([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]], (FRAMES, 1, 1))),
-        "outside the image",
+        "far from the middle of the",
     ),
     "half a manifest": (cut(MANIFEST, 0.7), "run_manifest.*line 2 is not whole JSON"),
     "row without prompt": (manifest(lambda rows: rows[0].pop("prompt")), "line 1 lacks the text prompt"),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sanawm_env.evaluation.policy.cost import Cost, Meter, Outcome, Useful, cost_per_useful, peak_rss_bytes
+from sanawm_env.evaluation.policy.cost import Cost, Meter, RolloutQuality, Thresholds, cost_per_useful, peak_rss_bytes
 
-GOOD = Outcome(10.0, rot_err_deg=1.0, trans_err=0.05, drift=0.02)
+GOOD = RolloutQuality(10.0, rot_err_deg=1.0, trans_err=0.05, drift=0.02)
 
 
 def test_rates():
@@ -42,28 +42,28 @@ def test_peak_memory_is_in_bytes():
 
 
 def test_every_test_counts():
-    useful = Useful()
+    useful = Thresholds()
     assert useful.accepts(GOOD)
     for name, bad in (("rot_err_deg", 3.1), ("trans_err", 0.11), ("drift", 0.2)):
         for value in (bad, math.nan, None):
-            outcome = Outcome(**{**vars(GOOD), name: value})
+            outcome = RolloutQuality(**{**vars(GOOD), name: value})
             assert not useful.accepts(outcome), (name, value)
             assert useful.judges(outcome) == (value == bad)
-            off = Useful(**{**vars(useful), f"max_{name}": None})
+            off = Thresholds(**{**vars(useful), f"max_{name}": None})
             assert off.accepts(outcome) and off.judges(outcome)
-    assert not Useful(None, None, None).accepts(Outcome(1.0, collapsed=True))
+    assert not Thresholds(None, None, None).accepts(RolloutQuality(1.0, collapsed=True))
 
 
 def test_thresholds_are_met_by_equality():
-    assert Useful(1.0, 0.05, 0.02).accepts(GOOD)
+    assert Thresholds(1.0, 0.05, 0.02).accepts(GOOD)
 
 
 def test_useless_rollouts_are_paid_for():
-    outcomes = [GOOD, GOOD, Outcome(30.0, 9.0, 0.05, 0.02), Outcome(20.0, None, None, 0.02)]
+    outcomes = [GOOD, GOOD, RolloutQuality(30.0, 9.0, 0.05, 0.02), RolloutQuality(20.0, None, None, 0.02)]
     found = cost_per_useful(outcomes)
     assert (found.rollouts, found.useful, found.unjudged, found.seconds) == (4, 2, 1, 70.0)
     assert found.seconds_per_useful == 35
-    strict = cost_per_useful(outcomes, Useful(max_drift=0.01))
+    strict = cost_per_useful(outcomes, Thresholds(max_drift=0.01))
     assert strict.useful == 0 and strict.seconds_per_useful is None
     loaded = json.loads(json.dumps(strict.to_dict()))
     assert loaded["thresholds"]["max_drift"] == 0.01 and loaded["seconds_per_useful"] is None

@@ -102,10 +102,10 @@ def raising(episode, action):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda e, a: np.full(6, np.nan), "step: ValueError: action has NaN"),
-        (lambda e, a: a[:3], "step: ValueError: action must be real numbers of shape (6,)"),
-        (lambda e, a: 2 * np.ones(6), "step: ValueError: action has an entry of magnitude 2"),
-        (lambda e, a: None, "step: ValueError: action must be"),
+        (lambda e, a: np.full(6, np.nan), "step: ActionError: action has NaN"),
+        (lambda e, a: a[:3], "step: ActionError: action must be real numbers of shape (6,)"),
+        (lambda e, a: 2 * np.ones(6), "step: ActionError: action has an entry of magnitude 2"),
+        (lambda e, a: None, "step: ActionError: action must be"),
         (raising, "policy.act: RuntimeError: out of ideas"),
     ],
 )

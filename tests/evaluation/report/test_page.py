@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
+from sanawm_env.evaluation.curves import metric_curves
 from sanawm_env.evaluation.parts import Setting
-from sanawm_env.evaluation.report.curves import metric_curves
 from sanawm_env.evaluation.report.page import write_clips, write_report
 from sanawm_env.world.model import WorldModel
 

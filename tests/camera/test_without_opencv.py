@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sanawm_env.scenes.resize import resized, shrunk
+from sanawm_env.camera.resize import resized, shrunk
 
 HIDE = """
 import sys
@@ -32,7 +32,7 @@ def no_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def refuse(name, *args, **kwargs):
-        if name == "sanawm_env.scenes.opencv":
+        if name == "sanawm_env.camera.opencv":
             raise ImportError("hidden")
         return real(name, *args, **kwargs)
 
@@ -76,7 +76,7 @@ def test_the_rest_says_what_to_install(body: str) -> None:
 
 
 def test_the_error_names_the_headless_build() -> None:
-    said = python("try: import sanawm_env.scenes.opencv\nexcept ImportError as error: print(error)")
+    said = python("try: import sanawm_env.camera.opencv\nexcept ImportError as error: print(error)")
     assert "pip install opencv-python-headless" in said
 
 

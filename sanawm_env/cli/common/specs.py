@@ -72,7 +72,7 @@ def make_task(name: str, settings: dict[str, Any]) -> Task:
     from sanawm_env.tasks import TASKS
 
     kind = TASKS[name]
-    known = [each.name for each in fields(kind)]
+    known = [each.name for each in fields(kind) if each.init]
     if unknown := [key for key in settings if key not in known]:
         raise ValueError(f"task {name} has no setting {unknown[0]!r}; it has {', '.join(known)}.")
     return kind(**settings)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sanawm_env.evaluation.report.curves import by_family, curve, metric_curves
+from sanawm_env.evaluation.curves import by_family, curve, metric_curves
 
 SECONDS = [0.5, 1.0, 2.0]
 

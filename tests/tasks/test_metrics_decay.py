@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sanawm_env.scenes import first_frame
-from sanawm_env.tasks.decay import appearance, decay
+from sanawm_env.tasks.metrics import appearance, decay
 
 
 @pytest.fixture(scope="module")

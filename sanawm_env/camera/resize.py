@@ -23,7 +23,7 @@ def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     if image.shape[:2] == size:
         return image.copy()
     try:
-        from sanawm_env.scenes.opencv import cv2
+        from sanawm_env.camera.opencv import cv2
     except ImportError:
         factor = image.shape[0] // size[0]
         if image.shape[:2] != (size[0] * factor, size[1] * factor):
@@ -39,7 +39,7 @@ def shrunk(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
         ImportError: No usable OpenCV, and pixels that would hang over.
     """
     try:
-        from sanawm_env.scenes.opencv import cv2
+        from sanawm_env.camera.opencv import cv2
     except ImportError:
         if image.shape[0] % factor or image.shape[1] % factor:
             raise

@@ -18,7 +18,7 @@ FORWARD = [0, 0, 1, 0, 0, 0]
 
 
 def _fixtures():
-    path = Path(__file__).parent / "networks" / "text" / "text_fixtures.py"
+    path = Path(__file__).parents[1] / "networks" / "text" / "text_fixtures.py"
     spec = importlib.util.spec_from_file_location("text_fixtures_for_prompts", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

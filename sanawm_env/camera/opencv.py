@@ -1,6 +1,6 @@
 """OpenCV, or how to get one that loads here; what can do without it does not import this module.
 
-from sanawm_env.scenes.opencv import cv2
+from sanawm_env.camera.opencv import cv2
 """
 
 try:

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from sanawm_env.cli.console import Interrupted, interrupts
+from sanawm_env.cli.common.console import Interrupted, interrupts
+from sanawm_env.cli.common.outputs import check_outputs
 from sanawm_env.cli.main import main
-from sanawm_env.cli.outputs import check_outputs
 
 
 def rollout(folder, *arguments):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor
 
-from sanawm_env.world.model import WorldModel
+if TYPE_CHECKING:
+    from sanawm_env.world.model import WorldModel
 
 __all__ = ["Prompts", "Text"]
 
