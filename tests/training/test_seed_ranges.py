@@ -8,11 +8,29 @@ from sanawm_env.scenes.seeds import STAGE_SEEDS
 from sanawm_env.training.clips import data
 from sanawm_env.training.stages import decoder, depth, few_step, vae, world
 
+RANKS = {"world": 11, "distill": 11, "depth": 5, "decoder": 4, "vae": 2}
+"""Processes from which on the last one used to draw scenes of the environment."""
+POOL = data.DataConfig(pool=32)
 STAGES = {
-    "world": (world, data, "make_clips", lambda out: world.train_world(world.WorldTrainConfig(out=out, init="tiny"))),
-    "distill": (few_step, data, "make_clips", lambda out: few_step.train_distill(few_step.DistillConfig(out=out))),
+    "world": (
+        world,
+        data,
+        "make_clips",
+        lambda out: world.train_world(world.WorldTrainConfig(out=out, init="tiny", data=POOL)),
+    ),
+    "distill": (
+        few_step,
+        data,
+        "make_clips",
+        lambda out: few_step.train_distill(few_step.DistillConfig(out=out, data=POOL)),
+    ),
     "depth": (depth, depth, "sample_scenes", lambda out: depth.train_depth(depth.DepthTrainConfig(out=out))),
-    "decoder": (decoder, decoder, "make_clips", lambda out: decoder.train_decoder(decoder.DecoderTrainConfig(out=out))),
+    "decoder": (
+        decoder,
+        decoder,
+        "make_clips",
+        lambda out: decoder.train_decoder(decoder.DecoderTrainConfig(out=out, init="tiny")),
+    ),
     "vae": (vae, vae, "make_clips", lambda out: vae.train_vae(vae.VAETrainConfig(out=out))),
 }
 
@@ -41,7 +59,7 @@ def test_no_process_leaves_the_stages_scenes(stage, tmp_path, monkeypatch):
     one = first_seeds(stage, tmp_path / "one", monkeypatch, 0, 1)
     own = STAGE_SEEDS["world" if stage == "distill" else stage]
     assert one == list(range(own.start, own.start + len(one))), "one process counts up from the first"
-    for ranks in (4, 5, 11, 40):
+    for ranks in (RANKS[stage], 40):
         last = first_seeds(stage, tmp_path / str(ranks), monkeypatch, ranks - 1, ranks)
         assert all(seed in own for seed in last)
         if stage != "vae":

@@ -123,11 +123,8 @@ def train_distill(config: DistillConfig) -> Path:
     pool.fill(64)
     walks = Walks(config.walks, pool, config.batch, seed=config.seed + progress["step"] + offset)
     generator = torch.Generator().manual_seed(config.seed + 7919 * (1 + progress["step"]) + rank)
-    stage: _Ode | _Dmd
-    if config.method == "ode":
-        stage = _Ode(config, world.preconditioned, world.chunk_frames, student, teacher, generator)
-    else:
-        stage = _Dmd(config, world.preconditioned, world.chunk_frames, student, teacher, generator)
+    nets = Net(student, world.preconditioned), Net(teacher, world.preconditioned)
+    stage = (_Ode if config.method == "ode" else _Dmd)(config, world.chunk_frames, *nets, generator)
     before, minutes_now = progress["minutes"], clock()
 
     def step(minutes: float) -> tuple[dict[str, float], float]:
@@ -169,16 +166,10 @@ class _Ode:
     """Stage `ode`: memories of student and teacher, and one backward pass."""
 
     def __init__(
-        self,
-        config: DistillConfig,
-        preconditioned: bool,
-        chunk: int,
-        student: SanaWMTransformer,
-        teacher: SanaWMTransformer,
-        generator: torch.Generator,
+        self, config: DistillConfig, chunk: int, student: Net, teacher: Net, generator: torch.Generator
     ) -> None:
         self.config, self.chunk, self.generator = config, chunk, generator
-        self.nets = (Net(student, preconditioned), Net(teacher, preconditioned))
+        self.nets = (student, teacher)
         self.memories: tuple[ModelCache | None, ModelCache | None] = (None, None)
 
     def backward(self, segment: Segment, step: int, factor: float) -> tuple[dict[str, float], bool]:
@@ -203,23 +194,17 @@ class _Dmd:
     """Stage `dmd`: three memories, the critic and its optimizer."""
 
     def __init__(
-        self,
-        config: DistillConfig,
-        preconditioned: bool,
-        chunk: int,
-        student: SanaWMTransformer,
-        teacher: SanaWMTransformer,
-        generator: torch.Generator,
+        self, config: DistillConfig, chunk: int, student: Net, teacher: Net, generator: torch.Generator
     ) -> None:
         self.config, self.chunk = config, chunk
-        self.critic = copy.deepcopy(teacher).requires_grad_(True)
+        self.critic = copy.deepcopy(teacher.model).requires_grad_(True)
         if (config.out / "critic.safetensors").exists():
             self.critic.load_state_dict(load_file(config.out / "critic.safetensors"))
         self.optimizer = MuonAdamW(self.critic, 2 * config.lr_muon, 2 * config.lr_adam)
-        self.models = (student, teacher, self.critic)
-        nets = [Net(model, preconditioned) for model in self.models]
+        self.models = (student.model, teacher.model, self.critic)
+        critic = Net(self.critic, teacher.preconditioned)
         self.match = DistributionMatching(
-            nets[0], nets[1], nets[2], config.sigmas, generator, shift=config.shift, truth=config.truth
+            student, teacher, critic, config.sigmas, generator, shift=config.shift, truth=config.truth
         )
         self.memories: tuple[ModelCache | None, ...] = (None, None, None)
 

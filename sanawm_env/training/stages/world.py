@@ -280,12 +280,12 @@ class _Run:
         levels = torch.zeros(count, config.latents)
         levels[:, 1:] = per_chunk[:, torch.tensor(chunks[1:]) - 1]
         noise = torch.randn(batch.latents.shape, generator=self.generator).to(batch.latents.device)
-        dream = bool(torch.rand((), generator=self.generator) < config.noise.own_context)
+        own = bool(torch.rand((), generator=self.generator) < config.noise.own_context)
         inputs = batch.inputs()
         x, how = batch.latents, config.preconditioned
         with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
-            context = own_context(self.model, x, noise, chunks, preconditioned=how, **inputs) if dream else None
-            fresh = torch.randn(noise.shape, generator=self.generator).to(x.device) if dream else noise
+            context = own_context(self.model, x, noise, chunks, preconditioned=how, **inputs) if own else None
+            fresh = torch.randn(noise.shape, generator=self.generator).to(x.device) if own else noise
             return flow_loss(
                 self.model, x, levels.to(x.device), fresh, chunks, preconditioned=how, context=context, **inputs
             )
