@@ -90,7 +90,7 @@ def rollout_chunks(
             Other inputs are checked by `WorldModel` when their turn comes.
     """
     chunk, stride = chunk_length(world, chunk_frames), world.vae.temporal_stride
-    given = torch.from_numpy(np.array(paths, dtype=np.float64))
+    given = torch.from_numpy(np.asarray(paths, dtype=np.float64).copy())
     if given.ndim != 4 or given.shape[0] != len(starts) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
         raise ValueError(f"paths must be ({len(starts)}, F, 4, 4), a path per image; got {tuple(given.shape)}.")
     text: tuple[Tensor, ...] = ()

@@ -99,7 +99,7 @@ def test_a_captured_chunk_is_the_samplers():
         with torch.no_grad():
             expected, after = denoise_chunk(net, x, cache, RELEASE_SIGMAS, clean=clean, filled=filled, **conditions)
         program, values = release_chunks.recorded_program(programs, net, x, cache, filled, clean, conditions)
-        latents, cache = release_chunks.latents_and_cache(program(values))
+        latents, cache = program.denoise(values, cache)
         assert torch.equal(latents, expected)
         assert all(torch.equal(value, after.flat()[name]) for name, value in cache.flat().items())
     assert len(programs) == 3
