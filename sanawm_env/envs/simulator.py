@@ -20,7 +20,7 @@ from sanawm_env.envs.settings import Settings
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
-from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, StartImage, built_in, draw_seeds, prepare
+from sanawm_env.scenes.start_image import FittedImage, IntrinsicsSource, StartImage, built_in, draw_seeds, fit
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
 from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
@@ -127,9 +127,10 @@ class Simulator:
         """Of one slot."""
         self._prompts = Prompts(self.model, self.model.source, settings.text_encoder)
         # Read and fitted once: it may be a large picture, and every reset begins with it.
-        image, self._start = settings.image, None
-        if image is not None:
-            self._start = self._fit(image, settings.intrinsics)
+        self._picture: FittedImage | None = None
+        if settings.image is not None:
+            self._picture = fit(settings.image, config.width, config.height)
+            self._seen_by(self._picture, settings.intrinsics)  # a bad camera should fail here and not at reset
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -295,22 +296,20 @@ class Simulator:
     def _first_frame(self, given: dict[str, Any]) -> StartImage | None:
         """The first frame that options or arguments ask for; None leaves it to the random numbers."""
         if (image := given.get("image")) is not None:
-            return self._fit(image, given.get("intrinsics"))
-        if self.settings.image is not None and "intrinsics" in given:
-            return self._fit(self.settings.image, given["intrinsics"])
-        if self._start is None and "intrinsics" in given:
+            picture = fit(image, self.model.config.width, self.model.config.height)
+            return self._seen_by(picture, given.get("intrinsics"))
+        if self._picture is not None:
+            return self._seen_by(self._picture, given.get("intrinsics", self.settings.intrinsics))
+        if "intrinsics" in given:
             raise ValueError("option 'intrinsics' describes an image; give the option 'image' as well.")
-        return self._start
+        return None
 
-    def _fit(self, image: ImageSource, intrinsics: IntrinsicsSource | None) -> StartImage:
-        config = self.model.config
-        return prepare(
-            image,
-            config.width,
-            config.height,
+    def _seen_by(self, picture: FittedImage, intrinsics: IntrinsicsSource | None) -> StartImage:
+        """A picture with a camera: the given intrinsics, or the field of view of the settings."""
+        return picture.start(
             intrinsics=intrinsics,
             fov_deg=self.settings.fov_deg if intrinsics is None else None,
-            default_fov_deg=config.default_fov_deg,
+            default_fov_deg=self.model.config.default_fov_deg,
         )
 
     def _belonging(self, moment: Moment) -> EnvSnapshot:

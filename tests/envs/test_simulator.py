@@ -113,7 +113,7 @@ def test_a_picture_is_read_once(monkeypatch, tmp_path):
     env = SanaWMEnv(WORLD, image=path)
     first, _ = env.reset(seed=0)
     path.unlink()
-    monkeypatch.setattr(simulator, "prepare", lambda *_, **__: pytest.fail("the picture was fitted again"))
+    monkeypatch.setattr(simulator, "fit", lambda *_, **__: pytest.fail("the picture was fitted again"))
     assert np.array_equal(env.reset(seed=0)[0], first)
 
 
