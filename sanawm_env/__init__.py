@@ -13,18 +13,33 @@ from sanawm_env.registration import register_envs
 from sanawm_env.world.accel.threads import prepare_process
 
 if TYPE_CHECKING:
+    from sanawm_env.envs.actions import ActionError
     from sanawm_env.envs.env import SanaWMEnv
     from sanawm_env.envs.snapshot import EnvSnapshot
     from sanawm_env.envs.vector_env import SanaWMVectorEnv
+    from sanawm_env.world.checkpoints.weights import CheckpointError
     from sanawm_env.world.config import WorldConfig
     from sanawm_env.world.model import WorldModel
-    from sanawm_env.world.state import WorldState
+    from sanawm_env.world.state import StateError, WorldState
 
-__all__ = ["EnvSnapshot", "SanaWMEnv", "SanaWMVectorEnv", "WorldConfig", "WorldModel", "WorldState"]
+__all__ = [
+    "ActionError",
+    "CheckpointError",
+    "EnvSnapshot",
+    "SanaWMEnv",
+    "SanaWMVectorEnv",
+    "StateError",
+    "WorldConfig",
+    "WorldModel",
+    "WorldState",
+]
 __version__ = "0.1.0"
 
 # Torch takes seconds to import, and a program that only lists environments does not need it.
 _HOMES = {
+    "ActionError": "sanawm_env.envs.actions",
+    "CheckpointError": "sanawm_env.world.checkpoints.weights",
+    "StateError": "sanawm_env.world.state",
     "EnvSnapshot": "sanawm_env.envs.snapshot",
     "SanaWMEnv": "sanawm_env.envs.env",
     "SanaWMVectorEnv": "sanawm_env.envs.vector_env",

@@ -9,7 +9,7 @@ from typing import Any
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.schedules import sampler_sigmas
-from sanawm_env.world.state import WorldState
+from sanawm_env.world.state import StateError, WorldState
 
 __all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
 
@@ -53,7 +53,7 @@ def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot
         moment = EnvSnapshot.load(moment, checkpoint)
     if isinstance(moment, WorldState):
         if moment.slots != 1:
-            raise ValueError(f"the state has {moment.slots} slots, an environment one; use state.select([i]).")
+            raise StateError(f"the state has {moment.slots} slots, an environment one; use state.select([i]).")
         moment = EnvSnapshot(moment, int(moment.frame_index[0]) // frames_per_step)
     if not isinstance(moment, EnvSnapshot):
         raise ValueError(

@@ -16,7 +16,7 @@ from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.files import save_tensors
 from sanawm_env.tasks import TaskState
-from sanawm_env.world.state import TASK, WorldState
+from sanawm_env.world.state import TASK, StateError, WorldState
 
 __all__ = ["EnvSnapshot"]
 
@@ -92,7 +92,7 @@ class EnvSnapshot:
         """
         state = WorldState.load(path, checkpoint)
         if state.slots != 1:
-            raise ValueError(
+            raise StateError(
                 f"{path} holds a state of {state.slots} slots, an EnvSnapshot one; read it with WorldState.load and "
                 "pick one with state.select([i]), or restore it into a vector environment of as many slots."
             )
@@ -112,7 +112,7 @@ class EnvSnapshot:
             episode = None if task is None else TaskState(str(task), remembered, fingerprint)
             return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
+            raise StateError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
 
 
 def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:

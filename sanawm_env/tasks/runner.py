@@ -19,6 +19,7 @@ from sanawm_env.tasks.settings import differences, fingerprint, misfits, qualifi
 from sanawm_env.tasks.state import TaskState
 from sanawm_env.tasks.task import Array, GoalForm, ResetContext, Task, TaskContext
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.state import StateError
 
 __all__ = ["TaskRunner", "TaskStep", "TaskView"]
 
@@ -114,7 +115,7 @@ class TaskRunner:
         begin_anew = "begin an episode there with reset(options={'state': ...})"
         if state is None or state.task not in (self.name, self.task.name):
             what = "no task" if state is None else f"the task {state.task or 'of a class without a name'}"
-            raise ValueError(f"the moment holds {what}, this environment plays {self.name}; {begin_anew}.")
+            raise StateError(f"the moment holds {what}, this environment plays {self.name}; {begin_anew}.")
         if state.fingerprint == self.fingerprint:
             return state
         if state.fingerprint:
@@ -123,7 +124,7 @@ class TaskRunner:
             shapes = {**_OWN_SHAPES, **self.task.state_shapes(self.context)}
             wrong = misfits(state, shapes, self.entries, self.task)
         if wrong:
-            raise ValueError(
+            raise StateError(
                 f"the moment is of the task {self.name} with other settings: {'; '.join(wrong)}. "
                 f"Make the environment with the same settings, or {begin_anew}."
             )

@@ -21,7 +21,7 @@ from sanawm_env.files import save_tensors
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.noise import check_seeds
 
-__all__ = ["FORMAT", "TASK", "VERSION", "WorldState", "own"]
+__all__ = ["FORMAT", "TASK", "VERSION", "StateError", "WorldState", "own"]
 
 FORMAT = "sanawm_env.world_state"
 VERSION = "2"
@@ -30,6 +30,10 @@ TASK = "task."
 """Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
 _ALIGNMENT = 64
 """Bytes; what torch's CPU allocator gives, and the widest vector register."""
+
+
+class StateError(ValueError):
+    """A state, a snapshot or a file of one that cannot go on here: of another world or task, or not whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,18 +120,18 @@ class WorldState:
             ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
         """
         if self.checkpoint != pattern.checkpoint:
-            raise ValueError(
+            raise StateError(
                 f"the state belongs to checkpoint {named(self.checkpoint, self.checkpoint_name)}, "
                 f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
                 "load that checkpoint, or start a new rollout."
             )
         if self.c2w.device.type != device.type:
-            raise ValueError(f"the state is on {self.device}, the world on {device}; use state.to().")
+            raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
             return
         found, shown = _signature(self), _signature(pattern)
         name = min(n for n in found.keys() | shown.keys() if found.get(n) != shown.get(n))
-        raise ValueError(
+        raise StateError(
             f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has "
             f"{shown.get(name, 'none')}; load the world in the dtype the state was made in, or start a new rollout."
         )
@@ -263,15 +267,15 @@ class WorldState:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
-                    raise ValueError(f"{path} holds no world state; give a file written by WorldState.save.")
+                    raise StateError(f"{path} holds no world state; give a file written by WorldState.save.")
                 if metadata.get("version") != VERSION:
-                    raise ValueError(
+                    raise StateError(
                         f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
                         f"{VERSION!r}; load it with the version that wrote it."
                     )
                 origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
                 if checkpoint is not None and origin[0] != checkpoint:
-                    raise ValueError(
+                    raise StateError(
                         f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
                         "load that checkpoint, or start a new rollout."
                     )
@@ -279,14 +283,14 @@ class WorldState:
                 names = [name for name in file.keys() if not name.startswith(TASK)]
                 tensors = {name: file.get_tensor(name).clone() for name in names}
         except (safetensors.SafetensorError, OSError) as error:
-            raise ValueError(
+            raise StateError(
                 f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
                 "Save the state again with WorldState.save."
             ) from None
         try:
             return _build(tensors, origin)
         except (KeyError, ValueError, IndexError) as error:
-            raise ValueError(f"{path} is not a usable world state ({error}); save it again.") from None
+            raise StateError(f"{path} is not a usable world state ({error}); save it again.") from None
 
     # -- helpers ----------------------------------------------------------------------------------------
 
@@ -319,7 +323,7 @@ class WorldState:
     def _matching(self, other: WorldState) -> list[Tensor]:
         """The tensors of `other` in this state's order, once they are known to fit beside those of this state."""
         if self.checkpoint != other.checkpoint:
-            raise ValueError(
+            raise StateError(
                 f"states of checkpoints {self.checkpoint!r} and {other.checkpoint!r} cannot be joined; "
                 "make both with the same WorldModel."
             )
@@ -336,7 +340,7 @@ class WorldState:
         mine, flat = self.flat(), other.flat()
         described = {name: (_describe(mine.get(name)), _describe(flat.get(name))) for name in mine.keys() | flat.keys()}
         name = min(name for name, (a, b) in described.items() if a != b)
-        raise ValueError(
+        raise StateError(
             f"the states' '{name}' differ: {described[name][0]} against {described[name][1]}. Use the same text "
             "length, dtype and device (`to`) for all slots."
         )

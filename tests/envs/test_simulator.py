@@ -176,3 +176,27 @@ def test_imagined_slots_have_no_end():
     assert env.step(FORWARD)[3]
     many = SanaWMVectorEnv.of(env, 2)
     assert not many.step([FORWARD] * 2)[3].any()
+
+
+def test_errors_that_a_caller_may_catch(tmp_path):
+    import sanawm_env
+
+    env, other = SanaWMEnv(WORLD), SanaWMEnv(WorldModel.untrained(seed=1))
+    env.reset(seed=0), other.reset(seed=0)
+    (tmp_path / "half.safetensors").write_bytes(b"half")
+    (tmp_path / "config.json").write_text("{}")
+    attempts = {
+        sanawm_env.ActionError: [lambda: env.step([2, 0, 0, 0, 0, 0])],
+        sanawm_env.StateError: [
+            lambda: env.restore(other.snapshot()),
+            lambda: env.restore(tmp_path / "half.safetensors"),
+            lambda: SanaWMEnv(WORLD, task="PointNav").restore(env.snapshot()),
+            lambda: WORLD.step(other.snapshot().state, np.eye(4)[None, None].repeat(4, 1)),
+        ],
+        sanawm_env.CheckpointError: [lambda: WorldModel.load(tmp_path)],
+    }
+    for kind, calls in attempts.items():
+        assert issubclass(kind, ValueError)
+        for call in calls:
+            with pytest.raises(kind):
+                call()

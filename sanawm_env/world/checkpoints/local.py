@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sanawm_env.files import replacing, save_tensors, write_text
-from sanawm_env.world.checkpoints.weights import State, audit, build_modules, weights_hash
+from sanawm_env.world.checkpoints.weights import CheckpointError, State, audit, build_modules, weights_hash
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
@@ -92,7 +92,7 @@ def resolve(name_or_path: str | Path) -> Path:
         return BUILTIN / str(name_or_path)
     if path.is_file():
         what = "a pickle, which is never opened" if path.suffix.lower() in PICKLES else "a single file"
-        raise ValueError(
+        raise CheckpointError(
             f"{path} is {what}; give a checkpoint folder with {CONFIG}, {MODEL} and {VAE}, "
             "or the root folder of a SANA-WM release."
         )
@@ -144,7 +144,7 @@ def load_modules(
 
     if not is_release(Path(folder)):
         if preset is not None:
-            raise ValueError(f"presets belong to the SANA-WM releases, {folder} is none; leave preset out.")
+            raise CheckpointError(f"presets belong to the SANA-WM releases, {folder} is none; leave preset out.")
         config, model_state, vae_state, key = load_checkpoint(folder, dtype or torch.float32)
         transformer, vae = build_modules(config, "meta")
         transformer.load_state_dict(model_state, assign=True)
@@ -190,7 +190,7 @@ def load_checkpoint(
     try:
         config = WorldConfig.from_dict(values)
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from None
     states = {name: _read_weights(folder / name) for name in (MODEL, VAE)}
     for name, module in zip((MODEL, VAE), build_modules(config, "meta"), strict=True):
         audit(module, states[name], str(folder / name))
@@ -230,7 +230,7 @@ def save_checkpoint(
         states[name] = {key: value.detach().cpu() for key, value in _cast(state, dtype).items()}
         bad = sorted(key for key, value in states[name].items() if not _finite(value))
         if bad:
-            raise ValueError(
+            raise CheckpointError(
                 f"{name}: {len(bad)} tensors are not finite as {dtype}, the first are {bad[:3]}; "
                 "store bfloat16 or float32 instead, or take weights from before the divergence."
             )
@@ -264,11 +264,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise _missing(path) from None
     except ValueError as error:  # broken JSON or not UTF-8
-        raise ValueError(f"{path} is not JSON ({error}); download or save the checkpoint again.") from None
+        raise CheckpointError(f"{path} is not JSON ({error}); download or save the checkpoint again.") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ValueError(f"{path} is no sanawm_env checkpoint config; give a folder made by save_checkpoint.")
+        raise CheckpointError(f"{path} is no sanawm_env checkpoint config; give a folder made by save_checkpoint.")
     if values.get("version") != VERSION or not isinstance(values.get("world"), dict):
-        raise ValueError(
+        raise CheckpointError(
             f"{path} has checkpoint format version {values.get('version')!r}, this sanawm_env reads "
             f"{VERSION}; update sanawm_env."
         )
@@ -286,11 +286,11 @@ def _read_weights(path: Path) -> State:
         with path.open("rb") as file:
             magic = file.read(4)
         if magic.startswith((b"PK\x03\x04", b"\x80")):
-            raise ValueError(
+            raise CheckpointError(
                 f"{path} is a pickle in spite of its name, which is never opened; convert it to safetensors "
                 "where you trust it."
             ) from None
-        raise ValueError(
+        raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
             "Download or save the checkpoint again."
         ) from None

@@ -16,10 +16,15 @@ from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import build_vae
 
-__all__ = ["State", "audit", "build_modules", "hashed_settings", "weights_hash"]
+__all__ = ["CheckpointError", "State", "audit", "build_modules", "hashed_settings", "weights_hash"]
 
 State = dict[str, Tensor]
 """Weights by name, as `state_dict` gives them."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: not one, not whole, or of another shape than it says."""
+
 
 _FIRST = {
     "world": (
@@ -118,7 +123,7 @@ def audit(
     }
     found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
     if found:
-        raise ValueError(f"{what} does not fit its config; {'; '.join(found)}. {mend}")
+        raise CheckpointError(f"{what} does not fit its config; {'; '.join(found)}. {mend}")
 
 
 def _some(names: list[str], most: int = 8) -> str:
