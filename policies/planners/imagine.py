@@ -70,8 +70,8 @@ class Imagination:
         elif isinstance(space, spaces.Box) and space.shape in ((6,), (7,)) and space.is_bounded():
             self.low, self.high = space.low[:6].astype(np.float64), space.high[:6].astype(np.float64)
         else:
-            mend = "use planner:shooting" if isinstance(space, spaces.Discrete) else "use action_mode='delta'"
-            raise ValueError(f"{planner} plans pose deltas of bounded size, but the environment takes {space}; {mend}.")
+            fix = "use planner:shooting" if isinstance(space, spaces.Discrete) else "use action_mode='delta'"
+            raise ValueError(f"{planner} plans pose deltas of bounded size, but the environment takes {space}; {fix}.")
         stop_component = base.action_space.shape == (7,)
         self._has_stop_component = space.shape == (7,)
         self.stop_action: Any = None

@@ -51,8 +51,8 @@ class Drive:
         if isinstance(space, spaces.Discrete):
             wrapper = _discrete_navigation(env)
             if wrapper is None or not discrete:
-                mend = "take the discrete wrapper off" if not discrete else "wrap it in DiscreteNavigation"
-                raise ValueError(f"{problem}{mend}.")
+                fix = "take the discrete wrapper off" if not discrete else "wrap it in DiscreteNavigation"
+                raise ValueError(f"{problem}{fix}.")
             stops = wrapper.env.action_space.shape == (7,)
             return cls(wrapper.step_metres, math.radians(wrapper.turn_degrees), stops, True)
         box = isinstance(space, spaces.Box) and space.shape in ((6,), (7,))

@@ -159,10 +159,10 @@ def check_fov(values: NDArray[np.float64], width: int, height: int) -> None:
         return
     seen = f"intrinsics {', '.join(f'{v:g}' for v in row)} give a {width}x{height} image a field of view of "
     if np.abs(row).max() <= 10:
-        mend = f"they look normalised: multiply fx and cx by the width ({width}), fy and cy by the height ({height})"
+        fix = f"they look normalised: multiply fx and cx by the width ({width}), fy and cy by the height ({height})"
     else:
-        mend = "they look like those of a smaller image or another unit: give pixels of the picture itself"
-    raise ValueError(f"{seen}{widest:.1f} degrees; {mend}.")
+        fix = "they look like those of a smaller image or another unit: give pixels of the picture itself"
+    raise ValueError(f"{seen}{widest:.1f} degrees; {fix}.")
 
 
 def _check_centre(values: NDArray[np.float64], width: int, height: int) -> None:

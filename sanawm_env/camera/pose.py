@@ -42,7 +42,7 @@ def validate_c2w(c2w: ArrayLike, tolerance: float = 1e-3) -> Array:
         The same poses as a new float64 array.
 
     Raises:
-        ValueError: naming the first bad frame and the mend.
+        ValueError: naming the first bad frame and the fix.
     """
     poses = np.array(c2w, dtype=np.float64)
     if poses.ndim not in (2, 3) or poses.shape[-2:] != (4, 4) or poses.size == 0:
@@ -58,7 +58,7 @@ def validate_c2w(c2w: ArrayLike, tolerance: float = 1e-3) -> Array:
 
 
 def _pose_problem(pose: Array, tolerance: float) -> str | None:
-    """Say what is wrong with one ``(4, 4)`` pose and how to mend it; None when it is a rigid transform."""
+    """Say what is wrong with one ``(4, 4)`` pose and how to fix it; None when it is a rigid transform."""
     last = np.array([0.0, 0.0, 0.0, 1.0])
     rotation = pose[:3, :3]
     if not np.isfinite(pose).all():

@@ -39,7 +39,7 @@ def parse_actions(text: str, keymap: str | KeyMap = "nvlabs") -> list[frozenset[
         The keys held in each pixel frame.
 
     Raises:
-        ValueError: naming the faulty segment and the mend.
+        ValueError: naming the faulty segment and the fix.
     """
     keys_of = get_keymap(keymap)
     compact = "".join(text.replace("，", ",").split()).lower()

@@ -202,8 +202,8 @@ class EvaluatePolicy:
         known = [name for name in inspect.signature(SanaWMEnv).parameters if name not in _OWN]
         for name in further:
             if name not in known:
-                mend = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
-                raise ValueError(f"--env cannot set {name!r}; {mend}.")
+                fix = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
+                raise ValueError(f"--env cannot set {name!r}; {fix}.")
         further["obs_mode"] = self.obs_mode
         if self.chunk_frames is not None:
             further["chunk_frames"] = self.chunk_frames

@@ -22,7 +22,7 @@ _PATIENCE = 30.0
 
 
 def window_problem() -> str | None:
-    """Why no window can be opened here and how to mend it; None if nothing speaks against it.
+    """Why no window can be opened here and how to fix it; None if nothing speaks against it.
 
     Quick, as every environment asks this for its list of render modes; `Window` tries for good.
     """

@@ -30,7 +30,7 @@ class Settings:
     What can be judged without the weights is judged here, so that a mistake is told before minutes of loading.
 
     Raises:
-        ValueError, FileNotFoundError: A value that cannot be used; names the mend.
+        ValueError, FileNotFoundError: A value that cannot be used; names the fix.
     """
 
     image: ImageSource | None = None

@@ -81,7 +81,7 @@ class Simulator:
             batched: As in `WorldModel`; None leaves a loaded one's as it is.
 
         Raises:
-            ValueError, FileNotFoundError: An argument that cannot be used; names the mend.
+            ValueError, FileNotFoundError: An argument that cannot be used; names the fix.
         """
         settings = settings or Settings()
         self.settings = settings
@@ -260,8 +260,8 @@ class Simulator:
         if self.runner is None:
             return self.sensors.observe(slots, None), info
         views = self._views(slots)
-        told = step_infos or [None] * len(slots)
-        info |= join([self.runner.info(view) if one is None else one for view, one in zip(views, told, strict=True)])
+        known = step_infos or [None] * len(slots)
+        info |= join([self.runner.info(view) if one is None else one for view, one in zip(views, known, strict=True)])
         if (form := self.goal_form) is not None:
             goals = {
                 "achieved_goal": np.stack([form.achieved_goal(view.c2w) for view in views]),

@@ -242,8 +242,8 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             over = np.flatnonzero(ended).tolist()
             for slot in over:
-                last, told = after.select([slot]), infos[slot]
-                observation, info = self._simulator.show(last, () if told is None else [told])
+                last, known = after.select([slot]), infos[slot]
+                observation, info = self._simulator.show(last, () if known is None else [known])
                 final[slot] = {"final_obs": first(observation), "final_info": first(info)}
                 infos[slot] = None
             after = after.put(over, self._autoreset(over))

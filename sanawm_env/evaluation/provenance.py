@@ -55,7 +55,7 @@ def numbers_depend_on(world: WorldModel) -> dict[str, Any]:
 def code_digest(parts: tuple[str, ...]) -> str:
     """Hash of source files of this package.
 
-    A version number would have to be remembered with every mended metric; a forgotten one prints a stale number.
+    A version number would have to be remembered with every fixed metric; a forgotten one prints a stale number.
 
     Args:
         parts: Folders, taken with all below them, or files, relative to the package.

@@ -102,7 +102,7 @@ class FittedImage:
             default_fov_deg: Used when neither is given.
 
         Raises:
-            ValueError: Both are given, or a camera that cannot have taken the picture; names the mend.
+            ValueError: Both are given, or a camera that cannot have taken the picture; names the fix.
         """
         if intrinsics is not None and fov_deg is not None:
             raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
@@ -129,7 +129,7 @@ def fit(source: ImageSource, width: int, height: int) -> FittedImage:
         height: Of the world's frames, pixels.
 
     Raises:
-        FileNotFoundError, ValueError: A picture that cannot be used; names the mend.
+        FileNotFoundError, ValueError: A picture that cannot be used; names the fix.
     """
     pixels = read_image(source)
     fitted, _ = fit_image(pixels, None, width, height)
@@ -149,7 +149,7 @@ def prepare(
     """A picture and its camera at the world's size: `fit`, unless that has been done, then `FittedImage.start`.
 
     Raises:
-        FileNotFoundError, ValueError: A picture or camera that cannot be used; names the mend.
+        FileNotFoundError, ValueError: A picture or camera that cannot be used; names the fix.
     """
     if intrinsics is not None and fov_deg is not None:
         raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
@@ -210,15 +210,15 @@ def _from_array(source: Any) -> NDArray[np.uint8]:
         array = np.empty(0, dtype=object)
     wanted = "image must be a path, a PIL image, or a uint8 RGB array of shape (H, W, 3)"
     if array.dtype != np.uint8:
-        mend = "scale it to 0..255 and call .astype(numpy.uint8)" if array.dtype.kind == "f" else "convert it"
-        raise ValueError(f"{wanted}; got {type(source).__name__} of {array.dtype}: {mend}.")
+        fix = "scale it to 0..255 and call .astype(numpy.uint8)" if array.dtype.kind == "f" else "convert it"
+        raise ValueError(f"{wanted}; got {type(source).__name__} of {array.dtype}: {fix}.")
     if array.ndim == 3 and array.shape[2] == 3:
         return array.copy()
-    mend = "convert it to RGB"
+    fix = "convert it to RGB"
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
-        mend = "repeat the grey channel three times"
+        fix = "repeat the grey channel three times"
     elif array.ndim == 3 and array.shape[2] == 4:
-        mend = "drop the alpha channel with image[..., :3]"
+        fix = "drop the alpha channel with image[..., :3]"
     elif array.ndim == 3 and array.shape[0] == 3:
-        mend = "move the channels last with image.transpose(1, 2, 0)"
-    raise ValueError(f"{wanted}; got shape {array.shape}: {mend}.")
+        fix = "move the channels last with image.transpose(1, 2, 0)"
+    raise ValueError(f"{wanted}; got shape {array.shape}: {fix}.")

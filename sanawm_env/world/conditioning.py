@@ -187,7 +187,7 @@ def check_poses(c2w: ArrayLike, slots: int, stride: int, most: int) -> NDArray[n
         raise ValueError(f"a step takes {stride} to {stride * most} poses, in multiples of {stride}; got {count}.")
     if not _all_rigid(poses):
         for slot in poses:
-            validate_c2w(slot)  # slower; names the frame and the mend
+            validate_c2w(slot)  # slower; names the frame and the fix
     return poses
 
 

@@ -227,7 +227,7 @@ class WorldModel:
             The state at frame 0, and the given images as `(B, 1, H, W, 3)`.
 
         Raises:
-            ValueError: An input that the world cannot take; names the mend.
+            ValueError: An input that the world cannot take; names the fix.
         """
         with isolated(self.device):
             images = check_images(images, self.config.height, self.config.width)
@@ -266,7 +266,7 @@ class WorldModel:
             The next state, and `(B, F, H, W, 3)` uint8 RGB frames.
 
         Raises:
-            ValueError: Poses, noise levels or a state that do not belong here; names the mend.
+            ValueError: Poses, noise levels or a state that do not belong here; names the fix.
         """
         with isolated(self.device):
             poses, levels = self.check_step(state, c2w, sigmas)
@@ -307,9 +307,9 @@ class WorldModel:
         Yields:
             What `step` returns, for each of `chunks`; ValueErrors come when the chunk's turn does.
         """
-        from sanawm_env.world.accel.overlap import beside_for, stream
+        from sanawm_env.world.accel.overlap import overlap_for, stream
 
-        return stream(self, state, chunks, sigmas=sigmas, beside=beside_for(self.device) if overlap else None)
+        return stream(self, state, chunks, sigmas=sigmas, overlap=overlap_for(self.device) if overlap else None)
 
     def warmup(
         self,

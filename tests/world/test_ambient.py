@@ -66,7 +66,7 @@ def play(make, text, batched=False):
     poses = [np.stack([path(0, 12)[8:], path(1, 4)])]
     found = [first]
     for beside in (None, Inline()):
-        for after, frames in stream(model, state, poses, beside=beside):
+        for after, frames in stream(model, state, poses, overlap=beside):
             found += [frames, *(value.numpy() for value in after.flat().values())]
     texts = None if text is None else [(text, torch.ones(1, 3, device="cpu"))]
     found.append(rollout(model, starts_of(images(0), [K]), path(0, 6)[None], [1], texts))

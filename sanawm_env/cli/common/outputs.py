@@ -17,7 +17,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[tuple[str, Path | No
         inputs: What is read, each with the option that names it: files, or folders none of whose files may be replaced.
 
     Raises:
-        ValueError: Names the input and the mend; or two outputs are one file.
+        ValueError: Names the input and the fix; or two outputs are one file.
     """
     outputs = list(outputs)
     written = {path.resolve(): path for path in outputs}
@@ -44,7 +44,7 @@ def check_sidecars(recipe: Path, formats: Iterable[str], others: Iterable[Path] 
         others: Further files; they are ours where the JSON is.
 
     Raises:
-        ValueError: Names the file and the mend.
+        ValueError: Names the file and the fix.
     """
     if recipe.exists():
         try:

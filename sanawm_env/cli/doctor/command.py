@@ -60,8 +60,8 @@ def render(report: dict[str, Any]) -> list[str]:
     ]
     for extra, facts in report["extras"].items():
         packages = ", ".join(f"{name} {number or 'missing'}" for name, number in facts["packages"].items())
-        mend = "" if all(facts["packages"].values()) else f'  (pip install "{facts["install"]}")'
-        lines.append(f"extra       {extra}: {packages}{mend}")
+        fix = "" if all(facts["packages"].values()) else f'  (pip install "{facts["install"]}")'
+        lines.append(f"extra       {extra}: {packages}{fix}")
     lines += ["", "download"]
     for file in download["files"]:
         size = "size unknown" if file["gb"] is None else f"about {file['gb']:g} GB"

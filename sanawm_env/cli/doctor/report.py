@@ -155,16 +155,16 @@ def _verdict(config: WorldConfig, plan: MemoryPlan, device: Device) -> str:
         and unsupported(p, device) is None
         and plan_memory(config, p, plan.slots, gpu=plan.together).needed <= device.memory
     ]
-    mends = []
+    fixes = []
     if others:
-        mends.append(f"{' or '.join(others)} would fit")
+        fixes.append(f"{' or '.join(others)} would fit")
     if 0 < most:
-        mends.append(f"{plan.precision} fits up to {most} slot{'s' * (most > 1)}")
+        fixes.append(f"{plan.precision} fits up to {most} slot{'s' * (most > 1)}")
     text_is_it = plan.encoding > device.memory >= plan.running
     if text_is_it:
-        mends.append("encode prompts on the CPU and it fits")
-    mend = "; ".join(mends) or "no precision would fit: take a device with more memory"
-    return f"{needs}, {device.label} has {_gb(device.memory)}: {_gb(plan.needed - device.memory)} missing; {mend}."
+        fixes.append("encode prompts on the CPU and it fits")
+    fix = "; ".join(fixes) or "no precision would fit: take a device with more memory"
+    return f"{needs}, {device.label} has {_gb(device.memory)}: {_gb(plan.needed - device.memory)} missing; {fix}."
 
 
 def most_slots(config: WorldConfig, precision: Precision, device: Device, limit: int = 4096) -> int:

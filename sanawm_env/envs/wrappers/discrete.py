@@ -108,7 +108,7 @@ def _table(motion: Motion, step: float, turn: float) -> NDArray[np.float32]:
     """Base action of each `NavigationAction`, in order."""
     reach, degrees = motion.max_translation, math.degrees(motion.max_rotation)
     # A limit that was given in degrees comes back from radians with a rounded last digit.
-    for name, value, limit, unit, base, mend in (
+    for name, value, limit, unit, base, fix in (
         ("step", step, reach, "m", "max_translation", f"max_translation={step:g}"),
         ("turn", turn, degrees, "degrees", "max_rotation", f"max_rotation={math.radians(turn):.6g}"),
     ):
@@ -117,7 +117,7 @@ def _table(motion: Motion, step: float, turn: float) -> NDArray[np.float32]:
         if value > limit * (1 + 1e-9):
             raise ValueError(
                 f"{name} of {value:g} {unit} is more than the environment can do in one step, {limit:.4g}; "
-                f"make it with {mend}, with longer steps (chunk_frames), or lower {name} to {base}."
+                f"make it with {fix}, with longer steps (chunk_frames), or lower {name} to {base}."
             )
     table = []
     for action in NavigationAction:

@@ -1,4 +1,4 @@
-"""Reading the files of a bench, with errors that say which one to mend."""
+"""Reading the files of a bench, with errors that say which one to fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BenchError", "read_json", "read_lines", "read_npz", "read_png"]
 
 
 class BenchError(ValueError):
-    """A bench that cannot be used; names the file and the mend."""
+    """A bench that cannot be used; names the file and the fix."""
 
 
 def read_lines(path: Path) -> list[str]:

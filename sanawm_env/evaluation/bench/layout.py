@@ -86,7 +86,7 @@ def read_bench(root: str | Path, split: str, ids: Iterable[str] | None = None) -
         ids: Scenes to read, in this order; None reads all that are kept, in the order of the manifest.
 
     Raises:
-        BenchError: The first thing that is missing, broken or contradictory; names the file and the mend.
+        BenchError: The first thing that is missing, broken or contradictory; names the file and the fix.
     """
     base = Path(root)
     if split not in SPLITS:

@@ -94,22 +94,22 @@ class ResultFolder:
         before = before if isinstance(before, dict) else {}
         known: dict[str, dict[str, str]] = before.get("scenes", {})
         there = {each: list((self.root / each).glob("*_generated.mp4")) for each in SPLITS}
-        mend = "choose another --method or --results, delete its videos, or score them as they are with -c none"
+        fix = "choose another --method or --results, delete its videos, or score them as they are with -c none"
         if any(there.values()):
             # Through JSON, as it was stored: tuples become lists.
             wanted = json.loads(json.dumps(info["made_from"]))
             found = before.get("made_from")
             if not isinstance(found, dict):
-                raise BenchError(f"{self.root} holds videos of another method, or of an older version; {mend}.")
+                raise BenchError(f"{self.root} holds videos of another method, or of an older version; {fix}.")
             differ = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
             if differ:
                 was, now = found.get(differ[0]), wanted.get(differ[0])
                 raise BenchError(
-                    f"the videos in {self.root} were made with another {', '.join(differ)} ({was}, now {now}); {mend}."
+                    f"the videos in {self.root} were made with another {', '.join(differ)} ({was}, now {now}); {fix}."
                 )
             for name, digest in scenes.items():
                 if self.video(split, name).is_file() and known.get(split, {}).get(name) != digest:
-                    raise BenchError(f"{self.video(split, name)} belongs to another bench or to another scene; {mend}.")
+                    raise BenchError(f"{self.video(split, name)} belongs to another bench or to another scene; {fix}.")
         else:
             known = {}
         return self.write_info(info | {"scenes": known | {split: known.get(split, {}) | scenes}})

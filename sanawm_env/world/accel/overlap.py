@@ -21,7 +21,7 @@ from sanawm_env.world.state import WorldState
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
 
-__all__ = ["Beside", "CudaBeside", "Inline", "Running", "beside_for", "stream"]
+__all__ = ["CudaOverlap", "Inline", "Overlap", "Running", "overlap_for", "stream"]
 
 Frames = NDArray[np.uint8]
 
@@ -37,7 +37,7 @@ class Running(NamedTuple):
     """Event after the last copy; None where the work was done at once."""
 
 
-class Beside(Protocol):
+class Overlap(Protocol):
     """Where chunks are decoded."""
 
     def begin(self, world: WorldModel, chunk: Denoised) -> Running:
@@ -53,16 +53,16 @@ class Inline:
     """Decodes at once; for devices without streams, and to test the order of work."""
 
     def begin(self, world: WorldModel, chunk: Denoised) -> Running:
-        """See `Beside`."""
+        """See `Overlap`."""
         state, frames = decode(world.networks, chunk)
         return Running(state, frames.cpu(), None)
 
     def end(self, running: Running) -> tuple[WorldState, Frames]:
-        """See `Beside`."""
+        """See `Overlap`."""
         return running.state, running.frames.numpy()
 
 
-class CudaBeside:
+class CudaOverlap:
     """Decodes on a stream of its own and copies the frames to pinned memory."""
 
     def __init__(self, device: torch.device) -> None:
@@ -70,7 +70,7 @@ class CudaBeside:
         self.stream = torch.cuda.Stream(device)
 
     def begin(self, world: WorldModel, chunk: Denoised) -> Running:
-        """See `Beside`."""
+        """See `Overlap`."""
         main = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(main)  # for the latents, and for tails that the first state brought
         # The allocator knows a tensor's own stream only, and would give its memory away too early.
@@ -86,7 +86,7 @@ class CudaBeside:
         return Running(state, host, done)
 
     def end(self, running: Running) -> tuple[WorldState, Frames]:
-        """See `Beside`."""
+        """See `Overlap`."""
         running.done.synchronize()
         main = torch.cuda.current_stream(self.device)
         for value in running.state.flat().values():
@@ -95,9 +95,9 @@ class CudaBeside:
         return running.state, running.frames.numpy().copy()
 
 
-def beside_for(device: torch.device) -> Beside:
+def overlap_for(device: torch.device) -> Overlap:
     """A second CUDA stream; on other devices the same order of work without one."""
-    return CudaBeside(device) if device.type == "cuda" else Inline()
+    return CudaOverlap(device) if device.type == "cuda" else Inline()
 
 
 def stream(
@@ -106,7 +106,7 @@ def stream(
     chunks: Iterable[ArrayLike],
     *,
     sigmas: Sequence[float] | None = None,
-    beside: Beside | None = None,
+    overlap: Overlap | None = None,
 ) -> Iterator[tuple[WorldState, Frames]]:
     """What `WorldModel.step` gives for each of `chunks` in turn.
 
@@ -115,9 +115,9 @@ def stream(
     Args:
         world: The world.
         state: Of `start` or a step; not modified.
-        chunks: Poses of each step, as `step` takes them; drawn one step ahead where decoding runs beside.
+        chunks: Poses of each step, as `step` takes them; drawn one step ahead where decoding runs overlap.
         sigmas: Noise levels; None is the checkpoint's.
-        beside: Where to decode; None is plain steps.
+        overlap: Where to decode; None is plain steps.
 
     Yields:
         State and frames `(B, F, H, W, 3)` after each step.
@@ -125,7 +125,7 @@ def stream(
     Raises:
         ValueError: As `step`, when the chunk's turn comes.
     """
-    if beside is None:
+    if overlap is None:
         for poses in chunks:
             state, frames = world.step(state, poses, sigmas=sigmas)
             yield state, frames
@@ -136,11 +136,11 @@ def stream(
             c2w, levels = world.check_step(state, poses, sigmas)
         except ValueError:
             if waiting is not None:
-                yield beside.end(waiting)
+                yield overlap.end(waiting)
             raise
         if not world.together(state):
             if waiting is not None:
-                yield beside.end(waiting)
+                yield overlap.end(waiting)
                 waiting = None
             state, frames = world.step(state, poses, sigmas=sigmas)
             yield state, frames
@@ -149,9 +149,9 @@ def stream(
             # `state` may be one whose decoder memory is still being made; it is passed on and not read.
             done = denoise(world.networks, state.contiguous(), c2w, levels, programs=world.programs)
         if waiting is not None:
-            yield beside.end(waiting)
+            yield overlap.end(waiting)
         with isolated(world.device):
-            waiting = beside.begin(world, done)
+            waiting = overlap.begin(world, done)
         state = waiting.state
     if waiting is not None:
-        yield beside.end(waiting)
+        yield overlap.end(waiting)

@@ -98,7 +98,7 @@ def audit(
     module: nn.Module,
     state: Mapping[str, Tensor],
     what: str,
-    mend: str = "Use the config.json that was saved with the weights.",
+    fix: str = "Use the config.json that was saved with the weights.",
 ) -> None:
     """Check that weights have exactly the names and shapes of a module.
 
@@ -106,7 +106,7 @@ def audit(
         module: May live on the meta device.
         state: The weights.
         what: Named in the error, for instance the file.
-        mend: Last sentence of the error.
+        fix: Last sentence of the error.
 
     Raises:
         ValueError: Lists the missing, the unexpected and the mis-shaped tensors, all in one message.
@@ -123,7 +123,7 @@ def audit(
     }
     found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names]
     if found:
-        raise CheckpointError(f"{what} does not fit its config; {'; '.join(found)}. {mend}")
+        raise CheckpointError(f"{what} does not fit its config; {'; '.join(found)}. {fix}")
 
 
 def _some(names: list[str], most: int = 8) -> str:

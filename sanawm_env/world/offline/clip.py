@@ -219,7 +219,7 @@ def clip_latents(
         `(1, C, T, h, w)` float32 normalised latents on the world's device, T = 1 + ceil((F - 1) / stride).
 
     Raises:
-        ValueError: Input that cannot be used; names the mend.
+        ValueError: Input that cannot be used; names the fix.
     """
     config, stride = world.config, world.vae.temporal_stride
     if len(c2w) < 2:

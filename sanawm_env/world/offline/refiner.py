@@ -108,9 +108,9 @@ class Refiner:
             with self._vae_on_device() as vae:
                 pixels = vae.decode(refined)[0, :, 1:wanted].float().add(1).mul(127.5).round().clamp(0, 255)
         except torch.OutOfMemoryError as error:
-            mend = {"none": "--offload model", "model": "--offload sequential"}.get(self.offload, "a larger GPU")
+            fix = {"none": "--offload model", "model": "--offload sequential"}.get(self.offload, "a larger GPU")
             raise MemoryError(
-                f"{rollout.video} did not fit on {self.device} while it was refined; use {mend}."
+                f"{rollout.video} did not fit on {self.device} while it was refined; use {fix}."
             ) from error
         return pixels.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
@@ -176,13 +176,11 @@ def check_memory(files: RefinerFiles, device: torch.device, offload: Offload) ->
     free = look_at("cpu").memory if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     if free is None or needed <= free:
         return
-    mend = "take a machine with more memory"
+    fix = "take a machine with more memory"
     if device.type != "cpu":
-        mend = (
-            "use --offload model" if offload == "none" and max(sizes.values()) <= free else "use --offload sequential"
-        )
+        fix = "use --offload model" if offload == "none" and max(sizes.values()) <= free else "use --offload sequential"
     raise MemoryError(
-        f"the refiner's weights need {needed / 1e9:.1f} GB on {device}, {free / 1e9:.1f} GB are free; {mend}."
+        f"the refiner's weights need {needed / 1e9:.1f} GB on {device}, {free / 1e9:.1f} GB are free; {fix}."
     )
 
 

@@ -144,7 +144,7 @@ def choose(scores: Path, best: int, field: str, *, lowest: bool = False) -> list
             found.append((float(score), scores.parent / path))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f"line {number} of {scores} needs `recipe` or `video` and a finite number {field!r}; mend that line."
+                f"line {number} of {scores} needs `recipe` or `video` and a finite number {field!r}; fix that line."
             ) from None
     if not 1 <= best <= len(found):
         raise ValueError(

@@ -40,11 +40,11 @@ def test_equals_repeated_steps_bit_for_bit(rule, beside):
     state = begin(model, 0)
     before = state.map(torch.clone)
     expected = list(plain(model, state, walks(0), sigmas=(1.0, 0.5, 0.0)))
-    same(stream(model, state, walks(0), sigmas=(1.0, 0.5, 0.0), beside=beside), expected)
+    same(stream(model, state, walks(0), sigmas=(1.0, 0.5, 0.0), overlap=beside), expected)
     assert state.equal(before)
     states = [after for after, _ in expected]
     same(
-        stream(model, states[0], walks(0)[1:] + walks(0)[:1], beside=beside),
+        stream(model, states[0], walks(0)[1:] + walks(0)[:1], overlap=beside),
         plain(model, states[0], walks(0)[1:] + walks(0)[:1]),
     )
 
@@ -54,11 +54,11 @@ def test_slots(batched):
     """Slots one by one, and together; and slots in different phases, which meet after a step."""
     model = world("plus_one", batched=batched)
     state = begin(model, 0, 1)
-    same(stream(model, state, walks(0, 1), beside=Inline()), plain(model, state, walks(0, 1)))
+    same(stream(model, state, walks(0, 1), overlap=Inline()), plain(model, state, walks(0, 1)))
     ahead, _ = model.step(state, walks(0, 1)[0])
     mixed = ahead.replace_slots([1], begin(model, 2))
     assert not model.together(mixed) and model.together(ahead) == batched
-    same(stream(model, mixed, walks(0, 1), beside=Inline()), plain(model, mixed, walks(0, 1)))
+    same(stream(model, mixed, walks(0, 1), overlap=Inline()), plain(model, mixed, walks(0, 1)))
 
 
 class Order(Inline):
@@ -86,7 +86,7 @@ def test_the_next_chunk_is_denoised_before_the_last_one_is_waited_for(monkeypatc
         return done
 
     monkeypatch.setattr(module, "denoise", denoise)
-    for state, _ in stream(model, begin(model, 0), walks(0)[:3], beside=Order(notes)):
+    for state, _ in stream(model, begin(model, 0), walks(0)[:3], overlap=Order(notes)):
         notes.append(f"have {int(state.frame_index)}")
     assert notes == [
         "denoise 8", "decode 8", "denoise 12", "out 8", "have 8", "decode 12", "denoise 24", "out 12", "have 12",
@@ -101,12 +101,12 @@ def test_a_bad_pose_is_refused_and_what_came_before_is_right(beside):
     chunks = [*walks(0)[:2], np.full((1, 4, 4, 4), np.nan)]
     found = []
     with pytest.raises(ValueError, match="finite"):
-        for item in stream(model, state, chunks, beside=beside):
+        for item in stream(model, state, chunks, overlap=beside):
             found.append(item)
     expected = list(plain(model, state, chunks[:2]))
     assert len(found) == 2 and all(a.equal(b) for (a, _), (b, _) in zip(found, expected, strict=True))
     with pytest.raises(ValueError, match="checkpoint"):
-        next(stream(world(depth=1), state, chunks, beside=beside))
+        next(stream(world(depth=1), state, chunks, overlap=beside))
 
 
 def test_a_rollout_is_streamed_and_its_frames_are_those_of_steps(monkeypatch):
