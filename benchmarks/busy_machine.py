@@ -143,7 +143,7 @@ def serve() -> None:
     if kind == "async4":
         env = gym.make_vec("SanaWM-v0", num_envs=WORKERS, vectorization_mode="async", **options)
     else:
-        env = gym.make("SanaWM-v0", max_episode_steps=-1, **options)
+        env = gym.make("SanaWM-v0", episode_seconds=None, **options)
     env.action_space.seed(0)
     env.reset(seed=0)
     info = env.step(env.action_space.sample())[4]

@@ -100,7 +100,7 @@ def measure(args: Args) -> dict[str, Any]:
         checkpoint=checkpoint,
         chunk_frames=args.chunk_frames,
         sampler_steps=args.sampler_steps,
-        max_episode_steps=-1,
+        episode_seconds=None,
     )
     _, info = env.reset(seed=args.seed)
     make_reset, _ = _lap(clock)

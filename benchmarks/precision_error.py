@@ -164,7 +164,7 @@ def build(arm: str, args: Args) -> tuple[WorldModel, dict[str, Any]]:
 
 def play(world: WorldModel, args: Args, calls: list[Call] | None) -> NDArray[np.uint8]:
     """Frames `(scenes, F, H, W, 3)`; with `calls`, also records a denoising call of each scene's second step."""
-    env: Any = gym.make("SanaWM-v0", checkpoint=world, max_episode_steps=-1)
+    env: Any = gym.make("SanaWM-v0", checkpoint=world, episode_seconds=None)
     inner = env.unwrapped
     steps = math.ceil(max(args.seconds) * world.config.fps / inner.frames_per_step)
     films = []

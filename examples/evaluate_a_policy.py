@@ -41,7 +41,7 @@ def main(episodes: int = 10, checkpoint: str = "tiny", max_steps: int = 40) -> N
         max_steps: Steps of an episode.
     """
     world = WorldModel.untrained() if checkpoint == "untrained" else WorldModel.load(checkpoint)
-    env = gym.make("SanaWM/PointNav-v0", checkpoint=world, max_episode_steps=max_steps)
+    env = gym.make("SanaWM/PointNav-v0", checkpoint=world, max_episode_steps=max_steps, episode_seconds=None)
     players = {"random:smooth": make_policy("random:smooth"), "turn and walk": TurnAndWalk()}
     seeds = HELD_OUT_RESETS[:episodes]  # equal worlds and goals for all
     trials = [trial for name, player in players.items() for trial in run_trials(env, player, seeds, name=name)]

@@ -40,7 +40,8 @@ class Args:
 
 
 def main(args: Args) -> None:
-    env = gym.make(f"SanaWM/{args.task}-v0", checkpoint=args.checkpoint, max_episode_steps=args.steps)
+    limit = {"max_episode_steps": args.steps, "episode_seconds": None}
+    env = gym.make(f"SanaWM/{args.task}-v0", checkpoint=args.checkpoint, **limit)
     planner = make_policy("planner:mppi", seed=args.seed, frame_budget=args.frame_budget, horizon=args.horizon)
 
     observation, info = env.reset(seed=args.seed)

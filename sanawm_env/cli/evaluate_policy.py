@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,6 +34,7 @@ _OWN = {
     "obs_size": "--obs-size",
     "obs_mode": "--obs-mode",
     "max_episode_steps": "--max-steps",
+    "episode_seconds": "--max-steps",
     "device": "--device",
     "render_mode": "--video",
 }
@@ -98,7 +98,7 @@ class EvaluatePolicy:
         make_policy = policy_maker()
         for _, name, settings in policies:
             make_policy(name, **settings)  # what is wrong with them shows now
-        referees = [(text, make_task(*spec)) for text, spec in tasks]
+        played = [(text, make_task(*spec)) for text, spec in tasks]
         seeds = self._seeds()
         videos = self._videos([text for text, _ in tasks])
         written = [video.path for video in videos.values()]
@@ -110,7 +110,7 @@ class EvaluatePolicy:
         from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS, run_trials
 
         world = self._world()
-        envs = [(text, self._env(world, task)) for text, task in referees]
+        envs = [(text, self._env(world, task)) for text, task in played]
         about = self._about(world, envs[0][1], seeds)
         if any(seed not in HELD_OUT_RESETS for seed in seeds):
             note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
@@ -196,10 +196,10 @@ class EvaluatePolicy:
     def _env(self, world: WorldModel, task: Task) -> Any:
         import gymnasium as gym
 
-        from sanawm_env.envs.env import SanaWMEnv
+        from sanawm_env.envs.settings import Settings
 
         _, further = parse_spec(",".join(("env", *self.env)))
-        known = [name for name in inspect.signature(SanaWMEnv).parameters if name not in _OWN]
+        known = [field.name for field in fields(Settings) if field.name not in _OWN]
         for name in further:
             if name not in known:
                 fix = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
@@ -209,13 +209,13 @@ class EvaluatePolicy:
             further["chunk_frames"] = self.chunk_frames
         if self.obs_size is not None:
             further["obs_size"] = self.obs_size
-        # The registry's limit counts steps of the default length; a minute should be one whatever the chunk.
         steps = self.max_steps
         if steps is None:
             chunk = self.chunk_frames or world.config.chunk_frames
             steps = max(1, round(EPISODE_SECONDS * world.config.fps / (chunk * world.vae.temporal_stride)))
         name = f"SanaWM/{task.name}-v0"
-        env = gym.make(name, checkpoint=world, task=task, max_episode_steps=steps, disable_env_checker=True, **further)
+        limit: dict[str, Any] = {"max_episode_steps": steps, "episode_seconds": None}
+        env = gym.make(name, checkpoint=world, task=task, disable_env_checker=True, **limit, **further)
         return _discrete(env) if self.discrete else env
 
     def _watch(self, film: ExitStack, video: VideoWriter | None) -> Callable[[int], Any]:

@@ -115,7 +115,7 @@ def stream(
     Args:
         world: The world.
         state: Of `start` or a step; not modified.
-        chunks: Poses of each step, as `step` takes them; drawn one step ahead where decoding runs overlap.
+        chunks: Poses of each step, as `step` takes them; drawn one step ahead where decoding overlaps.
         sigmas: Noise levels; None is the checkpoint's.
         overlap: Where to decode; None is plain steps.
 
