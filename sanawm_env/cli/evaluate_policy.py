@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -196,10 +195,10 @@ class EvaluatePolicy:
     def _env(self, world: WorldModel, task: Task) -> Any:
         import gymnasium as gym
 
-        from sanawm_env.envs.env import SanaWMEnv
+        from sanawm_env.envs.settings import Settings
 
         _, further = parse_spec(",".join(("env", *self.env)))
-        known = [name for name in inspect.signature(SanaWMEnv).parameters if name not in _OWN]
+        known = [each.name for each in fields(Settings) if each.name not in _OWN]
         for name in further:
             if name not in known:
                 mend = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"

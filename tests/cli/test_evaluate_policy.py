@@ -115,7 +115,7 @@ def test_policies_with_settings_are_compared_on_equal_worlds(capsys, own_policie
 def test_a_policy_that_breaks_is_in_the_footnote(capsys, own_policies):
     evaluate("--policy", f"{own_policies},spoil=nan", "--episodes", 3, "--max-steps", 2)
     text = capsys.readouterr().out
-    assert "1 of 3 episodes failed (seeds 1000001): step: ValueError: action has NaN" in text
+    assert "1 of 3 episodes failed (seeds 1000001): step: ActionError: action has NaN" in text
     assert [line.split() for line in text.splitlines() if line.startswith(("truncated", "failed"))] == [
         ["truncated", "2"],
         ["failed", "1"],
