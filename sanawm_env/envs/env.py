@@ -19,6 +19,7 @@ from sanawm_env.envs.simulator import Moment, Simulator, StepResult
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
+from sanawm_env.scenes.start_image import ImageSource
 from sanawm_env.tasks import Task
 from sanawm_env.world.model import WorldModel
 
@@ -193,13 +194,14 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     def __init__(
         self,
         checkpoint: str | Path | WorldModel = DEFAULT_CHECKPOINT,
+        image: ImageSource | None = None,
         *,
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
         """See the class; `arguments` are the fields of `Settings`."""
         check_choice("render_mode", render_mode, (None, *_MODES))
-        simulator = Simulator(checkpoint, Settings.read(arguments))
+        simulator = Simulator(checkpoint, Settings.read({"image": image, **arguments}))
         self._simulator = simulator
         config = simulator.model.config
         self.frames_per_step: int = simulator.frames_per_step
@@ -213,7 +215,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         self.action_space = simulator.action_space
         self.obs_mode: ObsMode = simulator.settings.obs_mode
         self.observation_space = copy.deepcopy(simulator.observation_space)
-        self.max_episode_steps = simulator.settings.max_episode_steps
         if (form := simulator.goal_form) is not None:
             # Only then: learners take any environment that has it for one with goals.
             self.compute_reward = form.compute_reward
@@ -345,6 +346,15 @@ class SanaWMEnv(gym.Env[Observation, Any]):
     def simulation(self) -> Simulator:
         """The parts that stay the same from episode to episode, for what is built on this environment."""
         return self._simulator
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """Steps after which an episode is truncated, in place of `episode_seconds`; -1 is never. It may be set."""
+        return self._simulator.settings.max_episode_steps
+
+    @max_episode_steps.setter
+    def max_episode_steps(self, steps: int | None) -> None:
+        self._simulator = self._simulator.with_limit(steps)
 
     @property
     def sigmas(self) -> tuple[float, ...]:

@@ -328,10 +328,10 @@ class Simulator:
 
     # -- copies -------------------------------------------------------------------------------------------
 
-    def endless(self) -> Simulator:
-        """The same, without a limit of time."""
+    def with_limit(self, max_episode_steps: int | None) -> Simulator:
+        """The same with another limit of steps; -1 is none, None leaves it to `episode_seconds`."""
         twin = copy.copy(self)
-        twin.settings = replace(self.settings, max_episode_steps=-1)
+        twin.settings = replace(self.settings, max_episode_steps=max_episode_steps)
         return twin
 
     def with_batching(self, batched: bool | None) -> Simulator:

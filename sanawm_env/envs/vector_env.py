@@ -159,7 +159,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             raise ValueError(f"num_envs must be at least 1; got {num_envs}.")
         moment = env.snapshot()
         twin = object.__new__(cls)
-        twin._set_up(env.simulation.endless().with_batching(None if exact is None else not exact), None)
+        twin._set_up(env.simulation.with_limit(-1).with_batching(None if exact is None else not exact), None)
         twin.autoreset_mode = AutoresetMode.DISABLED
         twin.metadata = twin.metadata | {"autoreset_mode": AutoresetMode.DISABLED}  # type: ignore[misc]
         twin._goes_on = True
@@ -380,6 +380,15 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return self._simulator.task
 
     @property
+    def max_episode_steps(self) -> int | None:
+        """As in `SanaWMEnv`."""
+        return self._simulator.settings.max_episode_steps
+
+    @max_episode_steps.setter
+    def max_episode_steps(self, steps: int | None) -> None:
+        self._simulator = self._simulator.with_limit(steps)
+
+    @property
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
         return self._simulator.sigmas
@@ -396,7 +405,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         """Metres per step of a full action component (not in action mode `keys`)."""
         self.max_rotation: float = simulator.max_rotation
         """Radians per step of a full action component (likewise)."""
-        self.max_episode_steps, self.render_mode = simulator.settings.max_episode_steps, render_mode
+        self.render_mode = render_mode
         rate = self.model.config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
         self.metadata = self.metadata | {"render_fps": rate}  # type: ignore[misc]
         if (form := simulator.goal_form) is not None:

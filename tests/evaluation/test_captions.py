@@ -12,7 +12,7 @@ from sanawm_env.evaluation.bench.run import generate, read_video
 from sanawm_env.evaluation.captions import CAPTIONS, Captions
 from sanawm_env.evaluation.parts import PARTS, Setting, load_scene, run_world
 from sanawm_env.scenes import FAMILIES
-from sanawm_env.world import prompts as prompts_module
+from sanawm_env.world.checkpoints import prompts as prompts_module
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 

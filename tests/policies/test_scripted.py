@@ -138,8 +138,8 @@ def explored(policy, wrap=lambda env: env, steps=40):
     policy.begin(env, task.observe(episode, pose), {})
     for _ in range(steps):
         action = policy.act(task.observe(episode, pose), {})
-        poses, _ = controls.move(pose, None, env.action(action) if wrap is DiscreteNavigation else action)
-        episode, pose = task.follow(episode, poses), poses[-1]
+        poses, _ = controls.move(pose[None], [None], [env.action(action) if wrap is DiscreteNavigation else action])
+        episode, pose = task.follow(episode, poses[0]), poses[0, -1]
     return task.measure(episode, pose, None)["views"]
 
 
