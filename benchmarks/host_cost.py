@@ -7,6 +7,8 @@ that what is left is the environment, the task and the bookkeeping of the world.
 
 * `ms_per_slot`: median milliseconds per slot and step of `num_envs` slots in one forward, without a task.
 * `ms_per_slot_task`: the same with PointNav.
+* `..._small_frames`: both with frames of 32x48 pixels. The difference is work per pixel, from the decoder's floats to
+  bytes and to observations, most of which a GPU does where there is one.
 * `calls_per_step`, `files_per_step`: Python calls inside the package, and files that they are in, of one
   `env.step` without a task; `..._task` with PointNav.
 """
@@ -53,7 +55,9 @@ class Args:
 
 def null_world(checkpoint: str, batched: bool) -> WorldModel:
     """The world with networks that compute nothing: zero velocities, grey frames, memories of the right shapes."""
-    world = WorldModel.load(checkpoint, batched=batched)
+    world = WorldModel.untrained() if checkpoint == "untrained" else WorldModel.load(checkpoint)
+    world.batched = batched
+    outputs: dict[tuple[int, ...], torch.Tensor] = {}
 
     def forward(x: torch.Tensor, timesteps: torch.Tensor, **given: Any) -> tuple[torch.Tensor, Any]:
         cache = given.get("cache")
@@ -64,7 +68,10 @@ def null_world(checkpoint: str, batched: bool) -> WorldModel:
     def decode(latents: torch.Tensor, tails: Any, *views: Any) -> tuple[torch.Tensor, Any]:
         stride = world.vae.spatial_stride
         rows, columns = latents.shape[-2] * stride, latents.shape[-1] * stride
-        return latents.new_zeros(len(latents), 3, latents.shape[2] * world.vae.temporal_stride, rows, columns), tails
+        shape = (len(latents), 3, latents.shape[2] * world.vae.temporal_stride, rows, columns)
+        if shape not in outputs:
+            outputs[shape] = latents.new_zeros(shape)
+        return outputs[shape], tails
 
     world.transformer.forward = forward  # type: ignore[method-assign]
     world.vae.decode = decode
@@ -115,6 +122,9 @@ def main(args: Args) -> dict[str, Any]:
     """Measure, and print the line."""
     torch.set_num_threads(1)
     line: dict[str, Any] = {"ms_per_slot": milliseconds(args, None), "ms_per_slot_task": milliseconds(args, "PointNav")}
+    small = dataclasses.replace(args, checkpoint="untrained")
+    line["ms_per_slot_small_frames"] = milliseconds(small, None)
+    line["ms_per_slot_task_small_frames"] = milliseconds(small, "PointNav")
     line["calls_per_step"], line["files_per_step"] = calls(args, None)
     line["calls_per_step_task"], line["files_per_step_task"] = calls(args, "PointNav")
     line |= {"num_envs": args.num_envs, "checkpoint": args.checkpoint, "machine": machine()}
