@@ -191,6 +191,8 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": list(_MODES), "render_fps": 16}  # type: ignore[misc]
 
+    _simulator: Simulator
+
     def __init__(
         self,
         checkpoint: str | Path | WorldModel = DEFAULT_CHECKPOINT,

@@ -113,6 +113,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     }
 
     _goes_on = False
+    _simulator: Simulator
 
     def __init__(
         self,
