@@ -187,13 +187,14 @@ class Simulator:
             started = self._start_worlds([plans[i] for i in fresh], [rngs[i] for i in fresh])
             for i, moment in zip(fresh, started, strict=True):
                 begun[i] = moment
-        slots = Slots.of([moment for moment in begun if moment is not None])
+        moments = [moment for moment in begun if moment is not None]
+        slots = Slots.of(moments)
         if self.runner is None:
             return slots
         return slots.with_tasks(
             self.runner.begin(
                 [
-                    ResetContext(slots.take(i).state, slots.c2w[i], slots.last_frames[i], rng, plan.goal)
+                    ResetContext(moments[i].state, slots.c2w[i], slots.last_frames[i], rng, plan.goal)
                     for i, (plan, rng) in enumerate(zip(plans, rngs, strict=True))
                 ]
             )
