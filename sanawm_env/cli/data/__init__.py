@@ -1,0 +1,1 @@
+"""`sanawm data`, `sanawm collect`, `sanawm replay` and `sanawm review`."""

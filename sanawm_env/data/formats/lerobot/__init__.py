@@ -1,0 +1,1 @@
+"""LeRobotDataset v3.0, written and read without lerobot."""

@@ -1,0 +1,1 @@
+"""`sanawm review`: look at episodes in a browser, and keep or drop them."""
