@@ -79,6 +79,9 @@ class Episode:
     """Whether a limit ended it."""
     success: bool | None = None
     """Whether the task was done; None where there is none."""
+    entries: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """`(T + 1, ...)` numbers that the policy observed beside the picture and the pose, such as `goal`: before each step
+    and after the last one."""
     text: str = ""
     """What was to be done, in words (LeRobot's `task`), and the prompt of a world with text."""
     depth: Iterable[NDArray[np.float32]] | None = None
@@ -98,6 +101,9 @@ class Episode:
             raise ValueError(f"intrinsics must be (4,) fx, fy, cx, cy; got {np.shape(self.intrinsics)}.")
         if len(self.rewards) != steps:
             raise ValueError(f"each of the {steps} actions needs a reward; got {len(self.rewards)}.")
+        for name, values in self.entries.items():
+            if len(values) != steps + 1:
+                raise ValueError(f"entry {name!r} must have {steps + 1} rows, a last one included; got {len(values)}.")
         if steps and count != 1 + steps * self.frames_per_step:
             raise ValueError(
                 f"{steps} steps of {self.frames_per_step} frames make {1 + steps * self.frames_per_step} frames, the "
