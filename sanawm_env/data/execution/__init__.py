@@ -1,0 +1,1 @@
+"""Work lists carried out by one process, or by many through Ray."""
