@@ -75,7 +75,11 @@ class Sensors:
         """
         seen: dict[str, NDArray[Any]] = {}
         if self.mode == "dict":
-            seen = {"frames": self._videos(slots), "pose": pose_vectors(slots.c2w), "intrinsics": self._intrinsics(slots)}
+            seen = {
+                "frames": self._videos(slots),
+                "pose": pose_vectors(slots.c2w),
+                "intrinsics": self._intrinsics(slots),
+            }
             return {**seen, **(entries or {})}
         if entries is None:
             return self.world(slots)
