@@ -48,8 +48,8 @@ def _merge(cv2: Any, pixels: Tensor, frames: np.ndarray[Any, Any]) -> None:
     for first in range(0, slots, group):
         part = pixels[first : first + group]
         own, own_planes = levels[: len(part)], planes[: len(part)]
-        torch.add(part if part.dtype == torch.float32 else part.float(), 1, out=own).mul_(127.5).clamp_(0, 255)
-        cv2.convertScaleAbs(own.numpy().reshape(-1, count), own_planes.reshape(-1, count))
+        torch.add(part if part.dtype == torch.float32 else part.float(), 1, out=own).clamp_(0, 2)
+        cv2.convertScaleAbs(own.numpy().reshape(-1, count), own_planes.reshape(-1, count), 127.5)
         for slot, colours in enumerate(own_planes, first):
             cv2.merge(list(colours), frames[slot])
 
