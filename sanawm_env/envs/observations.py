@@ -99,11 +99,11 @@ class Sensors:
         info["state_bytes"] = np.full(count, state.nbytes // count)
         return info
 
-    def _sized(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _sized(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Frames at the size of observed images: one copy, and no other where that is their own size."""
         if frames[0].shape[:2] != self.size:
             frames = [resized(frame, self.size) for frame in frames]
-        return np.stack(frames)
+        return np.stack(list(frames))
 
     def _videos(self, slots: Slots) -> NDArray[np.uint8]:
         """`(N, F, h, w, 3)` frames of each slot's last step."""

@@ -96,7 +96,7 @@ def appearance(frame: NDArray[np.uint8]) -> Array:
     return appearances([frame])[0]
 
 
-def appearances(frames: Sequence[NDArray[np.uint8]]) -> Array:
+def appearances(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Array:
     """`(N, 5)` the `appearance` of N frames of one size, each with the bits that it has alone."""
     small = np.stack([shrunk(frame, 4) for frame in frames])
     colours = np.ascontiguousarray(small.reshape(len(small), -1, 3).swapaxes(1, 2))
