@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views
-from sanawm_env.world.networks.cache import ModelCache
+from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.noise import slot_noise
-from sanawm_env.world.state import WorldState, own
+from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
     from sanawm_env.world.accel.capture import Programs

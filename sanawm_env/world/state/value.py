@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from sanawm_env.files import save_tensors
-from sanawm_env.world.networks.cache import ModelCache
+from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.noise import check_seeds
 from sanawm_env.world.state.errors import StateError, misfit, named, unlike
 from sanawm_env.world.state.files import FORMAT, VERSION, read_state
-from sanawm_env.world.state.tensors import own, same_bits
+from sanawm_env.world.state.tensors import same_bits
 
 __all__ = ["WorldState"]
 
