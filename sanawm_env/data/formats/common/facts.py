@@ -76,9 +76,9 @@ def episode_from(
 
 def from_first(c2w: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Poses `(F, 4, 4)` relative to frame 0; those that are already stay bit for bit."""
-    c2w = np.asarray(c2w, float)
-    if not len(c2w) or np.array_equal(c2w[0], np.eye(4)):
-        return c2w
-    relative = np.linalg.inv(c2w[0]) @ c2w
+    poses: NDArray[np.float64] = np.asarray(c2w, np.float64)
+    if not len(poses) or np.array_equal(poses[0], np.eye(4)):
+        return poses
+    relative: NDArray[np.float64] = np.linalg.inv(poses[0]) @ poses
     relative[0] = np.eye(4)
     return relative
