@@ -1,5 +1,7 @@
 """The readers of other projects on what we write: poses to 1e-6, frames equal. `.ci/formats` installs them."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,20 @@ def test_our_reader_takes_what_pycolmap_writes(judge: Any, episodes: list[Episod
     (found,) = module.read(tmp_path / "out")
     assert np.abs(found.c2w - episodes[0].c2w).max() < 1e-6
     assert found.intrinsics == pytest.approx(episodes[0].intrinsics)
+
+
+def test_webdataset_reads_shards(judge: Any, episodes: list[Episode], tmp_path: Path) -> None:
+    webdataset = judge("webdataset")
+    av = judge("av")
+    get_format("webdataset").load().write(tmp_path / "out", episodes, codec="rgb", shard_size=2)
+    shards = sorted(str(shard) for shard in (tmp_path / "out").iterdir())
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False))
+    assert len(samples) == len(episodes)
+    for sample, episode in zip(samples, episodes, strict=True):
+        arrays = np.load(io.BytesIO(sample["npz"]))
+        assert np.abs(arrays["c2w"] - episode.c2w).max() < 1e-6
+        assert np.array_equal(arrays["actions"], episode.actions)
+        assert json.loads(sample["json"])["text"] == episode.text
+        with av.open(io.BytesIO(sample["mp4"])) as container:
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert np.array_equal(frames, all_frames(episode))

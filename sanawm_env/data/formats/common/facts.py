@@ -65,9 +65,10 @@ def episode_from(
         found = {name: facts[name] for name in _PLAIN if name in facts}
         found["size"] = tuple(facts["size"])
         found["intrinsics"] = np.asarray(facts["intrinsics"], float)
-        shape = (len(facts["rewards"]), *facts["action_shape"])
-        found["actions"] = np.asarray(facts["actions"], facts["action_dtype"]).reshape(shape)
-        found["rewards"] = np.asarray(facts["rewards"], float)
+        if "actions" in facts:
+            shape = (len(facts["rewards"]), *facts["action_shape"])
+            found["actions"] = np.asarray(facts["actions"], facts["action_dtype"]).reshape(shape)
+            found["rewards"] = np.asarray(facts["rewards"], float)
         found["measures"] = {
             name: math.nan if value is None else float(value) for name, value in facts["measures"].items()
         }
