@@ -100,7 +100,7 @@ def _contents(root: Path, info: Mapping[str, Any], items: Sequence[Item]) -> str
         rows.append(("Mean reward", f"{sum(rewards) / len(rewards):.3f}"))
     text = (
         f"# {root.resolve().name}\n\nEpisodes acted inside a video world model, by "
-        "[sanawm_env](https://pypi.org/project/sanawm_env/), in the layout LeRobotDataset v3.0.\n\n" + _table(rows)
+        "sanawm_env, in the layout LeRobotDataset v3.0.\n\n" + _table(rows)
     )
     reasons = Counter(
         str(reason).partition(":")[0] for item in items if not item.kept for reason in item.outcome.get("reasons") or ()
