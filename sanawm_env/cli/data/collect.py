@@ -154,7 +154,9 @@ class Collect:
         if self.task is not None:
             found = read_tasks([self.task])
             if len(found) > 1:
-                raise ValueError("a collection has one task; name one, and collect the others into folders of their own.")
+                raise ValueError(
+                    "a collection has one task; name one, and collect the others into folders of their own."
+                )
             task = _jsonable(make_task(*found[0][1]).to_dict())
         return Plan(
             checkpoint=self.checkpoint,
