@@ -88,6 +88,8 @@ class Collect:
         """
         if self.quota is not None and not self.quota > 0:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
