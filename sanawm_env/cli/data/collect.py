@@ -88,6 +88,8 @@ class Collect:
         """
         if self.quota is not None and not self.quota > 0:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
@@ -154,7 +156,9 @@ class Collect:
         if self.task is not None:
             found = read_tasks([self.task])
             if len(found) > 1:
-                raise ValueError("a collection has one task; name one, and collect the others into folders of their own.")
+                raise ValueError(
+                    "a collection has one task; name one, and collect the others into folders of their own."
+                )
             task = _jsonable(make_task(*found[0][1]).to_dict())
         return Plan(
             checkpoint=self.checkpoint,
