@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 __all__ = ["MakeWorker", "Result", "Worker", "carry_out", "reason_of", "stops_everything"]
 
 _LONGEST_REASON = 300
-_STOPPING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_STOPPING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ class WorkerProgress:
 class Progress:
     """How far a work list is."""
 
-    total: int
-    """Items that there were to do."""
+    total: int | None
+    """Items that there were to do; None if nobody knows."""
     done: int
     """Ended well."""
     failed: int
     """Ended with a reason."""
-    queued: int
-    """In nobody's hand yet."""
+    queued: int | None
+    """In nobody's hand yet; None if nobody knows."""
     running: int
     """Handed out."""
     retries: int
@@ -58,8 +58,10 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """For the rest at this rate; None while there is no rate."""
-        return (self.queued + self.running) / self.per_hour * 3600 if self.done else None
+        """For the rest at this rate; None if there is no rate, or no end."""
+        if self.queued is None or not self.done:
+            return None
+        return (self.queued + self.running) / self.per_hour * 3600
 
 
 Tell: TypeAlias = Callable[[Progress, Result], None]
@@ -78,12 +80,14 @@ class Board:
     """Keeps count of a run, and writes it down.
 
     Args:
-        total: Items that there are to do.
+        total: Items that there are to do; None if nobody knows.
         log: JSONL file that events are added to, a line each: `ready`, `item`, `retry`, `lost`, `dropped`, `end`.
         publish: Called with the progress after each event; for metrics.
     """
 
-    def __init__(self, total: int, log: Path | None = None, publish: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self, total: int | None, log: Path | None = None, publish: Callable[[Progress], None] | None = None
+    ) -> None:
         self.total, self.done, self.failed, self.running, self.retries, self.lost = total, 0, 0, 0, 0, 0
         self._workers: dict[str, _Worker] = {}
         self._began = time.monotonic()
@@ -105,7 +109,7 @@ class Board:
             )
             for name, worker in self._workers.items()
         }
-        queued = self.total - self.done - self.failed - self.running
+        queued = None if self.total is None else self.total - self.done - self.failed - self.running
         seconds = now - self._began
         return Progress(
             self.total, self.done, self.failed, queued, self.running, self.retries, self.lost, seconds, workers

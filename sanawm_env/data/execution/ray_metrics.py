@@ -26,7 +26,8 @@ def publisher(ray: Any) -> Callable[[Progress], None]:
 
     def publish(now: Progress) -> None:
         for state in ("done", "failed", "queued", "running"):
-            items.set(getattr(now, state), job | {"state": state})
+            if (count := getattr(now, state)) is not None:
+                items.set(count, job | {"state": state})
         retries.set(now.retries, job)
         lost.set(now.lost, job)
         for name, worker in now.workers.items():

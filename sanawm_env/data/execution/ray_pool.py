@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class _Seat:
     open: list[int] = field(default_factory=list)
 
 
-def run_ray(items: Sequence[int], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
+def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
     """Do items in actors that are fed as they become free.
 
     Raises:
@@ -115,13 +116,14 @@ def run_ray(items: Sequence[int], make_worker: MakeWorker, board: Board, pool: P
 
 
 class _Loop:
-    def __init__(self, ray: Any, items: Sequence[int], board: Board, pool: Pool) -> None:
+    def __init__(self, ray: Any, items: Iterable[int], board: Board, pool: Pool) -> None:
         self.ray, self.board, self.pool = ray, board, pool
-        self.queue = deque(items)
+        self.items = iter(items)
         self.again: deque[int] = deque()
         """Handed out once already; they go alone, so that one that kills its worker takes no others along."""
         self.losses: Counter[int] = Counter()
         self.seats: list[_Seat] = []
+        self.exhausted = False
         self.last_error = ""
 
     # -- actors -----------------------------------------------------------------------------------------
@@ -146,7 +148,8 @@ class _Loop:
             num_cpus=threads, num_gpus=gpus, max_restarts=-1, runtime_env={"env_vars": variables}
         )
         shared = None if pool.shared is None else str(pool.shared.resolve())
-        for number in range(min(pool.workers or room, len(self.queue))):
+        count = pool.workers or room
+        for number in range(count if self.board.total is None else min(count, self.board.total)):
             seat = _Seat(f"ray-{number}", kind.remote(make_worker, shared))
             self.seats.append(seat)
             self._begin(seat)
@@ -166,13 +169,13 @@ class _Loop:
     def results(self) -> Iterator[Result]:
         told = False
         since = time.monotonic()
-        while self.queue or self.again or any(seat.open for seat in self.seats):
+        while True:
             yield from self._feed()
+            if self._over():
+                return
             waiting = {seat.ref or seat.stream: seat for seat in self.seats if seat.ref or seat.stream}
             if not waiting:
-                if self.queue or self.again:
-                    raise RuntimeError(f"no worker could be made. {self.last_error}")
-                break
+                raise RuntimeError(f"no worker could be made. {self.last_error}")
             ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
             for each in ready:
                 seat = waiting[each]
@@ -192,12 +195,7 @@ class _Loop:
     def _feed(self) -> Iterator[Result]:
         """Give items to those who are free."""
         for seat in self.seats:
-            while seat.ref is None and seat.stream is None and (self.again or self.queue):
-                if self.again:
-                    items = [self.again.popleft()]
-                else:
-                    size = min(self.pool.group or seat.slots, len(self.queue))
-                    items = [self.queue.popleft() for _ in range(size)]
+            while seat.ref is None and seat.stream is None and (items := self._next(seat)):
                 self.board.took(len(items))
                 if self.losses[items[0]] and self.pool.is_done is not None and self.pool.is_done(items[0]):
                     yield self._end(Result(items[0], found=True, worker=seat.name))
@@ -206,6 +204,24 @@ class _Loop:
                 # Not repeated by Ray: see the module.
                 run = seat.actor.run.options(num_returns="streaming", max_task_retries=0)
                 seat.stream = run.remote(list(items))
+
+    def _over(self) -> bool:
+        """Whether nothing is left, in the list or in anybody's hand."""
+        now = self.board.progress()
+        if now.queued is not None:
+            return now.queued == 0 and now.running == 0
+        return self.exhausted and not self.again and now.running == 0
+
+    def _next(self, seat: _Seat) -> list[int]:
+        """What a free actor is to do; empty if there is nothing."""
+        if self.again:
+            return [self.again.popleft()]
+        size = self.pool.group or (1 if seat.slots == 1 else 4 * seat.slots)
+        if (queued := self.board.progress().queued) is not None:  # at the end all get a share
+            size = max(1, min(size, -(-queued // len(self.seats))))
+        items = list(islice(self.items, size))
+        self.exhausted = not items
+        return items
 
     def _answered(self, seat: _Seat) -> None:
         ref, seat.ref = seat.ref, None
