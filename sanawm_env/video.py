@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.files import replacing
 
-__all__ = ["VideoWriter", "read_video", "tile", "write_video"]
+__all__ = ["Encoding", "VideoWriter", "read_video", "tile", "write_video"]
 
 Frames = NDArray[np.uint8]
 
@@ -29,8 +31,25 @@ class _Discarded(Exception):
     """Tells `replacing` that the file is not wanted."""
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How x264 is to keep pixels."""
+
+    encoder: str = "libx264"
+    """FFmpeg's name: `libx264`, or `libx264rgb` that converts no colours."""
+    pixels: str = "yuv420p"
+    """Pixel format; `yuv420p` halves the colours' resolution, and is what every player opens."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the encoder, beside crf."""
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether colours stay as they are."""
+        return self.encoder.endswith("rgb")
+
+
 class VideoWriter:
-    """Writes RGB frames to an mp4 (H.264, yuv420p) that any player opens.
+    """Writes RGB frames to an mp4 (H.264, and without `encoding` yuv420p) that any player opens.
 
     The video is written beside its destination and takes its name at the end, so that an interrupted run
     leaves no broken file and an older video stays until the new one is whole::
@@ -41,13 +60,24 @@ class VideoWriter:
     Sides of an odd length, which yuv420p cannot have, grow by one pixel that repeats the border.
     """
 
-    def __init__(self, path: str | Path, fps: float = 16.0, *, crf: int = 18) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float = 16.0,
+        *,
+        crf: int = 18,
+        encoding: Encoding | None = None,
+        durable: bool = False,
+    ) -> None:
         """Check the arguments; nothing is written before the first frame.
 
         Args:
             path: Destination, `*.mp4`; its folder must exist.
             fps: Frames per second.
             crf: Quality from 0 (lossless) to 51; 18 looks like the original.
+            encoding: Another way to keep pixels.
+            durable: Whether the file has reached the disk when it takes its name, so that a power cut leaves no
+                empty one.
 
         Raises:
             ValueError: No `.mp4` name, or `fps` or `crf` out of range.
@@ -63,10 +93,12 @@ class VideoWriter:
         if not fps > 0 or not 0 <= crf <= 51:
             raise ValueError(f"fps must be positive and crf lie in 0..51; got {fps} and {crf}.")
         self.fps, self.crf = fps, crf
+        self._encoding, self._durable = encoding or Encoding(), durable
         self.frames = 0
         """Frames written so far."""
         self._size: tuple[int, int] | None = None
         self._files = ExitStack()
+        self._temporary: Path | None = None
         self._container: Any = None
         self._stream: Any = None
 
@@ -87,11 +119,14 @@ class VideoWriter:
             raise ValueError(f"{self.path} is finished; open another VideoWriter for more frames.")
         if self._size != (width, height):
             raise ValueError(f"all frames of a video have one size: began with {self._size}, got {(width, height)}.")
-        frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if self._encoding.pixels == "yuv420p":
+            frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         for rgb in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+            if not self._encoding.is_rgb:
+                picture = picture.reformat(
+                    format=self._encoding.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                )
             picture.pts = self.frames
             self._container.mux(self._stream.encode(picture))
             self.frames += 1
@@ -109,6 +144,9 @@ class VideoWriter:
         """Finish the file and give it its name; without a frame nothing is left behind."""
         try:
             self.finish()
+            if self._durable and self._temporary is not None:
+                with self._temporary.open("rb") as file:
+                    os.fsync(file.fileno())
         except BaseException:  # for example a disk that ran full
             self.discard()
             raise
@@ -136,13 +174,17 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> None:
         temporary, self._size = self._files.enter_context(replacing(self.path)), (width, height)
+        self._temporary = temporary
         # The index in front lets a browser play the file while it loads.
         self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self.fps).limit_denominator(1000)
-        options = {"crf": str(self.crf), "x264-params": _REPEATABLE}
-        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
-        self._stream.width, self._stream.height = width + width % 2, height + height % 2
-        self._stream.pix_fmt = "yuv420p"
+        kind, halved = self._encoding, self._encoding.pixels == "yuv420p"
+        options = {"crf": str(self.crf), "x264-params": _REPEATABLE, **kind.options}
+        self._stream = self._container.add_stream(kind.encoder, rate=rate, options=options)
+        self._stream.width, self._stream.height = width + width % 2 * halved, height + height % 2 * halved
+        self._stream.pix_fmt = kind.pixels
+        if kind.is_rgb:
+            return
         # Untagged, players guess the matrix by resolution and small videos change colour. 1 is BT.709.
         context = self._stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = 1

@@ -1,0 +1,106 @@
+"""Videos within an archive, decoded where they lie."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
+from sanawm_env.data.episode import Episode, Frames
+
+__all__ = ["Member", "MemberVideo", "write_clip", "zip_member"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where a file lies in an archive, as it is."""
+
+    archive: Path
+    """The archive."""
+    name: str
+    """Of the file in it."""
+    offset: int
+    """Of its first byte in the archive."""
+    size: int
+    """Bytes."""
+
+    def load(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            ValueError: The archive is gone or ends before them.
+        """
+        try:
+            with self.archive.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise ValueError(f"{self.archive} cannot be read: {error}.") from error
+        if len(data) != self.size:
+            raise ValueError(f"{self.archive} ends within {self.name}; copy it again.")
+        return data
+
+
+@dataclass(frozen=True)
+class MemberVideo:
+    """Frames of a video in an archive, decoded anew each time that they are iterated."""
+
+    member: Member
+    """The video."""
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Pieces `(1, H, W, 3)` uint8 RGB.
+
+        Raises:
+            ValueError: No readable video.
+        """
+        try:
+            with av.open(io.BytesIO(self.member.load()), "r") as container:
+                for frame in container.decode(video=0):
+                    yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[None]
+        except (av.error.FFmpegError, IndexError) as error:
+            raise ValueError(f"{self.member.name} in {self.member.archive} is no readable video: {error}.") from error
+
+
+def zip_member(archive: Path, info: zipfile.ZipInfo) -> Member:
+    """Where a file of a zip lies.
+
+    Raises:
+        ValueError: It is compressed, or the zip is damaged.
+    """
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{info.filename} in {archive} is compressed; pack it again with 'zip -0'.")
+    with archive.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+    if len(header) < 30 or header[:4] != b"PK\3\4":
+        raise ValueError(f"{archive} is damaged at {info.filename}; copy it again.")
+    name, extra = struct.unpack("<HH", header[26:30])
+    return Member(archive, info.filename, info.header_offset + 30 + name + extra, info.file_size)
+
+
+def write_clip(path: Path, episode: Episode, codec: str | None = None) -> None:
+    """Write the frames of an episode as a video.
+
+    Args:
+        path: Destination, `*.mp4`.
+        episode: Whose frames.
+        codec: Of `sanawm_env.data.encode.CODECS`; None is the usual one for training.
+
+    Raises:
+        ValueError: Unknown codec, or more or fewer frames than poses.
+    """
+    with ClipWriter(path, episode.fps, codec or DEFAULT_CODEC) as clip:
+        for piece in episode.frames:
+            clip.write(piece)
+        if clip.frames != len(episode):
+            raise ValueError(
+                f"episode {episode.name!r} has {len(episode)} poses and {clip.frames} frames; it was cut short."
+            )
