@@ -67,9 +67,9 @@ def execute(
         return _told(run_local, items, make_worker, total, log, tell)
 
     from sanawm_env.data.execution.ray_pool import Pool, run_ray
-    from sanawm_env.data.execution.ray_session import import_ray
+    from sanawm_env.data.execution.ray_session import check_address
 
-    import_ray()  # before any file is opened
+    check_address(ray)  # before any file is opened
     pool = Pool(ray, workers, threads, gpus, group, retries, is_done, shared, say)
 
     def run(items: Iterable[int], make_worker: MakeWorker, board: Board) -> Iterator[Result]:

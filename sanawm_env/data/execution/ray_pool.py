@@ -208,9 +208,7 @@ class _Loop:
     def _over(self) -> bool:
         """Whether nothing is left, in the list or in anybody's hand."""
         now = self.board.progress()
-        if now.queued is not None:
-            return now.queued == 0 and now.running == 0
-        return self.exhausted and not self.again and now.running == 0
+        return now.running == 0 and not self.again and (self.exhausted or now.queued == 0)
 
     def _next(self, seat: _Seat) -> list[int]:
         """What a free actor is to do; empty if there is nothing."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["import_ray", "session"]
+__all__ = ["check_address", "import_ray", "session"]
 
 _OBJECT_STORE = 200 * 2**20
 """Bytes: results are small, and files go to the file system."""
@@ -18,6 +19,7 @@ _TOKEN_HELP = (
     "ran to this one, or name it by RAY_AUTH_TOKEN_PATH; for a cluster that was begun with RAY_AUTH_MODE=disabled set "
     "that here, too."
 )
+_BEGIN_HELP = "Begin one by `RAY_AUTH_MODE=token ray start --head`, or use --ray local."
 
 
 def import_ray() -> Any:
@@ -40,6 +42,24 @@ def import_ray() -> Any:
     return ray
 
 
+def check_address(address: str) -> Any:
+    """Refuse what cannot be reached by no means.
+
+    Returns:
+        The module `ray`.
+
+    Raises:
+        ValueError: Not installed, or no address.
+    """
+    if address not in ("auto", "local") and not _ADDRESS.fullmatch(address):
+        hint = ""
+        if address.startswith("ray://"):
+            hint = " Programs cannot come in through ray://: start this one on a machine of the cluster, or send it "
+            hint += "there by `ray job submit`."
+        raise ValueError(f"--ray {address}: give auto, local or HOST:PORT.{hint}")
+    return import_ray()
+
+
 @contextmanager
 def session(address: str, say: Callable[[str], None]) -> Iterator[Any]:
     """Be connected to Ray; a connection that exists already is used and kept.
@@ -54,13 +74,7 @@ def session(address: str, say: Callable[[str], None]) -> Iterator[Any]:
     Raises:
         ValueError: Not installed, not an address, nobody there, or another token.
     """
-    if address not in ("auto", "local") and not _ADDRESS.fullmatch(address):
-        hint = " Programs cannot come from outside through ray://; start this one on a machine of the cluster, or by "
-        hint += "`ray job submit`." if address.startswith("ray://") else ""
-        raise ValueError(
-            f"--ray {address}: give auto, local or HOST:PORT.{hint if address.startswith('ray://') else ''}"
-        )
-    ray = import_ray()
+    ray = check_address(address)
     ours = not ray.is_initialized()
     if ours:
         context = _connect(ray, address)
@@ -80,6 +94,8 @@ def _connect(ray: Any, address: str) -> Any:
     if address == "local":
         # Another cluster that RAY_ADDRESS names is not what was asked for.
         return ray.init(address="local", object_store_memory=_OBJECT_STORE, **common)
+    if address != "auto":
+        _knock(address)
     try:
         return ray.init(address=address, **common)
     except ray.exceptions.AuthenticationError as error:
@@ -88,7 +104,13 @@ def _connect(ray: Any, address: str) -> Any:
         said = " ".join(str(error).split())
         if "auth" in said.lower() or "token" in said.lower():
             raise ValueError(f"--ray {address}: the cluster refuses this process; {_TOKEN_HELP}") from error
-        raise ValueError(
-            f"--ray {address}: no Ray cluster there ({said[:200]}). Begin one by `RAY_AUTH_MODE=token ray start "
-            "--head`, or use --ray local."
-        ) from error
+        raise ValueError(f"--ray {address}: no Ray cluster there ({said[:200]}). {_BEGIN_HELP}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for a minute before it says that nobody is there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray {address}: no Ray cluster there ({error}). {_BEGIN_HELP}") from error
