@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,14 @@ class Collect:
     device: str = "auto"
     """cpu, cuda, or auto."""
 
+    ray: str | None = None
+    """Share the work out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
+    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
+    workers: int | None = None
+    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
+    threads: int | None = None
+    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
+
     def run(self) -> None:
         """Do it.
 
@@ -88,11 +97,19 @@ class Collect:
         """
         if self.quota is not None and not self.quota > 0:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
+        if self.ray is None and (self.workers or self.threads):
+            raise ValueError("--workers and --threads belong to --ray; give --ray local, too, or leave them out.")
+        if self.ray is not None:
+            from sanawm_env.data.execution.ray_session import check_address
+
+            check_address(self.ray)
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
 
-        from sanawm_env.data.collection.run import collect
+        from sanawm_env.data.collection.run import Play, collect
         from sanawm_env.data.collection.store import Store
         from sanawm_env.data.collection.worker import Worker
 
@@ -106,7 +123,14 @@ class Collect:
             if plan.task is not None and plan.first_seed + (plan.episodes or 1) > 1_000_000:
                 note("reset seeds from 1,000,000 on are kept for evaluating policies; do not train on these episodes.")
             quota = None if self.quota is None else round(self.quota * 1e9)
-            if not collect(plan, store, worker.play, quota=quota, say=report):
+            play: Play = worker.play
+            if self.ray is not None:
+                from sanawm_env.data.collection.share import Sharing, share
+
+                del worker, world  # memory, perhaps a GPU's, for those who do the work
+                load = partial(_load_world, self.checkpoint, self.device, _loading(plan.env))
+                play = share(plan, store, load, Sharing(self.ray, self.workers, self.threads, self.slots), report)
+            if not collect(plan, store, play, quota=quota, say=report):
                 sys.exit(1)
 
     # -- reading the options ------------------------------------------------------------------------------
@@ -154,7 +178,9 @@ class Collect:
         if self.task is not None:
             found = read_tasks([self.task])
             if len(found) > 1:
-                raise ValueError("a collection has one task; name one, and collect the others into folders of their own.")
+                raise ValueError(
+                    "a collection has one task; name one, and collect the others into folders of their own."
+                )
             task = _jsonable(make_task(*found[0][1]).to_dict())
         return Plan(
             checkpoint=self.checkpoint,
@@ -208,15 +234,23 @@ class Collect:
         return _jsonable(further)
 
     def _world(self) -> WorldModel:
-        from sanawm_env.envs.settings import Settings
-        from sanawm_env.world.model import WorldModel
+        return _load_world(self.checkpoint, self.device, _loading(self._env()))
 
-        given = self._env()
-        loading = {key: given[key] for key in ("dtype", "precision") if key in given}
-        settings = Settings(device=self.device, **loading)
-        if self.checkpoint == "untrained":
-            return WorldModel.untrained(device=settings.source("", None)["device"])
-        return WorldModel.load(**settings.source(self.checkpoint, None))
+
+def _loading(env: dict[str, Any]) -> dict[str, Any]:
+    """Of the environment's arguments, those that load the world."""
+    return {key: env[key] for key in ("dtype", "precision") if key in env}
+
+
+def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldModel:
+    """Here, or in a worker on another machine."""
+    from sanawm_env.envs.settings import Settings
+    from sanawm_env.world.model import WorldModel
+
+    settings = Settings(device=device, **loading)
+    if checkpoint == "untrained":
+        return WorldModel.untrained(device=settings.source("", None)["device"])
+    return WorldModel.load(**settings.source(checkpoint, None))
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

@@ -80,7 +80,7 @@ class Plan:
     episodes: int | None = None
     """How many items to play."""
     hours: float | None = None
-    """How much world time to keep, in place of `episodes`."""
+    """How much world time to keep, in place of `episodes`; what is in play when it is reached comes on top."""
 
     def __post_init__(self) -> None:
         if (self.episodes is None) == (self.hours is None):
@@ -156,7 +156,9 @@ class Plan:
         """What `other` asks for otherwise, in words; what may grow and what is a mere hint is left out."""
         mine, theirs = self.to_dict()["plan"], other.to_dict()["plan"]
         names = [name for name in mine if name not in (*GROWING, "checkpoint")]
-        return [f"{name} {_short(mine[name])} -> {_short(theirs[name])}" for name in names if mine[name] != theirs[name]]
+        return [
+            f"{name} {_short(mine[name])} -> {_short(theirs[name])}" for name in names if mine[name] != theirs[name]
+        ]
 
 
 def _short(value: Any) -> str:

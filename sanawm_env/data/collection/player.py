@@ -17,8 +17,8 @@ __all__ = ["PolicyMaker", "SlotEnv"]
 class PolicyMaker:
     """Makes the policy of an episode, a new one each time, so that none knows what was played before it.
 
-    One that takes a `seed` gets another for each episode, counted up from the setting of that name, or from 0: otherwise
-    all episodes would be the same walk, or depend on the order in which they are played.
+    One that takes a `seed` gets another for each episode, counted up from the setting of that name, or from 0:
+    otherwise all episodes would be the same walk, or depend on the order in which they are played.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = ["Store"]
 
 _CHUNK = 1000
 """Videos to a folder, as in LeRobot's layout."""
+_ORPHANS_SECONDS = 60.0
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
 """Names that `files.replacing` gives until a file is whole."""
 
@@ -83,11 +85,40 @@ class Store:
                 raise ValueError(
                     f"another process collects into {self.root} already; wait for it, or choose another --out."
                 ) from None
+            self._wait_for_orphans()
             self._tidy()
             yield self
         finally:
             if not (self.ours / "collection.json").exists():
                 shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
+            os.close(handle)
+
+    def announce(self) -> int:
+        """Tell that this process, a worker of whoever opened the store, writes into it: until it ends.
+
+        Returns:
+            The handle that holds the announcement; closing it takes that back.
+        """
+        handle = os.open(self.ours / "writers", os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
+    def _wait_for_orphans(self) -> None:
+        """Workers in other processes outlive a killed driver by seconds, and their files must not be tidied away."""
+        handle = os.open(self.ours / "writers", os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            until = time.monotonic() + _ORPHANS_SECONDS
+            while True:
+                try:
+                    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    if time.monotonic() > until:
+                        raise ValueError(
+                            f"workers of an earlier run still write into {self.root}; wait until they have ended, or "
+                            "end them."
+                        ) from None
+                    time.sleep(0.2)
+        finally:
             os.close(handle)
 
     def _tidy(self) -> None:
@@ -190,6 +221,10 @@ class Store:
         with replacing(self.arrays(number), durable=True) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
         write_json(self.episode(number), values, durable=True)
+        return self.size_of(number)
+
+    def size_of(self, number: int) -> int:
+        """Bytes of an episode."""
         files = (self.episode(number), self.arrays(number), self.video(number))
         return sum(path.stat().st_size for path in files if path.exists())
 

@@ -235,7 +235,7 @@ class Worker:
         actions, failed = [], {}
         for seat in group.seats:
             try:
-                actions.append(attempt("policy.act", seat.policy.act, seat.observation, seat.info))
+                actions.append(_as_recorded(attempt("policy.act", seat.policy.act, seat.observation, seat.info)))
             except PolicyFailed as failure:
                 failed[seat] = str(failure)
         self._part(group, failed, background)
@@ -361,6 +361,17 @@ def _one_by_one(simulator: Simulator, group: _Group, actions: list[Any]) -> _Lef
         left.results.append(result)
         left.actions.append(action)
     return left
+
+
+def _as_recorded(action: Any) -> Any:
+    """An action in the type in which it goes on record, so that the record gives the same bits.
+
+    What is no array of numbers goes on as it is: the environment says what is wrong with it.
+    """
+    try:
+        return np.asarray(action, np.float32)
+    except (TypeError, ValueError):
+        return action
 
 
 def _numbers_of(env: SanaWMEnv) -> tuple[str, ...]:
