@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["cache_folder", "replacing", "save_array", "save_tensors", "write_json", "write_text"]
+__all__ = ["cache_folder", "replacing", "save_array", "save_tensors", "sync", "write_json", "write_text"]
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file beside its destination, and move it there once it is whole.
 
     A killed process or a full disk leaves the old file as it was. To replace several files together, nest the
@@ -25,6 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: The destination; its folder is made if missing.
+        durable: Wait until the file and its name are on the disk: after a power cut, too, it is there whole, and so is
+            what was written so before it.
 
     Yields:
         An empty file of the same suffix in the same folder, to be written. It gets the permissions that a file made
@@ -42,27 +44,40 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, mode)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
+        if durable:
+            sync(path.parent)
     except BaseException:
         with suppress(OSError):  # it must not take the place of what went wrong
             temporary.unlink()
         raise
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
-    with replacing(path) as temporary:
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
+    """Write a text file in UTF-8, whole or not at all; `durable` as in `replacing`."""
+    with replacing(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON, whole or not at all.
+def write_json(path: str | Path, value: Any, *, durable: bool = False) -> None:
+    """Write JSON, whole or not at all; `durable` as in `replacing`.
 
     Raises:
         ValueError: A number that JSON has no word for (NaN, infinity).
         TypeError: Something else that JSON cannot hold.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable=durable)
 
 
 def save_array(path: str | Path, array: Any) -> None:

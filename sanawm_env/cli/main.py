@@ -13,7 +13,9 @@ import tyro
 
 from sanawm_env.cli.bench import Bench
 from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout, tolerant
+from sanawm_env.cli.data.collect import Collect
 from sanawm_env.cli.data.datasets import DataCommand
+from sanawm_env.cli.data.replay import Replay
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluate import Evaluate
 from sanawm_env.cli.evaluate_policy import EvaluatePolicy
@@ -50,6 +52,8 @@ Command = (
     | Annotated[Refine, tyro.conf.subcommand("refine")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
+    | Annotated[Replay, tyro.conf.subcommand("replay")]
+    | Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]

@@ -30,7 +30,8 @@ class Render(Rollout):
     """
 
     out: Path = Path("render.mp4")
-    """The video. Beside it come <stem>_c2w.npy, the pose of each frame, and <stem>.json, the recipe."""
+    """The video. Beside it come <stem>_c2w.npy, the pose of each frame, <stem>.json, the recipe, and a copy of
+    --image."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "Efficient-Large-Model/SANA-WM_bidirectional"
     """Release folder, or repository of the Hub."""
     negative_prompt: str = ""
@@ -65,6 +66,7 @@ class Render(Rollout):
         from tqdm import tqdm
 
         from sanawm_env.envs.options import as_device, as_dtype
+        from sanawm_env.evaluation.provenance import frames_depend_on
         from sanawm_env.world.model import WorldModel
         from sanawm_env.world.offline.clip import (
             STEPS,
@@ -76,7 +78,7 @@ class Render(Rollout):
         )
         from sanawm_env.world.offline.clip import offline_mode as find_mode
         from sanawm_env.world.offline.clip_recipe import RenderRecipe, save_latents
-        from sanawm_env.world.offline.recipe import file_hash, write_rollout
+        from sanawm_env.world.offline.recipe import write_rollout
 
         self._check_options()
         steps = STEPS if self.steps is None else self.steps
@@ -89,7 +91,7 @@ class Render(Rollout):
         config = world.config
         mode = find_mode(world) if self.mode == "auto" else self.mode
         c2w = self._cut(c2w, config.fps)
-        start, scene, noise, origin = self._start(world, None, len(c2w))
+        start, scene, noise, origin = self._start(world, len(c2w))
         guidance, text, negative = self._texts(world)
         vae = self._vae(world)
 
@@ -98,13 +100,14 @@ class Render(Rollout):
         chunks = 1
         if mode == "chunk_causal":
             chunks = len(chunk_starts(latent_frames, chunk, config.model.first_chunk))
+        image, copies = self._copy()
         recipe = RenderRecipe(
             checkpoint=self.checkpoint,
             checkpoint_hash=world.checkpoint,
             seed=self.seed,
             scene_seed=scene,
             noise_seed=noise,
-            image=None if self.image is None else file_hash(self.image),
+            image=image,
             camera=camera,
             intrinsics={"values": start.intrinsics.tolist()} | origin,
             sigmas=sigmas,
@@ -121,6 +124,7 @@ class Render(Rollout):
             prompt=self.prompt or "",
             negative_prompt=self.negative_prompt,
             vae=None if vae is None else str(vae[0]),
+            depends_on=frames_depend_on(world),
         )
         self.out.parent.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
@@ -141,7 +145,7 @@ class Render(Rollout):
                 vae=own,
                 progress=bar.update,
             )
-        also = {path: partial(save_latents, latents=latents) for path in self._outputs()[3:]}
+        also: dict[Path, Any] = {path: partial(save_latents, latents=latents) for path in self._outputs()[3:]} | copies
         write_rollout(decode_clip(world, latents, len(c2w), own), c2w, recipe, self.out, also=also)
         print(
             f"{self.out}: {len(c2w)} frames, {len(c2w) / config.fps:.1f} s of world time at "

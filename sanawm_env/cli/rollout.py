@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +37,8 @@ class Rollout:
     """
 
     out: Path = Path("rollout.mp4")
-    """The video. Beside it come <stem>_c2w.npy, the pose of each frame, and <stem>.json, the recipe."""
+    """The video. Beside it come <stem>_c2w.npy, the pose of each frame, <stem>.json, the recipe, and a copy of
+    --image."""
     seed: int = 1
     """Chooses the built-in scene and the noise."""
     image: Path | None = None
@@ -73,7 +77,8 @@ class Rollout:
         from tqdm import tqdm
 
         from sanawm_env.envs.env import SanaWMEnv
-        from sanawm_env.world.offline.recipe import Recipe, file_hash, write_rollout
+        from sanawm_env.evaluation.provenance import frames_depend_on
+        from sanawm_env.world.offline.recipe import Recipe, write_rollout
         from sanawm_env.world.rollout import rollout_chunks
 
         self._check_options()
@@ -87,8 +92,9 @@ class Rollout:
             dtype=self.dtype,
         )
         model = env.model
-        start, scene, noise, origin = self._start(model, env, len(c2w))
+        start, scene, noise, origin = self._start(model, len(c2w))
         text = self._text(model)
+        image, copies = self._copy()
         self.out.parent.mkdir(parents=True, exist_ok=True)
         config = model.config
         recipe = Recipe(
@@ -97,7 +103,7 @@ class Rollout:
             seed=self.seed,
             scene_seed=scene,
             noise_seed=noise,
-            image=None if self.image is None else file_hash(self.image),
+            image=image,
             camera=camera,
             intrinsics={"values": start.intrinsics.tolist()} | origin,
             sigmas=env.sigmas,
@@ -110,13 +116,14 @@ class Rollout:
             dtype=str(model.dtype).removeprefix("torch."),
             checkpoint_name=config.name,
             prompt=self.prompt or "",
+            depends_on=frames_depend_on(model),
         )
         chunks = rollout_chunks(
             model, [start], c2w[None], [noise], None if text is None else [text],
             chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas,
         )  # fmt: skip
         with tqdm(total=len(c2w), unit="frames", desc=self.out.name, disable=None) as bar:
-            seconds = write_rollout((frames[0] for frames in chunks), c2w, recipe, self.out, bar.update)
+            seconds = write_rollout((frames[0] for frames in chunks), c2w, recipe, self.out, bar.update, copies)
         print(
             f"{self.out}: {len(c2w)} frames, {len(c2w) / config.fps:.1f} s of world time at "
             f"{config.width}x{config.height}, made in {seconds:.1f} s ({len(c2w) / seconds:.0f} frames/s)"
@@ -165,6 +172,16 @@ class Rollout:
         actions = TOUR if self.actions is None else self.actions
         return rollout_keys(actions, self.keymap), {"actions": actions, "keymap": self.keymap}
 
+    def _copy(self) -> tuple[dict[str, str] | None, dict[Path, Callable[[Path], Any]]]:
+        """What the recipe says of --image, and the file that is to lie beside the video, so that it can be moved."""
+        from sanawm_env.world.offline.recipe import copied_image
+
+        if self.image is None:
+            return None, {}
+        image, copy = copied_image(self.out, self.image)
+        there = copy.exists() and copy.samefile(self.image)  # the start of an older rollout, given again
+        return image, {} if there else {copy: partial(shutil.copyfile, self.image)}
+
     def _text(self, model: WorldModel) -> Text | None:
         """The prompt as the world takes it."""
         from sanawm_env.world.checkpoints.prompts import Prompts
@@ -175,7 +192,7 @@ class Rollout:
             return None
         return Prompts(model, self.checkpoint, self.text_encoder).read(self.prompt)
 
-    def _start(self, model: WorldModel, env: Any, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
+    def _start(self, model: WorldModel, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
         """Frame 0, its scene seed, the noise seed, and where the intrinsics come from."""
         from gymnasium.utils.seeding import np_random
 
@@ -186,7 +203,7 @@ class Rollout:
         config = model.config
         if self.image is None:
             start = built_in(scene, config.width, config.height, self.fov)
-            return start, scene, noise, {"from": "scene" if self.fov is None else "fov"}
+            return start, scene, noise, {"from": "scene"} if self.fov is None else {"from": "fov", "fov_deg": self.fov}
         image = read_image(self.image)
         camera = None
         if self.intrinsics is not None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sanawm_env.world.offline.recipe import versions
+from sanawm_env.world.offline.recipe import FORMAT, frames_digest, versions
 
 __all__ = ["FORMAT", "EpisodeRecipe", "frames_digest"]
 
-FORMAT = "sanawm_env.recipe"
-"""What the JSON says it is; that of `sanawm rollout` is of version 1 and has no `kind`."""
 VERSION = 2
+"""Of what is written here."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +78,3 @@ class EpisodeRecipe:
             raise ValueError(f"the recipe lacks {', '.join(sorted(missing))}; it was cut short or edited.")
         found = {key: value for key, value in values.items() if key in known}
         return cls(**found | {"size": tuple(values["size"])})
-
-
-def frames_digest(frames: NDArray[np.uint8]) -> str:
-    """16 hex digits that tell frames `(n, H, W, 3)` from others."""
-    return hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest()[:16]

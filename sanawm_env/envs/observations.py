@@ -60,7 +60,7 @@ class Sensors:
 
     def images(self, slots: Slots) -> NDArray[np.uint8]:
         """`(N, h, w, 3)` last frames."""
-        return np.stack([resized(frame, self.size) for frame in slots.last_frames])
+        return self._sized(slots.last_frames)
 
     def world(self, slots: Slots) -> NDArray[Any]:
         """The images, or in the other modes the poses, alone."""
@@ -75,9 +75,11 @@ class Sensors:
         """
         seen: dict[str, NDArray[Any]] = {}
         if self.mode == "dict":
-            frames = [filled(slots.step_frames(slot), self.frames) for slot in range(len(slots))]
-            images = np.stack([np.stack([resized(frame, self.size) for frame in video]) for video in frames])
-            seen = {"frames": images, "pose": pose_vectors(slots.c2w), "intrinsics": self._intrinsics(slots)}
+            seen = {
+                "frames": self._videos(slots),
+                "pose": pose_vectors(slots.c2w),
+                "intrinsics": self._intrinsics(slots),
+            }
             return {**seen, **(entries or {})}
         if entries is None:
             return self.world(slots)
@@ -96,6 +98,19 @@ class Sensors:
         info["frame_index"], info["time"] = index, index / self.fps
         info["state_bytes"] = np.full(count, state.nbytes // count)
         return info
+
+    def _sized(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frames at the size of observed images: one copy, and no other where that is their own size."""
+        if frames[0].shape[:2] != self.size:
+            frames = [resized(frame, self.size) for frame in frames]
+        return np.stack(list(frames))
+
+    def _videos(self, slots: Slots) -> NDArray[np.uint8]:
+        """`(N, F, h, w, 3)` frames of each slot's last step."""
+        videos = [filled(slots.step_frames(slot), self.frames) for slot in range(len(slots))]
+        if videos[0].shape[1:3] != self.size:
+            videos = [self._sized(video) for video in videos]
+        return np.stack(videos)
 
     def _intrinsics(self, slots: Slots) -> NDArray[np.float32]:
         """`(N, 4)` fx, fy, cx, cy in pixels of the observed images."""
@@ -119,9 +134,32 @@ def filled(values: NDArray[Any], count: int) -> NDArray[Any]:
 
 def join(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Dictionaries of the same keys as one dictionary of arrays `(N, ...)`; dictionaries in them likewise."""
-    first = values[0]
+    head = values[0]
     joined: dict[str, Any] = {}
-    for key, value in first.items():
+    for key, value in head.items():
         each = [one[key] for one in values]
         joined[key] = join(each) if isinstance(value, dict) else np.array(each)
     return joined
+
+
+def first(batched: Any) -> Any:
+    """What is batched over one slot, without the slots' axis; numbers as Python's."""
+    if isinstance(batched, dict):
+        return {key: first(value) for key, value in batched.items()}
+    value = batched[0]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def masked(info: dict[str, Any], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Gymnasium's format: beside each `key` a mask `_key` of the slots that have it; the others' values are zeros."""
+    shown: dict[str, Any] = {}
+    whole = bool(mask.all())
+    for key, values in info.items():
+        if isinstance(values, dict):
+            shown[key] = masked(values, mask)
+        else:
+            if not whole:
+                values[~mask] = 0
+            shown[key] = values
+        shown[f"_{key}"] = mask.copy()
+    return shown

@@ -10,6 +10,8 @@ alone and beside others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
@@ -20,6 +22,7 @@ __all__ = [
     "CEILING_DB",
     "angle_between",
     "appearance",
+    "appearances",
     "decay",
     "lengths",
     "motion_between",
@@ -90,15 +93,21 @@ def appearance(frame: NDArray[np.uint8]) -> Array:
     Args:
         frame: `(H, W, 3)` uint8 RGB. Looked at in a quarter of its size: decay is coarse.
     """
-    small = shrunk(frame, 4)
-    colours = np.ascontiguousarray(small.reshape(-1, 3).T)
+    return appearances([frame])[0]
+
+
+def appearances(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Array:
+    """`(N, 5)` the `appearance` of N frames of one size, each with the bits that it has alone."""
+    small = np.stack([shrunk(frame, 4) for frame in frames])
+    colours = np.ascontiguousarray(small.reshape(len(small), -1, 3).swapaxes(1, 2))
     # Whole numbers up to the last division: exact in any order, and a blank picture has a contrast of exactly 0.
-    levels, count = colours.astype(np.int64), colours.shape[1]
-    sums, squares = levels.sum(1), (levels * levels).sum(1)
-    contrast = np.sqrt(count * squares - sums * sums).mean() / count
-    high, low = colours.max(0), colours.min(0)
+    count = colours.shape[2]
+    sums = colours.sum(2, dtype=np.int64)
+    squares = np.square(colours, dtype=np.uint16).sum(2, dtype=np.int64)
+    contrast = np.sqrt(count * squares - sums * sums).mean(1) / count
+    high, low = colours.max(1), colours.min(1)
     saturation = (high - low) / np.maximum(high, 1)
-    return np.concatenate([sums / count, [contrast, saturation.mean()]])
+    return np.concatenate([sums / count, contrast[:, None], saturation.mean(1)[:, None]], axis=1)
 
 
 def decay(first: Array, now: Array) -> float:

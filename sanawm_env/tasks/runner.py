@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sanawm_env.tasks.metrics import appearance, decay, motion_between, path_length, soft_spl, spl
+from sanawm_env.tasks.metrics import appearance, appearances, decay, motion_between, path_length, soft_spl, spl
 from sanawm_env.tasks.rewards import Step, check_rewards, weigh
 from sanawm_env.tasks.settings import differences, fingerprint, misfits, qualified_name
 from sanawm_env.tasks.state import TaskState
@@ -94,10 +94,11 @@ class TaskRunner:
         if self.context.model is None:
             raise RuntimeError("a task runner leaves its world out of pickles; bind it with runner.with_model(model).")
         states = []
-        for begun, at in zip(self.task.begin(resets, self.context), resets, strict=True):
-            own = {"path_length": np.zeros(()), "motion": np.zeros(6), "appearance": appearance(at.frame)}
+        looks = appearances([at.frame for at in resets])
+        for begun, at, look in zip(self.task.begin(resets, self.context), resets, looks, strict=True):
+            own = {"path_length": np.zeros(()), "motion": np.zeros(6), "appearance": look}
             state = TaskState(self.name, {**begun.values, **own}, self.fingerprint)
-            states.append(state.measured(self._measure(state, at.c2w, at.frame)))
+            states.append(state.measured(self._measure(state, at.c2w, at.frame, look)))
         return states
 
     def check(self, state: TaskState | None) -> TaskState:
@@ -167,17 +168,25 @@ class TaskRunner:
         motions = motion_between(starts, c2w[:, -1]) / self._limits
         gone = path_length(starts[:, :3, 3], c2w).tolist()
         stops = [False] * len(befores) if stops is None else stops
-        return [self._step(*slot) for slot in zip(befores, c2w, motions, gone, frames, stops, strict=True)]
+        looks = appearances(frames)
+        return [self._step(*slot) for slot in zip(befores, c2w, motions, gone, frames, looks, stops, strict=True)]
 
     def _step(
-        self, before: TaskView, c2w: Array, motion: Array, metres: float, frame: NDArray[np.uint8], stop: bool
+        self,
+        before: TaskView,
+        c2w: Array,
+        motion: Array,
+        metres: float,
+        frame: NDArray[np.uint8],
+        look: Array,
+        stop: bool,
     ) -> TaskStep:
         task, old, last = self.task, before.state, c2w[-1]
-        was = self._measure(old, before.c2w, before.frame) if old.measures is None else old.measures
+        was = self._measures(before)
         values = (task.follow(old, c2w) if self._follows else old).values
         travelled = float(old.values["path_length"]) + metres
         state = TaskState(self.name, {**values, "path_length": np.array(travelled), "motion": motion}, self.fingerprint)
-        now = self._measure(state, last, frame)
+        now = self._measure(state, last, frame, look)
         state.measured(now)
         success = bool(task.reached(state, now) and (stop or not task.stop_action))
         done = bool(success or stop)
@@ -195,18 +204,21 @@ class TaskRunner:
 
     def info(self, view: TaskView) -> dict[str, Any]:
         """Info of a moment that no step led to (a reset or restore): the keys of a step's, all reward terms zero."""
-        measures = view.state.measures
-        if measures is None:
-            measures = self._measure(view.state, view.c2w, view.frame)
-        return self._info(view.state, measures, False, dict.fromkeys(self._rewards, 0.0))
+        return self._info(view.state, self._measures(view), False, dict.fromkeys(self._rewards, 0.0))
 
     def observe(self, view: TaskView) -> dict[str, NDArray[Any]]:
         """The task's part of the observation."""
         return self.task.observe(view.state, view.c2w)
 
-    def _measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8]) -> dict[str, float]:
-        measures = self.task.measure(state, c2w, frame)
-        return {**measures, "drift": decay(state.values["appearance"], appearance(frame))}
+    def _measure(self, state: TaskState, c2w: Array, frame: NDArray[np.uint8], look: Array) -> dict[str, float]:
+        """The task's measures and the drift; `look` is the frame's `appearance`."""
+        return {**self.task.measure(state, c2w, frame), "drift": decay(state.values["appearance"], look)}
+
+    def _measures(self, view: TaskView) -> Mapping[str, float]:
+        """What the step that led there measured; measured now where none did."""
+        if view.state.measures is not None:
+            return view.state.measures
+        return self._measure(view.state, view.c2w, view.frame, appearance(view.frame))
 
     def _info(
         self, state: TaskState, measures: Mapping[str, float], success: bool, terms: dict[str, float]

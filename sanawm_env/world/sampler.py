@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views
-from sanawm_env.world.networks.cache import ModelCache
+from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.noise import slot_noise
-from sanawm_env.world.state import WorldState, own
+from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
     from sanawm_env.world.accel.capture import Programs
@@ -176,13 +177,7 @@ def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
     pixels, tails = decode_latents(nets, done.latents, done.state.vae_tails, done.views)
     if done.opening:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
-    batch, _, count, height, width = pixels.shape
-    frames = torch.empty(batch, count, height, width, 3, dtype=torch.uint8, device=pixels.device)
-    # Slot by slot and in place, so that one slot's floats are all that is held beside the frames. Colours are joined by
-    # `stack`: to copy a permuted view takes three times as long.
-    for clip, place in zip(pixels, frames, strict=True):
-        levels = clip.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        torch.stack(levels.unbind(0), dim=-1, out=place)
+    frames = to_frames(pixels)
     # Cloned: the caller may write into the frames.
     return done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone()), frames
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sanawm_env.scenes import first_frame
-from sanawm_env.tasks.metrics import appearance, decay
+from sanawm_env.tasks.metrics import appearance, appearances, decay
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,9 @@ def test_coloured_blocks_have_decayed(picture):
 
 def test_looking_a_little_aside_is_no_decay(picture):
     assert decay(appearance(picture), appearance(np.roll(picture, 6, axis=1))) < 0.05
+
+
+def test_appearance_has_the_same_bits_alone_and_beside_others():
+    rng = np.random.default_rng(3)
+    frames = [rng.integers(0, 256, (36, 52, 3)).astype(np.uint8) for _ in range(6)] + [np.zeros((36, 52, 3), np.uint8)]
+    assert appearances(frames).tobytes() == b"".join(appearance(frame).tobytes() for frame in frames)

@@ -22,6 +22,9 @@ from sanawm_env.world.networks.config import SanaWMConfig
 
 BlockCache = dict[str, Tensor]
 
+_ALIGNMENT = 64
+"""Bytes; what torch's CPU allocator gives, and the widest vector register."""
+
 
 @dataclass(frozen=True)
 class ModelCache:
@@ -79,6 +82,24 @@ class ModelCache:
                 blocks.setdefault(int(index), {})[key] = value
         ordered = tuple(blocks[i] for i in range(len(blocks)))
         return cls(ordered, values["window_chunk"], values["frames"], values["chunks"])
+
+
+def own(values: list[Tensor]) -> list[Tensor]:
+    """Tensors that fill their storage in order and are aligned: those given, copies of the others.
+
+    The list itself where nothing had to be copied.
+    """
+    out = values
+    for i, value in enumerate(values):
+        if (
+            not value.is_contiguous()
+            or value.data_ptr() % _ALIGNMENT
+            or value.untyped_storage().nbytes() != value.nbytes
+        ):
+            if out is values:
+                out = values.copy()
+            out[i] = value.clone(memory_format=torch.contiguous_format)
+    return out
 
 
 def empty_cache(

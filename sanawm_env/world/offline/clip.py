@@ -31,6 +31,7 @@ from sanawm_env.world.conditioning import (
 )
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
+from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.noise import check_seeds, frame_noise
 from sanawm_env.world.sampler import isolated, velocity
 from sanawm_env.world.schedules import euler_sigmas
@@ -279,9 +280,9 @@ def decode_clip(world: WorldModel, latents: Tensor, frames: int, vae: Any = None
                 pixels = vae.decode(piece)
             else:
                 pixels, tails = world.vae.decode(piece.to(world.dtype), tails)
-        rgb = pixels[0, :, : frames - done].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        done += rgb.shape[1]
-        yield rgb.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+        rgb = to_frames(pixels[:1, :, : frames - done])[0]
+        done += len(rgb)
+        yield rgb.cpu().numpy()
         if done >= frames:
             return
 

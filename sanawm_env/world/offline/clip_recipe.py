@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ __all__ = ["RenderRecipe", "negative_text", "save_latents"]
 @dataclass
 class RenderRecipe(Recipe):
     """A `Recipe` of an offline clip; its `sigmas` are the whole schedule, its `chunk_frames` those of the teacher."""
+
+    kind: ClassVar[str] = "clip"
 
     mode: str = ""
     """`bidirectional` or `chunk_causal`."""

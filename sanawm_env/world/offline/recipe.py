@@ -8,10 +8,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +27,34 @@ from sanawm_env.world.rollout import rollout_chunks
 if TYPE_CHECKING:
     from sanawm_env.world.checkpoints.prompts import Text
 
-__all__ = ["FORMAT", "Recipe", "dream", "file_hash", "relative", "sidecars", "versions", "write_rollout"]
+__all__ = [
+    "FORMAT",
+    "Recipe",
+    "copied_image",
+    "dream",
+    "file_hash",
+    "frames_digest",
+    "poses_hash",
+    "relative",
+    "sidecars",
+    "versions",
+    "write_rollout",
+]
 
 Frames = NDArray[np.uint8]
 
 FORMAT = "sanawm_env.recipe"
 """What the JSON beside a video says it is."""
+VERSION = 2
+"""Of what is written here; version 1 has no `kind`, no digests and no copy of the image."""
 
 
 @dataclass
 class Recipe:
-    """Everything that the frames of a rollout depend on."""
+    """Everything that the frames of a rollout depend on; `sanawm replay` makes them again from it."""
+
+    kind: ClassVar[str] = "rollout"
+    """Which recipe this is, in the JSON."""
 
     checkpoint: str
     """Name or folder."""
@@ -50,7 +67,7 @@ class Recipe:
     noise_seed: int
     """Seed of the sampler's noise."""
     image: dict[str, str] | None
-    """Path and SHA-256 of the first frame's file."""
+    """`path` and `sha256` of the first frame's file; `file` is its copy beside the video, by which it is found."""
     camera: dict[str, Any]
     """The action string and its key map, or path and SHA-256 of the poses."""
     intrinsics: dict[str, Any]
@@ -79,10 +96,39 @@ class Recipe:
     """Name of the world; for a release repository, commit and preset."""
     prompt: str = ""
     """Text, for a world that was trained with some."""
+    digests: list[str] = field(default_factory=list)
+    """`frames_digest` of frame 0 and of each chunk: tells where two renderings part. Version 1 has none."""
+    depends_on: dict[str, Any] = field(default_factory=dict)
+    """`evaluation.provenance.frames_depend_on`: what the bits depend on beside the inputs, such as threads."""
+    poses_sha256: str = ""
+    """`poses_hash` of the poses beside the video."""
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        write_json(path, {"format": FORMAT, "version": 1} | asdict(self))
+        write_json(path, {"format": FORMAT, "version": VERSION, "kind": self.kind} | asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `save` wrote, of this version or an older one.
+
+        Raises:
+            ValueError: Something else, or of a newer version.
+        """
+        if values.get("format") != FORMAT or values.get("kind", cls.kind) != cls.kind:
+            raise ValueError(f"this is no recipe of a {cls.kind}; give the JSON that sanawm wrote beside a video.")
+        version = values.get("version")
+        if not isinstance(version, int) or not 1 <= version <= VERSION:
+            raise ValueError(
+                f"the recipe is of version {version} and this package reads 1 to {VERSION}; install the version of "
+                f"sanawm_env that wrote it ({(values.get('versions') or {}).get('sanawm_env', 'unknown')})."
+            )
+        known = {each.name for each in fields(cls)}
+        try:
+            recipe = cls(**{key: value for key, value in values.items() if key in known})
+        except TypeError as error:
+            raise ValueError(f"the recipe was cut short or edited: {error}.") from None
+        recipe.sigmas = tuple(recipe.sigmas)
+        return recipe
 
 
 def dream(
@@ -149,7 +195,7 @@ def write_rollout(
     Args:
         chunks: Frames of a rollout, piece by piece.
         c2w: Poses of all frames.
-        recipe: Its hash of the frames is filled in.
+        recipe: The hashes of frames and poses are filled in.
         out: The mp4; it takes its name last.
         progress: Called with the number of frames of each chunk.
         also: Further files beside the video, and what writes each of them.
@@ -159,11 +205,13 @@ def write_rollout(
     """
     began = time.perf_counter()
     digest = hashlib.sha256()
+    recipe.digests, recipe.poses_sha256 = [], poses_hash(c2w)
     poses_path, recipe_path = sidecars(out)
     with VideoWriter(out, recipe.fps) as video:
         for frames in chunks:
             video.write(frames)
-            digest.update(np.ascontiguousarray(frames).tobytes())
+            digest.update(np.ascontiguousarray(frames).data)
+            recipe.digests.append(frames_digest(frames))
             progress(len(frames))
         recipe.frames_sha256 = digest.hexdigest()
         video.finish()
@@ -179,6 +227,26 @@ def write_rollout(
 def file_hash(path: Path) -> dict[str, str]:
     """Path and SHA-256 of a file."""
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def frames_digest(frames: Frames) -> str:
+    """16 hex digits that tell frames `(n, H, W, 3)` from others."""
+    return hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest()[:16]
+
+
+def poses_hash(c2w: NDArray[np.float64]) -> str:
+    """SHA-256 of poses `(F, 4, 4)`, of their bits as float64."""
+    return hashlib.sha256(np.ascontiguousarray(c2w, dtype=np.float64).data).hexdigest()
+
+
+def copied_image(out: Path, image: Path) -> tuple[dict[str, str], Path]:
+    """What a recipe says of a given first frame, and where its copy beside the video belongs.
+
+    The copy is named by its hash, so that no later rollout of that name can put another picture in its place.
+    """
+    hashed = file_hash(image)
+    copy = out.with_name(f"{out.stem}_image-{hashed['sha256'][:12]}{image.suffix.lower()}")
+    return hashed | {"file": copy.name}, copy
 
 
 def versions() -> dict[str, str]:

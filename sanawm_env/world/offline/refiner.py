@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sanawm_env.video import read_video
 from sanawm_env.world.accel.device import look_at
+from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
 from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
 
@@ -106,13 +107,13 @@ class Refiner:
                 latents, prompt, fps=float(rollout.recipe["fps"]), generator=generator, output_type="latent"
             )
             with self._vae_on_device() as vae:
-                pixels = vae.decode(refined)[0, :, 1:wanted].float().add(1).mul(127.5).round().clamp(0, 255)
+                frames = to_frames(vae.decode(refined)[:1, :, 1:wanted])[0]
         except torch.OutOfMemoryError as error:
             fix = {"none": "--offload model", "model": "--offload sequential"}.get(self.offload, "a larger GPU")
             raise MemoryError(
                 f"{rollout.video} did not fit on {self.device} while it was refined; use {fix}."
             ) from error
-        return pixels.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
+        return frames.cpu().numpy()
 
     def _latents(self, rollout: Rollout) -> Tensor:
         """Stage-1 latents `(1, C, T, h, w)`: stored ones, or the video encoded."""

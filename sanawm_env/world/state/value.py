@@ -13,27 +13,19 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from torch import Tensor
 
 from sanawm_env.files import save_tensors
-from sanawm_env.world.networks.cache import ModelCache
+from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.noise import check_seeds
+from sanawm_env.world.state.errors import StateError, misfit, named, unlike
+from sanawm_env.world.state.files import FORMAT, VERSION, read_state
+from sanawm_env.world.state.tensors import same_bits
 
-__all__ = ["FORMAT", "TASK", "VERSION", "StateError", "WorldState", "own"]
+__all__ = ["WorldState"]
 
-FORMAT = "sanawm_env.world_state"
-VERSION = "2"
 _CACHE, _VAE = "cache.", "vae."
-TASK = "task."
-"""Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
-_ALIGNMENT = 64
-"""Bytes; what torch's CPU allocator gives, and the widest vector register."""
-
-
-class StateError(ValueError):
-    """A state, a snapshot or a file of one that cannot go on here: of another world or task, or not whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +99,7 @@ class WorldState:
         mine, theirs = self.flat(), other.flat()
         if self.checkpoint != other.checkpoint or mine.keys() != theirs.keys():
             return False
-        return all(_same_bits(value, theirs[name]) for name, value in mine.items())
+        return all(same_bits(value, theirs[name]) for name, value in mine.items())
 
     def check_fits(self, pattern: WorldState, device: torch.device) -> None:
         """Refuse a state that a world could not go on from.
@@ -129,12 +121,7 @@ class WorldState:
             raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
             return
-        found, shown = _signature(self), _signature(pattern)
-        name = min(n for n in found.keys() | shown.keys() if found.get(n) != shown.get(n))
-        raise StateError(
-            f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has "
-            f"{shown.get(name, 'none')}; load the world in the dtype the state was made in, or start a new rollout."
-        )
+        raise misfit(self.flat(), pattern.flat())
 
     # -- new states from old ones -----------------------------------------------------------------------
 
@@ -260,33 +247,7 @@ class WorldState:
             FileNotFoundError: No such file.
             ValueError: Not a whole state file, another format version, or the state of another checkpoint.
         """
-        path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such state file; write one with WorldState.save.")
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise StateError(f"{path} holds no world state; give a file written by WorldState.save.")
-                if metadata.get("version") != VERSION:
-                    raise StateError(
-                        f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
-                        f"{VERSION!r}; load it with the version that wrote it."
-                    )
-                origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
-                if checkpoint is not None and origin[0] != checkpoint:
-                    raise StateError(
-                        f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
-                        "load that checkpoint, or start a new rollout."
-                    )
-                # Clones lie aligned in memory like computed tensors; a product of others may round differently.
-                names = [name for name in file.keys() if not name.startswith(TASK)]
-                tensors = {name: file.get_tensor(name).clone() for name in names}
-        except (safetensors.SafetensorError, OSError) as error:
-            raise StateError(
-                f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
-                "Save the state again with WorldState.save."
-            ) from None
+        tensors, origin = read_state(path, checkpoint)
         try:
             return _build(tensors, origin)
         except (KeyError, ValueError, IndexError) as error:
@@ -337,36 +298,7 @@ class WorldState:
         else:
             if theirs:
                 return theirs
-        mine, flat = self.flat(), other.flat()
-        described = {name: (_describe(mine.get(name)), _describe(flat.get(name))) for name in mine.keys() | flat.keys()}
-        name = min(name for name, (a, b) in described.items() if a != b)
-        raise StateError(
-            f"the states' '{name}' differ: {described[name][0]} against {described[name][1]}. Use the same text "
-            "length, dtype and device (`to`) for all slots."
-        )
-
-
-def named(checkpoint: str, name: str) -> str:
-    """A checkpoint for an error message: its hash, and its name where one is known."""
-    return f"{checkpoint!r} ({name})" if name else repr(checkpoint)
-
-
-def own(values: list[Tensor]) -> list[Tensor]:
-    """Tensors that fill their storage in order and are aligned: those given, copies of the others.
-
-    The list itself where nothing had to be copied.
-    """
-    out = values
-    for i, value in enumerate(values):
-        if (
-            not value.is_contiguous()
-            or value.data_ptr() % _ALIGNMENT
-            or value.untyped_storage().nbytes() != value.nbytes
-        ):
-            if out is values:
-                out = values.copy()
-            out[i] = value.clone(memory_format=torch.contiguous_format)
-    return out
+        raise unlike(self.flat(), other.flat())
 
 
 _NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
@@ -388,14 +320,8 @@ def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
     return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
 
 
-def _signature(state: WorldState) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape without slots, and type, of every tensor; the free length of the text left out."""
-    text = ("text", "text_mask")
-    return {n: ((tuple(v.shape[1:]) if n not in text else ()), v.dtype) for n, v in state.flat().items()}
-
-
 def _alike(state: WorldState, pattern: WorldState) -> bool:
-    """Whether `_signature` gives the same of both; this is asked at every step."""
+    """Whether shapes without slots and types are the same, text of any length; this is asked at every step."""
     try:
         mine, wanted = state._leaves(pattern), pattern._leaves(pattern)
     except KeyError:
@@ -405,17 +331,3 @@ def _alike(state: WorldState, pattern: WorldState) -> bool:
         if a.dtype != b.dtype or (i < free and a.shape[1:] != b.shape[1:]):
             return False
     return True
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
-        return False
-    return torch.equal(_bytes(a), _bytes(b))
-
-
-def _bytes(value: Tensor) -> Tensor:
-    return value.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8)
-
-
-def _describe(value: Tensor | None) -> str:
-    return "absent" if value is None else f"{tuple(value.shape[1:])} {value.dtype} on {value.device}"

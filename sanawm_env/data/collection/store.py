@@ -1,0 +1,233 @@
+"""`Store`: a collection's folder. An episode is done when its JSON is there, which is written last."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sanawm_env.data.collection.plan import Plan
+from sanawm_env.files import replacing, write_json
+
+__all__ = ["Store"]
+
+_CHUNK = 1000
+"""Videos to a folder, as in LeRobot's layout."""
+_ORPHANS_SECONDS = 60.0
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
+"""Names that `files.replacing` gives until a file is whole."""
+
+
+class Store:
+    """The native layout of a dataset: see `docs/how-to/collecting.md`."""
+
+    def __init__(self, root: str | Path) -> None:
+        """Remember the folder; nothing is touched."""
+        self.root = Path(root)
+
+    # -- where things are -------------------------------------------------------------------------------
+
+    @property
+    def ours(self) -> Path:
+        """The folder of ours within the dataset."""
+        return self.root / "sanawm"
+
+    def episode(self, number: int) -> Path:
+        """The JSON of an item; it is there exactly if the item is done."""
+        return self.ours / "episodes" / f"{number:06d}.json"
+
+    def arrays(self, number: int) -> Path:
+        """Poses, intrinsics, actions and rewards of an item."""
+        return self.ours / "episodes" / f"{number:06d}.npz"
+
+    def video(self, number: int) -> Path:
+        """The video of an item that is kept."""
+        folder = self.root / "videos" / "observation.images.main" / f"chunk-{number // _CHUNK:03d}"
+        return folder / f"file-{number % _CHUNK:03d}.mp4"
+
+    # -- one process at a time --------------------------------------------------------------------------
+
+    @contextmanager
+    def opened(self) -> Iterator[Store]:
+        """Make the folder if it is new, hold it for this process, and clear away what killed ones left.
+
+        A new folder in which no plan has been written down in the end is gone again.
+
+        Raises:
+            ValueError: Something else lies there, another process collects into it, or it cannot be written to.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise ValueError(f"{self.root} is a file; name a folder for the dataset.")
+        if self.root.is_dir() and any(self.root.iterdir()) and not self.ours.is_dir():
+            raise ValueError(f"{self.root} holds something else than a collection; choose another --out.")
+        new = not self.root.exists()
+        try:
+            self.ours.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.ours / "lock", os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError as error:
+            raise ValueError(f"{self.root} cannot be written to ({error.strerror}); choose another --out.") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with the process, however that ends
+            except OSError:
+                raise ValueError(
+                    f"another process collects into {self.root} already; wait for it, or choose another --out."
+                ) from None
+            self._wait_for_orphans()
+            self._tidy()
+            yield self
+        finally:
+            if not (self.ours / "collection.json").exists():
+                shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
+            os.close(handle)
+
+    def announce(self) -> int:
+        """Tell that this process, a worker of whoever opened the store, writes into it: until it ends.
+
+        Returns:
+            The handle that holds the announcement; closing it takes that back.
+        """
+        handle = os.open(self.ours / "writers", os.O_CREAT | os.O_RDWR, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
+    def _wait_for_orphans(self) -> None:
+        """Workers in other processes outlive a killed driver by seconds, and their files must not be tidied away."""
+        handle = os.open(self.ours / "writers", os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            until = time.monotonic() + _ORPHANS_SECONDS
+            while True:
+                try:
+                    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    if time.monotonic() > until:
+                        raise ValueError(
+                            f"workers of an earlier run still write into {self.root}; wait until they have ended, or "
+                            "end them."
+                        ) from None
+                    time.sleep(0.2)
+        finally:
+            os.close(handle)
+
+    def _tidy(self) -> None:
+        """Remove temporaries, and files of episodes whose JSON never came: with the lock held they have no writer."""
+        for left in self.root.glob(".index-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if _TEMPORARY.fullmatch(name):
+                    (Path(folder) / name).unlink(missing_ok=True)
+        for path in self.ours.glob("episodes/*.npz"):
+            if not path.with_suffix(".json").exists():
+                path.unlink()
+        for path in self.root.glob("videos/observation.images.main/chunk-*/file-*.mp4"):
+            number = int(path.parent.name.removeprefix("chunk-")) * _CHUNK + int(path.stem.removeprefix("file-"))
+            if not self.episode(number).exists():
+                path.unlink()
+
+    # -- the plan ---------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> Plan | None:
+        """What was asked for; None in a new folder.
+
+        Raises:
+            ValueError: The file is of another version, or is no plan.
+        """
+        path = self.ours / "collection.json"
+        if not path.exists():
+            return None
+        try:
+            return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no plan of a collection ({error}); collect into another folder.") from None
+
+    def check(self, plan: Plan) -> None:
+        """Refuse to go on with another plan than the one that the collection began with.
+
+        Raises:
+            ValueError: Says what differs.
+        """
+        before = self.plan
+        if before is not None and (differ := before.differences(plan)):
+            raise ValueError(
+                f"{self.root} was begun with another plan: {'; '.join(differ)}. Give the same options to go on, or "
+                "choose another --out."
+            )
+
+    def begin(self, plan: Plan) -> None:
+        """Write the plan down, or go on with it.
+
+        Raises:
+            ValueError: See `check`.
+        """
+        self.check(plan)
+        if self.plan != plan:
+            write_json(self.ours / "collection.json", plan.to_dict(), durable=True)
+
+    def add_image(self, pixels: NDArray[np.uint8]) -> str:
+        """Copy a picture `(H, W, 3)` in, named by its hash, so that recipes need no path outside.
+
+        Returns:
+            The file, relative to the dataset's folder.
+        """
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "png")
+        name = f"sanawm/images/{hashlib.sha256(buffer.getvalue()).hexdigest()}.png"
+        if not (self.root / name).exists():
+            with replacing(self.root / name, durable=True) as temporary:
+                temporary.write_bytes(buffer.getvalue())
+        return name
+
+    # -- episodes ---------------------------------------------------------------------------------------
+
+    def done(self) -> dict[int, dict[str, Any]]:
+        """What is there, by item, in order.
+
+        Raises:
+            ValueError: A file that no killed run leaves behind: names it.
+        """
+        found = {}
+        for path in sorted(self.ours.glob("episodes/*.json")):
+            try:
+                found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{path} is broken ({error}); delete it, and the episode is played again.") from None
+        return found
+
+    def commit(self, number: int, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> int:
+        """Write an episode whose video is whole and on the disk: the arrays, then the JSON.
+
+        Returns:
+            Bytes of the episode.
+
+        Raises:
+            OSError: The disk is full, say; the item is not done then.
+        """
+        with replacing(self.arrays(number), durable=True) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_json(self.episode(number), values, durable=True)
+        return self.size_of(number)
+
+    def size_of(self, number: int) -> int:
+        """Bytes of an episode."""
+        files = (self.episode(number), self.arrays(number), self.video(number))
+        return sum(path.stat().st_size for path in files if path.exists())
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(self.root) for name in names)

@@ -1,0 +1,65 @@
+"""Where things lie in a dataset of `sanawm collect`, for those who read it while it grows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["image_root", "is_native", "item_files", "item_number", "poses_file", "read_item", "video_file"]
+
+FOLDER = "sanawm"
+"""Folder of ours within a LeRobotDataset."""
+CAMERA = "observation.images.main"
+"""LeRobot's name of the camera."""
+_PER_CHUNK = 1000
+
+
+def is_native(root: Path) -> bool:
+    """Whether a dataset of `sanawm collect` lies there, finished or not."""
+    return (root / FOLDER / "collection.json").is_file() or (root / FOLDER / "episodes").is_dir()
+
+
+def item_files(root: Path) -> list[Path]:
+    """The JSON files of the items that are done, in order of their numbers."""
+    return sorted(path for path in (root / FOLDER / "episodes").glob("*.json") if path.stem.isdigit())
+
+
+def item_number(file: Path) -> int:
+    """The number that an item's file is named by."""
+    return int(file.stem)
+
+
+def read_item(file: Path) -> dict[str, Any]:
+    """An item: `recipe`, `outcome` and `video`.
+
+    Raises:
+        ValueError: No JSON object.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{file} cannot be read ({error}); delete it, and `sanawm collect` makes the item again."
+        ) from None
+    return values
+
+
+def video_file(root: Path, number: int) -> Path:
+    """Where the video of an item lies if it was kept."""
+    chunk, index = divmod(number, _PER_CHUNK)
+    return root / "videos" / CAMERA / f"chunk-{chunk:03d}" / f"file-{index:03d}.mp4"
+
+
+def poses_file(file: Path) -> Path:
+    """Poses, intrinsics, actions and rewards of the item whose JSON is `file`."""
+    return file.with_suffix(".npz")
+
+
+def image_root(file: Path) -> Path:
+    """The folder that the image of a recipe is relative to: the dataset's, or the one that the JSON lies in."""
+    folder = file.resolve().parent
+    inside = folder.name == "episodes" and folder.parent.name == FOLDER
+    return folder.parent.parent if inside else folder

@@ -1,0 +1,51 @@
+"""State files: safetensors with what a state says of itself in the header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+from torch import Tensor
+
+from sanawm_env.world.state.errors import StateError, named
+
+__all__ = ["FORMAT", "TASK", "VERSION", "read_state"]
+
+FORMAT = "sanawm_env.world_state"
+VERSION = "2"
+TASK = "task."
+"""Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
+
+
+def read_state(path: str | Path, checkpoint: str | None) -> tuple[dict[str, Tensor], tuple[str, str]]:
+    """The tensors of a state file by name, on the CPU, and hash and name of the checkpoint that they belong to.
+
+    Args and errors are those of `WorldState.load`, which makes a state of the answer.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such state file; write one with WorldState.save.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise StateError(f"{path} holds no world state; give a file written by WorldState.save.")
+            if metadata.get("version") != VERSION:
+                raise StateError(
+                    f"{path} has state format version {metadata.get('version')!r}, this sanawm_env reads "
+                    f"{VERSION!r}; load it with the version that wrote it."
+                )
+            origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
+            if checkpoint is not None and origin[0] != checkpoint:
+                raise StateError(
+                    f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
+                    "load that checkpoint, or start a new rollout."
+                )
+            # Clones lie aligned in memory like computed tensors; a product of others may round differently.
+            names = [name for name in file.keys() if not name.startswith(TASK)]
+            return {name: file.get_tensor(name).clone() for name in names}, origin
+    except (safetensors.SafetensorError, OSError) as error:
+        raise StateError(
+            f"{path} is not a whole safetensors file ({error}); it is truncated or of another kind. "
+            "Save the state again with WorldState.save."
+        ) from None
