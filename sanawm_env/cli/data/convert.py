@@ -37,7 +37,7 @@ class Convert:
     def run(self) -> None:
         """Write it and say how many episodes there are."""
         from sanawm_env.data.formats import detect, get_format
-        from sanawm_env.data.selection import dropped_names, one_checkpoint, select
+        from sanawm_env.data.formats.selection import dropped_names, one_checkpoint, select
 
         if self.dataset.absolute() in (self.out.absolute(), *self.out.absolute().parents):
             raise ValueError(f"--out {self.out} lies in the dataset itself; choose a place outside of it.")
