@@ -103,6 +103,8 @@ class Collect:
             from sanawm_env.data.execution.ray_session import check_address
 
             check_address(self.ray)
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
