@@ -3,7 +3,7 @@
 It shows how the pieces fit; for a policy that gets somewhere give it a few hundred iterations, or see
 train_ppo_image_nav.py, which steps many worlds in one batch.
 
-Run: python examples/train_rllib.py [--iterations 2] [--env-runners 2] [--out runs/rl/rllib]
+Needs the extra `rllib`. Run: python examples/train_rllib.py [--iterations 2] [--env-runners 2] [--out runs/rl/rllib]
 """
 
 import os
