@@ -5,6 +5,7 @@ python .ci/lerobot_datasets.py FOLDER
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def play(env: SanaWMEnv, seed: int, steps: int) -> Episode:
 
 
 def main(folder: Path) -> None:
-    """Write `rgb-a`, `rgb-b` (of two appends), `h264-444` and `h264`, and beside each what must be read."""
+    """Write datasets, and beside each what must be read.
+
+    `rgb-a`, `rgb-b` (in two appends), `h264-444` and `h264` by the writer, `rgb-collected` by `sanawm collect`.
+    """
     env = SanaWMEnv("tiny", task="PointNav", obs_mode="dict")
     episodes = [play(env, seed, steps=3 + seed % 3) for seed in range(5)]
     env.close()
@@ -63,18 +67,27 @@ def main(folder: Path) -> None:
         for part in parts:
             lerobot.write(folder / name, part, mode="append", codec=codec)
         assert not (problems := lerobot.check(folder / name)), problems
-        its = [episode for part in parts for episode in part]
-        held = [
-            np.concatenate([np.repeat(e.actions, e.frames_per_step, axis=0), np.zeros((1, e.actions.shape[1]))])
-            for e in its
-        ]
-        np.savez(
-            folder / f"{name}.npz",
-            frames=np.concatenate([all_frames(e) for e in its]),
-            c2w=np.concatenate([e.c2w for e in its]),
-            actions=np.concatenate(held).astype(np.float32),
-            texts=np.concatenate([np.repeat(e.text, len(e)) for e in its]),
-        )
+        expect(folder / f"{name}.npz", [episode for part in parts for episode in part])
+    collected = folder / "rgb-collected"
+    options = "--task PointNav --policy scripted:follow --episodes 3 --max-steps 6 -c tiny --codec rgb".split()
+    subprocess.run([sys.executable, "-m", "sanawm_env.cli", "collect", *options, "--out", str(collected)], check=True)
+    assert not (problems := lerobot.check(collected)), problems
+    expect(folder / "rgb-collected.npz", list(lerobot.read(collected)))
+
+
+def expect(file: Path, episodes: list[Episode]) -> None:
+    """Write down what LeRobot must read: rows of all episodes, one after another."""
+    held = [
+        np.concatenate([np.repeat(e.actions, e.frames_per_step, axis=0), np.zeros((1, e.actions.shape[1]))])
+        for e in episodes
+    ]
+    np.savez(
+        file,
+        frames=np.concatenate([all_frames(e) for e in episodes]),
+        c2w=np.concatenate([e.c2w for e in episodes]),
+        actions=np.concatenate(held).astype(np.float32),
+        texts=np.concatenate([np.repeat(e.text, len(e)) for e in episodes]),
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sanawm_env.bridges.infos import info_of_slot
 from stable_baselines3.common.vec_env import VecEnv
 
-from sanawm_env.envs.slot_options import read_slots
+from sanawm_env.envs.options.slots import read_slots
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
 
 __all__ = ["HEAVY_INFO", "SanaWMVecEnv"]

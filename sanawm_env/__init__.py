@@ -56,6 +56,7 @@ _MOVED = {
         "bench": "evaluation.bench",
         "config": "world.config",
         "env": "envs.env",
+        "envs.slot_options": "envs.options.slots",
         "evaluation.cost": "evaluation.policy.cost",
         "evaluation.drift": "evaluation.metrics.drift",
         "evaluation.policy_table": "evaluation.policy.table",

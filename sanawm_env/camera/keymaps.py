@@ -7,9 +7,9 @@ convention down in full, so that a recorded key sequence means the same poses wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 __all__ = ["KEYMAPS", "Control", "KeyMap", "get_keymap"]
 
@@ -70,6 +70,29 @@ class KeyMap:
             raise ValueError(f"pitch_limit_deg must lie between 0 and 90; got {self.pitch_limit_deg}.")
         if not (self.tau_press > 0 and self.tau_coast > 0 and self.fps > 0):
             raise ValueError("tau_press, tau_coast (s) and fps must be positive; smoothing=False stops dead.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields by name, ready for JSON; `get_keymap` makes the map again."""
+        return asdict(self) | {"controls": [list(pair) for pair in self.controls]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> KeyMap:
+        """Inverse of `to_dict`, also after JSON made lists of tuples.
+
+        Raises:
+            ValueError: A field too many or too few, controls that are no pairs, or a value that a map refuses.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(map(str, values.keys() - set(known))):
+            raise ValueError(f"a key map has no field {unknown[0]!r}; it has {', '.join(known)}.")
+        try:
+            controls = tuple((str(key), control) for key, control in values["controls"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"no key map (controls: {error}); give what KeyMap.to_dict gave.") from None
+        try:
+            return cls(**{**values, "controls": controls})
+        except TypeError as error:
+            raise ValueError(f"no key map ({error}); give what KeyMap.to_dict gave.") from None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -136,14 +159,16 @@ KEYMAPS: dict[str, KeyMap] = {preset.name: preset for preset in _PRESETS}
 """The presets by name."""
 
 
-def get_keymap(keymap: str | KeyMap) -> KeyMap:
-    """Look a preset up by name; a `KeyMap` passes through.
+def get_keymap(keymap: str | KeyMap | Mapping[str, Any]) -> KeyMap:
+    """Look a preset up by name; a `KeyMap` passes through, and one that became a dictionary is made again.
 
     Raises:
-        ValueError: if there is no preset of that name.
+        ValueError: if there is no preset of that name, or the dictionary is no key map.
     """
     if isinstance(keymap, KeyMap):
         return keymap
+    if isinstance(keymap, Mapping):  # out of the JSON of an environment's spec
+        return KeyMap.from_dict(keymap)
     if keymap not in KEYMAPS:
         raise ValueError(f"no key map {keymap!r}; choose one of {', '.join(KEYMAPS)}, or pass a KeyMap.")
     return KEYMAPS[keymap]

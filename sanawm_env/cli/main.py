@@ -57,9 +57,7 @@ Command = (
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
-    | Annotated[
-        tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[DataCommand]], tyro.conf.subcommand("data")
-    ]
+    | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[DataCommand]], tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

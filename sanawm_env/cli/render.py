@@ -91,7 +91,7 @@ class Render(Rollout):
         config = world.config
         mode = find_mode(world) if self.mode == "auto" else self.mode
         c2w = self._cut(c2w, config.fps)
-        start, scene, noise, origin = self._start(world, None, len(c2w))
+        start, scene, noise, origin = self._start(world, len(c2w))
         guidance, text, negative = self._texts(world)
         vae = self._vae(world)
 

@@ -92,7 +92,7 @@ class Rollout:
             dtype=self.dtype,
         )
         model = env.model
-        start, scene, noise, origin = self._start(model, env, len(c2w))
+        start, scene, noise, origin = self._start(model, len(c2w))
         text = self._text(model)
         image, copies = self._copy()
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ class Rollout:
             return None
         return Prompts(model, self.checkpoint, self.text_encoder).read(self.prompt)
 
-    def _start(self, model: WorldModel, env: Any, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
+    def _start(self, model: WorldModel, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
         """Frame 0, its scene seed, the noise seed, and where the intrinsics come from."""
         from gymnasium.utils.seeding import np_random
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from sanawm_env.envs.observations import Observation, ObsMode
+from sanawm_env.envs.face import SimulatorFace
+from sanawm_env.envs.observations import Observation, ObsMode, first
 from sanawm_env.envs.rendering import Window, window_problem
 from sanawm_env.envs.settings import Settings, check_choice
 from sanawm_env.envs.simulator import Moment, Simulator, StepResult
@@ -20,7 +20,6 @@ from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes.start_image import ImageSource
-from sanawm_env.tasks import Task
 from sanawm_env.world.model import WorldModel
 
 __all__ = ["SanaWMEnv"]
@@ -30,7 +29,7 @@ StepOutput: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 _MODES = ("rgb_array", "rgb_array_list", "human")
 
 
-class SanaWMEnv(gym.Env[Observation, Any]):
+class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     """
     ## Description
     A camera moves through a world that a video model dreams up frame by frame. The first frame is an image;
@@ -191,8 +190,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": list(_MODES), "render_fps": 16}  # type: ignore[misc]
 
-    _simulator: Simulator
-
     def __init__(
         self,
         checkpoint: str | Path | WorldModel = DEFAULT_CHECKPOINT,
@@ -204,28 +201,14 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         """See the class; `arguments` are the fields of `Settings`."""
         check_choice("render_mode", render_mode, (None, *_MODES))
         simulator = Simulator(checkpoint, Settings.read({"image": image, **arguments}))
-        self._simulator = simulator
-        config = simulator.model.config
-        self.frames_per_step: int = simulator.frames_per_step
-        """Pixel frames F of one step."""
-        self.step_seconds: float = simulator.step_seconds
-        """World time of one step."""
-        self.max_translation: float = simulator.max_translation
-        """Metres per step of a full action component (not in action mode `keys`)."""
-        self.max_rotation: float = simulator.max_rotation
-        """Radians per step of a full action component (likewise)."""
+        self._show_simulator(simulator, render_mode)
         self.action_space = simulator.action_space
         self.obs_mode: ObsMode = simulator.settings.obs_mode
         self.observation_space = copy.deepcopy(simulator.observation_space)
-        if (form := simulator.goal_form) is not None:
-            # Only then: learners take any environment that has it for one with goals.
-            self.compute_reward = form.compute_reward
-
-        self.render_mode = render_mode
-        rate = config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
         # A machine without windows does not offer that mode, so that checkers do not try it.
         modes = [mode for mode in _MODES if mode != "human" or window_problem() is None]
-        self.metadata = self.metadata | {"render_fps": rate, "render_modes": modes}  # type: ignore[misc]
+        self.metadata = self.metadata | {"render_fps": self.render_fps, "render_modes": modes}  # type: ignore[misc]
+        config = self.model.config
         title = f"SanaWM {config.name}"
         self._window = Window(title, config.fps, max(1, 512 // config.width)) if render_mode == "human" else None
         self._unseen: list[NDArray[np.uint8]] = []
@@ -285,8 +268,7 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     def warmup(self, **options: Any) -> dict[str, float]:
         """Run every kind of step once, in a dummy rollout; options and answer are those of `WorldModel.warmup`."""
-        chunk = self.frames_per_step // self.model.vae.temporal_stride
-        return self.model.warmup(chunk_frames=chunk, **({"sigmas": self.sigmas} | options))
+        return self._warm_up(1, options)
 
     # -- snapshot, restore, fork --------------------------------------------------------------------------
 
@@ -327,42 +309,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
             raise ValueError(f"fork needs at least one copy; got n = {n}.")
         return [copy.deepcopy(self) for _ in range(n)]
 
-    # -- inquiries ----------------------------------------------------------------------------------------
-
-    @property
-    def model(self) -> WorldModel:
-        """The world model."""
-        return self._simulator.model
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Names of the components of an action in mode `keys`; empty in the other modes."""
-        return self._simulator.keys
-
-    @property
-    def task(self) -> Task | None:
-        """The task; None is a world without one."""
-        return self._simulator.task
-
-    @property
-    def simulation(self) -> Simulator:
-        """The parts that stay the same from episode to episode, for what is built on this environment."""
-        return self._simulator
-
-    @property
-    def max_episode_steps(self) -> int | None:
-        """Steps after which an episode is truncated, in place of `episode_seconds`; -1 is never. It may be set."""
-        return self._simulator.settings.max_episode_steps
-
-    @max_episode_steps.setter
-    def max_episode_steps(self, steps: int | None) -> None:
-        self._simulator = self._simulator.with_limit(steps)
-
-    @property
-    def sigmas(self) -> tuple[float, ...]:
-        """Noise levels of the sampler."""
-        return self._simulator.sigmas
-
     # -- parts --------------------------------------------------------------------------------------------
 
     def _enter(self, now: Slots, result: StepResult | None) -> tuple[Observation, dict[str, Any]]:
@@ -379,11 +325,6 @@ class SanaWMEnv(gym.Env[Observation, Any]):
         observations, infos = self._simulator.show(now, () if result is None else result.infos)
         return first(observations), {key: first(value) for key, value in infos.items()}
 
-    def _require(self, call: str) -> Slots:
-        if self._now is None:
-            raise ResetNeeded(f"call reset() before {call}().")
-        return self._now
-
     # -- copies -------------------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SanaWMEnv:
@@ -399,11 +340,3 @@ class SanaWMEnv(gym.Env[Observation, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_window": None}
-
-
-def first(batched: Any) -> Any:
-    """What is batched over one slot, without the slots' axis; numbers as Python's."""
-    if isinstance(batched, dict):
-        return {key: first(value) for key, value in batched.items()}
-    value = batched[0]
-    return value.item() if isinstance(value, np.generic) else value

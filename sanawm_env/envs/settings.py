@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import torch
 from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.envs.actions import ActionMode
 from sanawm_env.envs.observations import ObsMode
-from sanawm_env.envs.options import as_device, as_dtype
 from sanawm_env.registration import EPISODE_SECONDS
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_image
 from sanawm_env.tasks import Task, get_task
+from sanawm_env.world.accel.device import as_device, as_dtype
 
 __all__ = ["Settings", "check_choice"]
 
@@ -43,7 +43,7 @@ class Settings:
     max_translation: float | None = None
     max_rotation: float | None = None
     action_mode: ActionMode = "delta"
-    keymap: str | KeyMap = "nvlabs"
+    keymap: str | KeyMap | Mapping[str, Any] = "nvlabs"
     obs_mode: ObsMode = "frame"
     obs_size: tuple[int, int] | None = None
     task: Any = None

@@ -6,43 +6,24 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.envs.actions import Controls, DeltaControls, FrameControls, KeyControls, check_box_actions
 from sanawm_env.envs.observations import Observation, Sensors, join
-from sanawm_env.envs.options import as_moment, as_size, check_options, sampler_sigmas
+from sanawm_env.envs.options import as_size, sampler_sigmas
+from sanawm_env.envs.options.resets import Moment, ResetPlan, ResetPlanner
 from sanawm_env.envs.settings import Settings
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
-from sanawm_env.scenes.start_image import FittedImage, IntrinsicsSource, StartImage, built_in, draw_seeds, fit
 from sanawm_env.tasks import GoalForm, ResetContext, Task, TaskContext, TaskRunner, TaskView
-from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.state import WorldState
 
 __all__ = ["Moment", "ResetPlan", "Simulator", "StepResult"]
-
-Moment: TypeAlias = "EnvSnapshot | WorldState | str | Path"
-
-
-@dataclass(frozen=True, eq=False)
-class ResetPlan:
-    """How one episode begins, once the options for it are known to be good."""
-
-    moment: EnvSnapshot | None = None
-    """Where to go on from, in place of a first frame."""
-    start: StartImage | None = None
-    """The first frame; None leaves it to the episode's random numbers."""
-    goal: Any = None
-    """The task's goal; None leaves it to the task."""
-    text: Text | None = None
-    """Of the prompt; None for a world without text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +106,7 @@ class Simulator:
             None if self.goal_form is None else self.goal_form.goal_space(),
         )
         """Of one slot."""
-        self._prompts = Prompts(self.model, self.model.source, settings.text_encoder)
-        # Read and fitted once: it may be a large picture, and every reset begins with it.
-        self._picture: FittedImage | None = None
-        if settings.image is not None:
-            self._picture = fit(settings.image, config.width, config.height)
-            self._seen_by(self._picture, settings.intrinsics)  # a bad camera should fail here and not at reset
+        self._resets = ResetPlanner(self.model, settings, frames)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -162,17 +138,7 @@ class Simulator:
         Raises:
             ValueError, FileNotFoundError: An option that cannot be used. Nothing has changed then.
         """
-        given = check_options(options)
-        goal = None
-        if "goal" in given:
-            if self.runner is None:
-                raise ValueError("this environment has no task, hence no goal; make one with task='PointNav', say.")
-            goal = self.runner.task.read_goal(given["goal"], self.runner.context)
-        if "state" in given:
-            past = self._belonging(given["state"])
-            return ResetPlan(replace(past, elapsed_steps=0, task=None), goal=goal)
-        start = self._first_frame(given)
-        return ResetPlan(start=start, goal=goal, text=self._prompts.read(given.get("prompt", self.settings.prompt)))
+        return self._resets.plan(options, self.model, self.runner)
 
     def begin(self, plans: Sequence[ResetPlan], rngs: Sequence[np.random.Generator]) -> Slots:
         """Begin one episode per plan.
@@ -181,13 +147,7 @@ class Simulator:
             plans: Of `plan`.
             rngs: Random numbers of each episode; the world of one that goes on from a moment draws none.
         """
-        begun = [plan.moment for plan in plans]
-        fresh = [i for i, moment in enumerate(begun) if moment is None]
-        if fresh:
-            started = self._start_worlds([plans[i] for i in fresh], [rngs[i] for i in fresh])
-            for i, moment in zip(fresh, started, strict=True):
-                begun[i] = moment
-        moments = [moment for moment in begun if moment is not None]
+        moments = self._resets.begin(plans, rngs, self.model)
         slots = Slots.of(moments)
         if self.runner is None:
             return slots
@@ -206,7 +166,7 @@ class Simulator:
         Raises:
             ValueError, FileNotFoundError: It does not, or there is no usable file.
         """
-        found = self._belonging(moment)
+        found = self._resets.belonging(moment, self.model)
         if self.runner is None:
             return replace(found, task=None)
         return replace(found, task=self.runner.check(found.task))
@@ -279,45 +239,6 @@ class Simulator:
             return KeyControls(frames, settings.keymap)  # type: ignore[arg-type]
         kind = DeltaControls if settings.action_mode == "delta" else FrameControls
         return kind(frames, self.max_translation, self.max_rotation)
-
-    def _start_worlds(self, plans: Sequence[ResetPlan], rngs: Sequence[np.random.Generator]) -> list[EnvSnapshot]:
-        config, starts, seeds = self.model.config, [], []
-        for plan, rng in zip(plans, rngs, strict=True):
-            scene, noise = draw_seeds(rng)
-            given = plan.start
-            starts.append(given or built_in(scene, config.width, config.height, self.settings.fov_deg))
-            seeds.append(noise)
-        images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
-        texts = [plan.text for plan in plans if plan.text is not None]
-        embeddings, masks = (torch.cat(part) for part in zip(*texts, strict=True)) if texts else (None, None)
-        state, frames = self.model.start(images, cameras, seeds, embeddings, masks)
-        parts = [state] if len(plans) == 1 else [state.select([k]) for k in range(len(plans))]
-        return [EnvSnapshot(part, 0, None, frames[k], np.eye(4)[None]) for k, part in enumerate(parts)]
-
-    def _first_frame(self, given: dict[str, Any]) -> StartImage | None:
-        """The first frame that options or arguments ask for; None leaves it to the random numbers."""
-        if (image := given.get("image")) is not None:
-            picture = fit(image, self.model.config.width, self.model.config.height)
-            return self._seen_by(picture, given.get("intrinsics"))
-        if self._picture is not None:
-            return self._seen_by(self._picture, given.get("intrinsics", self.settings.intrinsics))
-        if "intrinsics" in given:
-            raise ValueError("option 'intrinsics' describes an image; give the option 'image' as well.")
-        return None
-
-    def _seen_by(self, picture: FittedImage, intrinsics: IntrinsicsSource | None) -> StartImage:
-        """A picture with a camera: the given intrinsics, or the field of view of the settings."""
-        return picture.start(
-            intrinsics=intrinsics,
-            fov_deg=self.settings.fov_deg if intrinsics is None else None,
-            default_fov_deg=self.model.config.default_fov_deg,
-        )
-
-    def _belonging(self, moment: Moment) -> EnvSnapshot:
-        snapshot = as_moment(moment, self.model.checkpoint, self.frames_per_step)
-        state = snapshot.state.to(self.model.device) if snapshot.state.device != self.model.device else snapshot.state
-        self.model.check_state(state)
-        return replace(snapshot, state=state)
 
     def _views(self, slots: Slots) -> list[TaskView]:
         """What of each slot its task can see."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class EnvSnapshot:
     def equal(self, other: EnvSnapshot) -> bool:
         """Whether both would go on alike: equal bits of state, task, keyboard and step counter."""
         mine, theirs = _bookkeeping(self), _bookkeeping(other)
+        del mine["task_fingerprint"], theirs["task_fingerprint"]  # the tasks compare it, where both know theirs
         tasks = other.task is None if self.task is None else self.task.equal(other.task)
         return mine == theirs and tasks and self.state.equal(other.state)
 
@@ -125,7 +126,7 @@ def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
         "keyboard": None
         if keyboard is None
         else {
-            "keymap": asdict(keyboard.keymap) | {"controls": [list(pair) for pair in keyboard.keymap.controls]},
+            "keymap": keyboard.keymap.to_dict(),
             "c2w": keyboard.c2w.tolist(),
             "pitch": keyboard.pitch,
             "velocity": list(keyboard.velocity),
@@ -135,12 +136,9 @@ def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
 
 
 def _keyboard(values: dict[str, Any]) -> KeyboardState:
-    keymap = KeyMap(
-        **values["keymap"] | {"controls": tuple((key, control) for key, control in values["keymap"]["controls"])}
-    )
     forward, right, yaw, pitch = values["velocity"]
     return KeyboardState(
-        keymap,
+        KeyMap.from_dict(values["keymap"]),
         np.array(values["c2w"]),
         values["pitch"],
         (forward, right, yaw, pitch),

@@ -16,15 +16,15 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from sanawm_env.envs.actions import ActionError
-from sanawm_env.envs.env import SanaWMEnv, first
-from sanawm_env.envs.observations import Observation
+from sanawm_env.envs.env import SanaWMEnv
+from sanawm_env.envs.face import SimulatorFace
+from sanawm_env.envs.observations import Observation, first, masked
+from sanawm_env.envs.options.slots import naming, one_each, read_moments, read_options, read_seeds, read_slots
 from sanawm_env.envs.settings import Settings, check_choice
 from sanawm_env.envs.simulator import Moment, ResetPlan, Simulator, StepResult
-from sanawm_env.envs.slot_options import naming, one_each, read_moments, read_options, read_seeds, read_slots
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.registration import DEFAULT_CHECKPOINT
-from sanawm_env.tasks import Task
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
@@ -34,7 +34,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 VectorStep: TypeAlias = tuple[Observation, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
-class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
+class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
     """
     ## Description
     N worlds ("slots") of `SanaWMEnv` with one model: one `WorldState` of N slots. Slots are independent: each has
@@ -113,7 +113,6 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     }
 
     _goes_on = False
-    _simulator: Simulator
 
     def __init__(
         self,
@@ -269,8 +268,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         Slots that share a forward are warmed up in step. Where some begin a new episode the groups are smaller, and
         such steps run as without a warm-up.
         """
-        chunk = self.frames_per_step // self.model.vae.temporal_stride
-        return self.model.warmup(self.num_envs, chunk, **({"sigmas": self.sigmas} | options))
+        return self._warm_up(self.num_envs, options)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -357,11 +355,6 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     # -- inquiries ----------------------------------------------------------------------------------------
 
     @property
-    def model(self) -> WorldModel:
-        """The world model of all slots."""
-        return self._simulator.model
-
-    @property
     def state(self) -> WorldState:
         """The state of all slots; it never changes.
 
@@ -370,47 +363,11 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         """
         return self._require("state").state
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Names of the components of an action in mode `keys`; empty in the other modes."""
-        return self._simulator.keys
-
-    @property
-    def task(self) -> Task | None:
-        """The task of all slots; None is a world without one."""
-        return self._simulator.task
-
-    @property
-    def max_episode_steps(self) -> int | None:
-        """As in `SanaWMEnv`."""
-        return self._simulator.settings.max_episode_steps
-
-    @max_episode_steps.setter
-    def max_episode_steps(self, steps: int | None) -> None:
-        self._simulator = self._simulator.with_limit(steps)
-
-    @property
-    def sigmas(self) -> tuple[float, ...]:
-        """Noise levels of the sampler."""
-        return self._simulator.sigmas
-
     # -- parts --------------------------------------------------------------------------------------------
 
     def _set_up(self, simulator: Simulator, render_mode: str | None) -> None:
-        self._simulator = simulator
-        self.frames_per_step: int = simulator.frames_per_step
-        """Pixel frames F of one step."""
-        self.step_seconds: float = simulator.step_seconds
-        """World time of one step."""
-        self.max_translation: float = simulator.max_translation
-        """Metres per step of a full action component (not in action mode `keys`)."""
-        self.max_rotation: float = simulator.max_rotation
-        """Radians per step of a full action component (likewise)."""
-        self.render_mode = render_mode
-        rate = self.model.config.fps / (self.frames_per_step if render_mode == "rgb_array" else 1)
-        self.metadata = self.metadata | {"render_fps": rate}  # type: ignore[misc]
-        if (form := simulator.goal_form) is not None:
-            self.compute_reward = form.compute_reward
+        self._show_simulator(simulator, render_mode)
+        self.metadata = self.metadata | {"render_fps": self.render_fps}  # type: ignore[misc]
 
     def _set_slots(self, count: int) -> None:
         self.num_envs = count
@@ -451,12 +408,7 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         observations, info = self._simulator.show(self._require("show"), step_infos)
         mask = np.zeros(self.num_envs, bool)
         mask[list(slots)] = True
-        return observations, _masked(info, mask)
-
-    def _require(self, call: str) -> Slots:
-        if self._now is None:
-            raise ResetNeeded(f"call reset() before {call}().")
-        return self._now
+        return observations, masked(info, mask)
 
     def _require_all(self, slots: Sequence[int]) -> None:
         if self._now is None and len(slots) < self.num_envs:
@@ -483,18 +435,3 @@ class SanaWMVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         for name in ("single_action_space", "single_observation_space", "action_space", "observation_space"):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))  # with their random numbers
         return twin
-
-
-def _masked(info: dict[str, Any], mask: Flags) -> dict[str, Any]:
-    """Gymnasium's format: beside each `key` a mask `_key` of the slots that have it; the others' values are zeros."""
-    masked: dict[str, Any] = {}
-    whole = bool(mask.all())
-    for key, values in info.items():
-        if isinstance(values, dict):
-            masked[key] = _masked(values, mask)
-        else:
-            if not whole:
-                values[~mask] = 0
-            masked[key] = values
-        masked[f"_{key}"] = mask.copy()
-    return masked

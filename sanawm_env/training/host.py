@@ -1,9 +1,33 @@
-"""Host settings that make CPU training several times faster."""
+"""The process that trains: its threads, device and random numbers, and memory as CPU training likes it."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """What every stage of training can be told about its process."""
+
+    seed: int = 0
+    """Of weights, noise and whatever else is drawn."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
+    compile_renderer: bool = True
+    """Fuse the ray caster with torch.compile."""
+
+    def prepare(self, rank: int = 0) -> None:
+        """Set this process up: memory, threads, and torch's random numbers, other ones for each `rank`."""
+        keep_freed_memory()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        torch.manual_seed(self.seed + rank)
 
 
 def keep_freed_memory() -> bool:

@@ -30,12 +30,12 @@ from sanawm_env.world.conditioning import (
 )
 from sanawm_env.world.config import WorldConfig, small_config
 from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
-from sanawm_env.world.networks.cache import empty_cache
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds
 from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, isolated, read_counters
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
+from sanawm_env.world.state.empty import empty_state
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
@@ -367,31 +367,9 @@ class WorldModel:
         return [[i for i in slots if frames[i]], [i for i in slots if not frames[i]]]
 
     def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
-        """A state of nothing: zeros of the shapes and types that every state of this world has."""
-        config = self.config
-
-        def zeros(*shape: int, dtype: torch.dtype = self.dtype) -> Tensor:
-            return torch.zeros(slots, *shape, device=device, dtype=dtype)
-
-        rows, columns = self.latent_size
-        tokens = self.token_grid[0] * self.token_grid[1]
-        anchored = (config.height, config.width) if config.model.anchor else (0, 0)
-        return WorldState(
-            cache=empty_cache(config.model, slots, tokens, device=device, dtype=self.dtype),
-            vae_tails=self.vae.init_tails(slots, rows, columns, device=device, dtype=self.dtype),
-            # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
-            c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
-            frame_index=zeros(dtype=torch.int64),
-            noise_seed=zeros(dtype=torch.int64),
-            intrinsics=zeros(4, dtype=torch.float32),
-            first_latent=zeros(config.model.in_channels, 1, rows, columns),
-            text=zeros(text_length, config.model.caption_channels),
-            text_mask=zeros(text_length, dtype=torch.bool),
-            first_frame=zeros(*anchored, 3, dtype=torch.uint8),
-            first_disparity=zeros(*(side // 2 for side in anchored), dtype=torch.float32),
-            last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
-            checkpoint=self.checkpoint,
-            checkpoint_name=self.config.name,
+        """A state of nothing, as `empty_state` makes one."""
+        return empty_state(
+            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length
         )
 
     def together(self, state: WorldState) -> bool:

@@ -14,7 +14,8 @@ from sanawm_env import EnvSnapshot, SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.camera.keymaps import get_keymap
 from sanawm_env.envs import simulator
 from sanawm_env.envs.actions import ActionError
-from sanawm_env.envs.slot_options import naming
+from sanawm_env.envs.options import resets
+from sanawm_env.envs.options.slots import naming
 from sanawm_env.tasks import PointNav
 
 WORLD = WorldModel.untrained()
@@ -113,7 +114,7 @@ def test_a_picture_is_read_once(monkeypatch, tmp_path):
     env = SanaWMEnv(WORLD, image=path)
     first, _ = env.reset(seed=0)
     path.unlink()
-    monkeypatch.setattr(simulator, "fit", lambda *_, **__: pytest.fail("the picture was fitted again"))
+    monkeypatch.setattr(resets, "fit", lambda *_, **__: pytest.fail("the picture was fitted again"))
     assert np.array_equal(env.reset(seed=0)[0], first)
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from sanawm_env.tasks import TASKS, Explore, FollowPath, ImageNav, LoopClosure, PointNav, get_task
 from sanawm_env.tasks.settings import differences, fingerprint
+from sanawm_env.tasks.state import TaskState
 
 OTHERS = [
     PointNav(success_distance=0.5, stop_action=True, distance=(2.0, 4.0), rewards={"progress": 3.0}),
@@ -134,3 +135,14 @@ def test_a_setting_that_came_later_counts_as_its_default():
     assert differences(json.dumps(old), fingerprint(PointNav(bearing_deg=9), {}), task) == [
         "bearing_deg 60 there and 9 here"
     ]
+
+
+def test_a_moment_of_an_old_file_equals_the_one_it_was_written_from(tmp_path):
+    """Files of before fingerprints do not know the task's settings, which is not to say that they differ."""
+    env = gym.make("SanaWM-v0", checkpoint="tiny", chunk_frames=1, task="PointNav").unwrapped
+    env.reset(seed=0)
+    now = env.snapshot()
+    old = replace(now, task=TaskState(now.task.task, now.task.values))
+    assert old.equal(now) and now.equal(old)
+    other = replace(now, task=TaskState(now.task.task, now.task.values, "other settings"))
+    assert not other.equal(now) and not now.equal(replace(now, elapsed_steps=3))

@@ -97,14 +97,14 @@ class Collect:
         """
         if self.quota is not None and not self.quota > 0:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
         if self.ray is None and (self.workers or self.threads):
             raise ValueError("--workers and --threads belong to --ray; give --ray local, too, or leave them out.")
         if self.ray is not None:
             from sanawm_env.data.execution.ray_session import check_address
 
             check_address(self.ray)
-        if self.slots is not None and self.slots < 1:
-            raise ValueError(f"--slots must be at least 1; got {self.slots}.")
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()

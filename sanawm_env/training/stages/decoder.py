@@ -19,7 +19,7 @@ from torch import Tensor
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS, SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
-from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
@@ -33,7 +33,7 @@ from sanawm_env.world.sampler import denoise
 
 
 @dataclass(frozen=True)
-class DecoderTrainConfig:
+class DecoderTrainConfig(HostSettings):
     """`sanawm train decoder`."""
 
     init: str = "small"
@@ -61,10 +61,6 @@ class DecoderTrainConfig:
     ema: float = 0.995
     first_seed: int = STAGE_SEEDS["decoder"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
-    seed: int = 0
-    threads: int = 0
-    device: str = "cpu"
-    compile_renderer: bool = True
 
 
 def train_decoder(config: DecoderTrainConfig) -> Path:
@@ -76,11 +72,8 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     Raises:
         ValueError: A checkpoint with another kind of VAE, or one whose decoder is linear.
     """
-    keep_freed_memory()
     rank, ranks = join()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed + rank)
+    config.prepare(rank)
     settings, weights, coded, _ = load_checkpoint(resolve(config.init))
     vae = vae_of(settings, coded, config.device)
     if vae.refine is None:

@@ -19,7 +19,7 @@ from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
 from sanawm_env.scenes.render import render
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
-from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
@@ -37,7 +37,7 @@ HELD_OUT = VALIDATION_SEEDS[:64]
 
 
 @dataclass(frozen=True)
-class DepthTrainConfig:
+class DepthTrainConfig(HostSettings):
     """`sanawm train depth`."""
 
     out: Path = Path("runs/depth")
@@ -56,10 +56,6 @@ class DepthTrainConfig:
     """Pixels."""
     first_seed: int = STAGE_SEEDS["depth"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
-    seed: int = 0
-    threads: int = 0
-    device: str = "cpu"
-    compile_renderer: bool = True
 
 
 def train_depth(config: DepthTrainConfig) -> Path:
@@ -68,13 +64,10 @@ def train_depth(config: DepthTrainConfig) -> Path:
     Returns:
         The folder with `depth.safetensors` (EMA weights).
     """
-    keep_freed_memory()
+    config.prepare()
     rank, ranks = join()
-    if config.threads:
-        torch.set_num_threads(config.threads)
     if config.batch % VIEWS:
         raise ValueError(f"batch {config.batch} must be a multiple of {VIEWS}, the views of a scene.")
-    torch.manual_seed(config.seed)
     net = DepthNet().to(config.device)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "depth.safetensors"

@@ -16,7 +16,7 @@ from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
 from sanawm_env.training.clips.data import DataConfig, LatentPool
 from sanawm_env.training.clips.walks import Segment, WalkConfig, Walks
-from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.losses.streaming import begin
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
@@ -31,7 +31,7 @@ from sanawm_env.world.schedules import RELEASE_SIGMAS, check_sigmas
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistillConfig(HostSettings):
     """`sanawm train distill`."""
 
     method: Literal["ode", "dmd"] = "ode"
@@ -70,12 +70,6 @@ class DistillConfig:
     """Decay of the weight average."""
     bf16: bool = True
     """Autocast matrix products to bfloat16."""
-    seed: int = 0
-    """Of noise and walks."""
-    device: str = "cpu"
-    """`cpu` or `cuda`."""
-    compile_renderer: bool = True
-    """Fuse the ray caster with torch.compile."""
     name: str = "tiny"
     """Name of the exported checkpoint."""
     save_every: float = 10.0
@@ -97,9 +91,8 @@ def train_distill(config: DistillConfig) -> Path:
     Returns:
         The run folder; its `checkpoint/` is ready for `SanaWMEnv(checkpoint=...)`.
     """
-    keep_freed_memory()
+    config.prepare()
     rank, ranks = join()
-    torch.manual_seed(config.seed)
     world, weights, vae_weights, _ = load_checkpoint(resolve(config.teacher))
     vae = vae_of(world, vae_weights, config.device)
     teacher = _model(world.model, weights, config.device, config.teacher).requires_grad_(False)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sanawm_env.files import replacing, save_tensors
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
-from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.host import HostSettings
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
 
@@ -26,7 +26,7 @@ HELD_OUT = VALIDATION_SEEDS[:8]
 
 
 @dataclass(frozen=True)
-class VAETrainConfig:
+class VAETrainConfig(HostSettings):
     """`sanawm train vae`."""
 
     out: Path = Path("runs/vae")
@@ -46,10 +46,6 @@ class VAETrainConfig:
     """Pixels."""
     first_seed: int = STAGE_SEEDS["vae"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
-    seed: int = 0
-    threads: int = 0
-    device: str = "cpu"
-    compile_renderer: bool = True
     vae: TinyVAEConfig = field(default_factory=TinyVAEConfig)
     """Sizes."""
 
@@ -92,10 +88,7 @@ def train_vae(config: VAETrainConfig) -> Path:
     Returns:
         The folder with `vae.json` and `vae.safetensors`.
     """
-    keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
+    config.prepare()
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "vae.safetensors"
     vae = TinyVAE(config.vae).to(config.device)

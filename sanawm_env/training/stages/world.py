@@ -13,7 +13,7 @@ from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import load_depth, load_vae, vae_of
 from sanawm_env.training.clips.data import Batch, DataConfig, LatentPool
 from sanawm_env.training.clips.walks import WalkConfig, Walks
-from sanawm_env.training.host import keep_freed_memory
+from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.losses.flow import NoiseConfig, draw_chunks, draw_levels, flow_loss, own_context
 from sanawm_env.training.losses.streaming import StreamConfig, begin, segment_loss
@@ -56,7 +56,7 @@ TINY = SanaWMConfig(
 
 
 @dataclass(frozen=True)
-class WorldTrainConfig:
+class WorldTrainConfig(HostSettings):
     """`sanawm train world`."""
 
     out: Path = Path("runs/world")
@@ -100,14 +100,6 @@ class WorldTrainConfig:
     """See `sampler.velocity`."""
     bf16: bool = True
     """Autocast matrix products to bfloat16."""
-    seed: int = 0
-    """Of weights, noise and crops."""
-    threads: int = 0
-    """CPU threads; 0 leaves torch's choice."""
-    device: str = "cpu"
-    """`cpu` or `cuda`."""
-    compile_renderer: bool = True
-    """Fuse the ray caster with torch.compile."""
     sigmas: tuple[float, ...] = (1.0, 0.9, 0.0)
     """Sampler schedule of sheets and of the exported checkpoint."""
     name: str = "tiny"
@@ -132,11 +124,8 @@ def train_world(config: WorldTrainConfig) -> Path:
     Returns:
         The run folder; its `checkpoint/` is ready for `SanaWMEnv(checkpoint=...)`.
     """
-    keep_freed_memory()
+    config.prepare()
     rank, ranks = join()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
     start = load_checkpoint(resolve(config.init)) if config.init else None
     if start is None or config.finer:
         vae = load_vae(config.vae, config.device)

@@ -5,10 +5,12 @@ Run by .ci/ray.
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -97,6 +99,22 @@ def test_a_machine_dies(tmp_path, reference, cluster):
     said = finish(process)
     assert f"{COUNT} episodes" in said
     assert any(event["event"] == "lost" for event in events(out))
+    assert_whole(out, reference)
+
+
+def test_workers_are_killed_at_random_moments(tmp_path, reference):
+    out = tmp_path / "ds"
+    process = start(out, "--ray", "local", "--workers", "2")
+    wait_for(process, out, 1)
+    moments, kills = random.Random(0), 0
+    while process.poll() is None and kills < 5:
+        living = {event["worker"]: event["pid"] for event in events(out) if event["event"] == "ready"}
+        with suppress(ProcessLookupError):
+            os.kill(living[moments.choice(sorted(living))], signal.SIGKILL)
+            kills += 1
+        time.sleep(moments.uniform(0.1, 1.0))
+    finish(process)
+    assert kills and sum(event["event"] == "lost" for event in events(out)) >= 1
     assert_whole(out, reference)
 
 

@@ -54,11 +54,18 @@ def index(root: Path) -> None:
 def _take_places(root: Path, staged: Path) -> None:
     old = staged / "old"
     old.mkdir()
-    for name in ("meta", "data"):  # without meta nobody reads data that does not belong to it
-        if (root / name).exists():
-            os.rename(root / name, old / name)
-    for name in ("data", "meta"):
-        os.rename(staged / name, root / name)
+    try:
+        for name in ("meta", "data"):  # without meta nobody reads data that does not belong to it
+            if (root / name).exists():
+                os.rename(root / name, old / name)
+        for name in ("data", "meta"):
+            os.rename(staged / name, root / name)
+    except OSError:
+        for name in ("data", "meta"):
+            if (old / name).exists():
+                shutil.rmtree(root / name, ignore_errors=True)
+                os.rename(old / name, root / name)
+        raise
 
 
 def _write(out: Path, items: Sequence[Item]) -> None:

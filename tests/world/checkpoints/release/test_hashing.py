@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -16,19 +15,7 @@ from sanawm_env.world.checkpoints.release.load import read_release
 from sanawm_env.world.model import WorldModel
 
 pytest.importorskip("diffusers")
-from tests.world.checkpoints.release.release_fixtures import MODEL, WRITERS, weights, write
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("releases")
-    return {layout: write(layout, root / layout) for layout in WRITERS}
-
-
-@pytest.fixture
-def copy(written, tmp_path):
-    return lambda layout: shutil.copytree(written[layout], tmp_path / layout)
+from tests.world.checkpoints.release.release_fixtures import MODEL, weights
 
 
 def load(folder, **options):

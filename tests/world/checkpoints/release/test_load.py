@@ -22,23 +22,10 @@ from tests.world.checkpoints.release.release_fixtures import (
     WRITERS,
     vae_weights,
     weights,
-    write,
     write_diffusers,
 )
 
 FEW = (1.0, 0.6, 0.0)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("releases")
-    return {layout: write(layout, root / layout) for layout in WRITERS}
-
-
-@pytest.fixture
-def copy(written, tmp_path):
-    return lambda layout: shutil.copytree(written[layout], tmp_path / layout)
 
 
 def load(folder, **options):

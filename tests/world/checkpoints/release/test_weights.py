@@ -21,7 +21,7 @@ from sanawm_env.world.checkpoints.release.weights import read_json, read_safeten
 from sanawm_env.world.model import WorldModel
 
 pytest.importorskip("diffusers")
-from tests.world.checkpoints.release.release_fixtures import WRITERS, write
+from tests.world.checkpoints.release.release_fixtures import WRITERS
 
 WEIGHTS = {
     "streaming": "sana_dit/model.pt",
@@ -35,17 +35,6 @@ CONFIGS = {
     "chunk_causal": "config.yaml",
     "diffusers": "transformer/config.json",
 }
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    root = tmp_path_factory.mktemp("releases")
-    return {layout: write(layout, root / layout) for layout in WRITERS}
-
-
-@pytest.fixture
-def copy(written, tmp_path):
-    return lambda layout: shutil.copytree(written[layout], tmp_path / layout)
 
 
 def refused(folder, *words):

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sanawm_env.envs.options import OPTIONS
+from sanawm_env.envs.options.arguments import OPTIONS
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.world.state import WorldState
 

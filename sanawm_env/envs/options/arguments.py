@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.world.accel.device import as_device, as_dtype
-from sanawm_env.world.schedules import sampler_sigmas
 from sanawm_env.world.state import StateError, WorldState
 
-__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
+__all__ = ["OPTIONS", "as_moment", "as_size", "check_options"]
 
 OPTIONS = ("image", "prompt", "intrinsics", "state", "goal")
 """Keys that `SanaWMEnv.reset(options=...)` knows."""

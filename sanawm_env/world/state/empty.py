@@ -1,0 +1,61 @@
+"""The state before anything has happened: the shapes and types that every state of a world has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.networks.cache import empty_cache
+from sanawm_env.world.state.value import WorldState
+
+__all__ = ["empty_state"]
+
+
+def empty_state(
+    config: WorldConfig,
+    vae: Any,
+    checkpoint: str,
+    slots: int,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    text_length: int = 0,
+) -> WorldState:
+    """A state of zeros, at the origin.
+
+    Args:
+        config: The world.
+        vae: Its VAE, which knows the latent grid and what its decoder remembers.
+        checkpoint: Hash of the weights.
+        slots: Number of rollouts.
+        device: Where; `meta` for shapes alone.
+        dtype: Of weights and activations.
+        text_length: Tokens of text.
+    """
+    rows, columns = config.height // vae.spatial_stride, config.width // vae.spatial_stride
+    tokens = (rows // config.model.patch_size[0]) * (columns // config.model.patch_size[1])
+    anchored = (config.height, config.width) if config.model.anchor else (0, 0)
+
+    def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        return torch.zeros(slots, *shape, device=device, dtype=dtype)
+
+    return WorldState(
+        cache=empty_cache(config.model, slots, tokens, device=device, dtype=dtype),
+        vae_tails=vae.init_tails(slots, rows, columns, device=device, dtype=dtype),
+        # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
+        c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
+        frame_index=zeros(dtype=torch.int64),
+        noise_seed=zeros(dtype=torch.int64),
+        intrinsics=zeros(4, dtype=torch.float32),
+        first_latent=zeros(config.model.in_channels, 1, rows, columns),
+        text=zeros(text_length, config.model.caption_channels),
+        text_mask=zeros(text_length, dtype=torch.bool),
+        first_frame=zeros(*anchored, 3, dtype=torch.uint8),
+        first_disparity=zeros(*(side // 2 for side in anchored), dtype=torch.float32),
+        last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
+        checkpoint=checkpoint,
+        checkpoint_name=config.name,
+    )
