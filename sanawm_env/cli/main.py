@@ -14,6 +14,7 @@ import tyro
 from sanawm_env.cli.bench import Bench
 from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout, tolerant
 from sanawm_env.cli.data.replay import Replay
+from sanawm_env.cli.data.review import Review
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluate import Evaluate
 from sanawm_env.cli.evaluate_policy import EvaluatePolicy
@@ -51,6 +52,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
+    | Annotated[Review, tyro.conf.subcommand("review")]
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
