@@ -53,7 +53,7 @@ class Review:
         if self.open:
             import webbrowser
 
-            webbrowser.open(address)
+            webbrowser.open_new_tab(address)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         with listening:
             uvicorn.Server(config).run(sockets=[listening])
