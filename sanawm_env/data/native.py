@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["image_root", "is_native", "item_files", "item_number", "poses_file", "read_item", "video_file"]
+__all__ = ["image_root", "is_native", "item_file", "item_files", "item_number", "poses_file", "read_item", "video_file"]
 
 FOLDER = "sanawm"
 """Folder of ours within a LeRobotDataset."""
@@ -23,6 +23,11 @@ def is_native(root: Path) -> bool:
 def item_files(root: Path) -> list[Path]:
     """The JSON files of the items that are done, in order of their numbers."""
     return sorted(path for path in (root / FOLDER / "episodes").glob("*.json") if path.stem.isdigit())
+
+
+def item_file(root: Path, name: str) -> Path:
+    """The JSON of an item called `name`, `000012` for instance."""
+    return root / FOLDER / "episodes" / f"{name}.json"
 
 
 def item_number(file: Path) -> int:

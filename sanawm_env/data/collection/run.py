@@ -104,6 +104,8 @@ def write_index(root: Path) -> None:
     """
     if not any(values["outcome"]["kept"] for values in Store(root).done().values()):
         return
+    from sanawm_env.data.card import write_card
     from sanawm_env.data.formats.lerobot.native import index
 
     index(root)
+    write_card(root)

@@ -18,6 +18,9 @@ from sanawm_env.world.model import WorldModel
 
 __all__ = ["Sharing", "share"]
 
+_PATIENCE = 10.0
+"""Seconds for workers that were let go to end."""
+
 
 @dataclass(frozen=True)
 class Sharing:
@@ -116,5 +119,6 @@ def share(
             else:
                 yield result.value
             yield None
+        store.sweep(_PATIENCE)  # of workers that died in the middle of a file; if one still lives, the next run does it
 
     return play

@@ -85,8 +85,10 @@ class Store:
                 raise ValueError(
                     f"another process collects into {self.root} already; wait for it, or choose another --out."
                 ) from None
-            self._wait_for_orphans()
-            self._tidy()
+            if not self.sweep(_ORPHANS_SECONDS):
+                raise ValueError(
+                    f"workers of an earlier run still write into {self.root}; wait until they have ended, or end them."
+                )
             yield self
         finally:
             if not (self.ours / "collection.json").exists():
@@ -103,21 +105,30 @@ class Store:
         fcntl.flock(handle, fcntl.LOCK_SH)
         return handle
 
-    def _wait_for_orphans(self) -> None:
-        """Workers in other processes outlive a killed driver by seconds, and their files must not be tidied away."""
+    def sweep(self, patience: float) -> bool:
+        """Clear away what killed writers left, once there is none that lives; for whoever opened the store.
+
+        Workers in other processes outlive a killed driver, or one that lets go of them, by seconds.
+
+        Args:
+            patience: Seconds to wait for them.
+
+        Returns:
+            Whether it was done.
+        """
         handle = os.open(self.ours / "writers", os.O_CREAT | os.O_RDWR, 0o666)
+        until = time.monotonic() + patience
         try:
-            until = time.monotonic() + _ORPHANS_SECONDS
             while True:
                 try:
-                    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
                 except OSError:
                     if time.monotonic() > until:
-                        raise ValueError(
-                            f"workers of an earlier run still write into {self.root}; wait until they have ended, or "
-                            "end them."
-                        ) from None
-                    time.sleep(0.2)
+                        return False
+                    time.sleep(0.1)
+            self._tidy()
+            return True
         finally:
             os.close(handle)
 

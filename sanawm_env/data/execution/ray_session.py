@@ -94,23 +94,28 @@ def _connect(ray: Any, address: str) -> Any:
     if address == "local":
         # Another cluster that RAY_ADDRESS names is not what was asked for.
         return ray.init(address="local", object_store_memory=_OBJECT_STORE, **common)
-    if address != "auto":
-        _knock(address)
+    if address != "auto" and (reason := _silence(address)) is not None:
+        raise ValueError(f"--ray {address}: no Ray cluster there ({reason}). {_BEGIN_HELP}")
     try:
         return ray.init(address=address, **common)
     except ray.exceptions.AuthenticationError as error:
         raise ValueError(f"--ray {address}: the cluster refuses this process; {_TOKEN_HELP}") from error
     except (ConnectionError, ray.exceptions.RaySystemError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
-        if "auth" in said.lower() or "token" in said.lower():
-            raise ValueError(f"--ray {address}: the cluster refuses this process; {_TOKEN_HELP}") from error
+        tried = _ADDRESS.search(said)
+        # Ray says no more than "failed to connect" to who brings another token.
+        if tried is not None and _silence(tried[0]) is None:
+            raise ValueError(
+                f"--ray {address}: the Ray cluster at {tried[0]} does not let this process in; {_TOKEN_HELP}"
+            ) from error
         raise ValueError(f"--ray {address}: no Ray cluster there ({said[:200]}). {_BEGIN_HELP}") from error
 
 
-def _knock(address: str) -> None:
-    """Ray itself tries for a minute before it says that nobody is there."""
+def _silence(address: str) -> str | None:
+    """Why nobody answers there, told at once (Ray itself tries for a minute); None if somebody does."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
-        raise ValueError(f"--ray {address}: no Ray cluster there ({error}). {_BEGIN_HELP}") from error
+        return str(error)
+    return None

@@ -79,10 +79,10 @@ def _write_one(folder: Path, episode: Episode) -> None:
     for index, (name, row) in enumerate(zip(names, np.concatenate([quaternions, w2c[:, :3, 3]], 1), strict=True), 1):
         lines.append(f"{index} {' '.join(f'{value:.17g}' for value in row)} 1 {name}\n\n")
     (model / "images.txt").write_text(
-        "# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then its points\n" + "".join(lines)
+        "# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then its points\n" + "".join(lines), encoding="utf-8"
     )
-    (model / "points3D.txt").write_text("# POINT3D_ID X Y Z R G B ERROR TRACK[]\n")
-    (model / "cameras.txt").write_text("# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]\n" + camera)
+    (model / "points3D.txt").write_text("# POINT3D_ID X Y Z R G B ERROR TRACK[]\n", encoding="utf-8")
+    (model / "cameras.txt").write_text("# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]\n" + camera, encoding="utf-8")
 
 
 def _read_one(folder: Path) -> Episode:

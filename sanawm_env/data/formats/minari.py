@@ -63,7 +63,7 @@ def read(path: Path) -> Iterator[Episode]:
     if not (data / _FILE).is_file():
         raise ValueError(f"{data} has no {_FILE}; only Minari's data_format 'hdf5' can be read.")
     facts = _facts(path)
-    jpeg = bool(json.loads((data / "metadata.json").read_text()).get("jpeg_encoding", True))
+    jpeg = bool(json.loads((data / "metadata.json").read_text(encoding="utf-8")).get("jpeg_encoding", True))
     try:
         with h5py.File(data / _FILE, "r") as file:
             found = [

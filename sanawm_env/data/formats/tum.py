@@ -84,13 +84,17 @@ def _write_one(folder: Path, episode: Episode) -> None:
     quaternions = Rotation.from_matrix(episode.c2w[:, :3, :3]).as_quat()
     rows = np.concatenate([episode.c2w[:, :3, 3], quaternions], 1)
     lines = [f"{stamp} {' '.join(f'{value:.17g}' for value in row)}" for stamp, row in zip(stamps, rows, strict=True)]
-    (folder / "intrinsics.txt").write_text(" ".join(f"{value:.17g}" for value in episode.intrinsics) + "\n")
-    (folder / _MARKER).write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n")
+    (folder / "intrinsics.txt").write_text(
+        " ".join(f"{value:.17g}" for value in episode.intrinsics) + "\n", encoding="utf-8"
+    )
+    (folder / _MARKER).write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_list(folder: Path, kind: str, stamps: list[str]) -> None:
     (folder / kind).mkdir()
-    (folder / f"{kind}.txt").write_text("# timestamp filename\n" + "".join(f"{s} {kind}/{s}.png\n" for s in stamps))
+    (folder / f"{kind}.txt").write_text(
+        "# timestamp filename\n" + "".join(f"{s} {kind}/{s}.png\n" for s in stamps), encoding="utf-8"
+    )
 
 
 def _read_one(folder: Path) -> Episode:
@@ -129,7 +133,7 @@ def _intrinsics(folder: Path) -> NDArray[np.float64]:
     path = folder / "intrinsics.txt"
     if not path.is_file():
         raise ValueError("intrinsics.txt is missing; write the camera's 'fx fy cx cy' in pixels into it.")
-    values = np.array([float(word) for word in path.read_text().split()])
+    values = np.array([float(word) for word in path.read_text(encoding="utf-8").split()])
     if values.shape != (4,):
         raise ValueError(f"intrinsics.txt must have four numbers, fx fy cx cy; got {len(values)}.")
     return values

@@ -83,7 +83,7 @@ def test_pictures_and_their_order_come_from_the_folder(tmp_path, capsys):
         (("--episodes", 0), "--episodes must be at least 1"),
         (("--episodes", 1, "--quota", -1), "--quota must be positive"),
         (("--episodes", 1, "--codec", "av1"), "unknown codec 'av1'"),
-        (("--episodes", 1, "--keep", "lenght=3"), "unknown filter"),
+        (("--episodes", 1, "--keep", "longness=3"), "unknown filter"),
         (("--episodes", 1, "--keep", "drift=much"), "give a number"),
         (("--episodes", 1, "--keep", "drift=0.5"), "must be above 1"),
         (("--episodes", 1, "--vary", "height=1,2"), "nothing called 'height'"),

@@ -49,7 +49,7 @@ def is_done(folder, item):
     return (Path(folder) / "done" / str(item)).exists()
 
 
-def drive(folder, count, worker=None, **options):
+def drive(folder, count, worker=None, shared=None, **options):
     """Do what is not done yet."""
     todo = [item for item in range(count) if not is_done(folder, item)]
     said, last = [], []
@@ -57,6 +57,7 @@ def drive(folder, count, worker=None, **options):
         todo,
         partial(Counting, folder, **(worker or {})),
         is_done=partial(is_done, folder),
+        shared=None if shared is None else Path(shared),
         log=Path(folder) / "progress.jsonl",
         tell=lambda progress, result: last.append(progress),
         say=said.append,
