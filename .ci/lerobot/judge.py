@@ -1,6 +1,6 @@
 """LeRobot's own reader on datasets that were written here; runs in the environment of `.ci/datasets`, without network.
 
-    python .ci/lerobot_judge.py FOLDER
+    python .ci/lerobot/judge.py FOLDER
 
 `FOLDER` holds datasets, and beside each, `NAME.npz` with what must be read: `c2w`, `actions` and `frames` of all
 episodes, one after another, and their `texts` per frame.

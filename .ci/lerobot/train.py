@@ -1,6 +1,6 @@
 """LeRobot's own training script on a dataset that was written here: a small ACT policy, whose loss must fall.
 
-python .ci/lerobot_train.py DATASET STEPS
+python .ci/lerobot/train.py DATASET STEPS
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ sys.modules["transformers"] = None  # type: ignore[assignment]
 
 import torch  # noqa: E402
 
-# As in lerobot_judge.py: torchvision's operators do not load, and nobody calls them.
+# As in judge.py: torchvision's operators do not load, and nobody calls them.
 _operators = torch.library.Library("torchvision", "DEF")
 for _name in ("nms", "qnms"):
     _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
