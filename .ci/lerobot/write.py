@@ -1,6 +1,6 @@
 """Small datasets of the world `tiny` for `.ci/lerobot/judge.py`: real rollouts, written by `formats.lerobot`.
 
-python .ci/lerobot/datasets.py FOLDER
+python .ci/lerobot/write.py FOLDER
 """
 
 from __future__ import annotations
