@@ -12,7 +12,6 @@ import sys
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TQDM_DISABLE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp()
 # The main environment's wants another huggingface-hub than the one here; LeRobot does without it.
 sys.modules["transformers"] = None  # type: ignore[assignment]
