@@ -133,7 +133,7 @@ def measure(args: Args) -> dict[str, Any]:
             if full is None and kills >= args.kills // 2:
                 full = _full_disk(args, Path(folder) / "full", wrong)
                 folders.append(Path(folder) / "full")
-            run = Run(args, out)
+            clock, run = time.monotonic(), Run(args, out)
             # Half of them anywhere, half soon after the start, so that a folder is killed many times before it is done.
             if not run.wait(rng.uniform(0, usual if rng.random() < 0.5 else usual / 3)):
                 run.kill()
@@ -143,6 +143,7 @@ def measure(args: Args) -> dict[str, Any]:
             if run.code not in (0, -signal.SIGKILL):
                 wrong.append(f"{out.name}: ended with {run.code}: {run.said}")
             if run.code == 0:
+                usual = min(usual, time.monotonic() - clock) if usual > 0.5 else usual  # the machine may be less busy now
                 out = Path(folder) / f"out {len(folders)}"
         for each in folders:
             run = Run(args, each)
