@@ -123,7 +123,7 @@ def measure(args: Args) -> dict[str, Any]:
         undisturbed = Run(args, clean)
         if not undisturbed.wait() or undisturbed.code != 0:
             raise RuntimeError(f"the undisturbed run ended with {undisturbed.code}: {undisturbed.said}")
-        usual = time.monotonic() - clock
+        usual = longest = time.monotonic() - clock
         truth = facts(clean)
         kills, full, out = 0, None, Path(folder) / "out 0"
         folders: list[Path] = []
@@ -133,9 +133,9 @@ def measure(args: Args) -> dict[str, Any]:
             if full is None and kills >= args.kills // 2:
                 full = _full_disk(args, Path(folder) / "full", wrong)
                 folders.append(Path(folder) / "full")
-            run = Run(args, out)
-            # Half of them anywhere, half soon after the start, so that a folder is killed many times before it is done.
-            if not run.wait(rng.uniform(0, usual if rng.random() < 0.5 else usual / 3)):
+            clock, run = time.monotonic(), Run(args, out)
+            # A third of them anywhere, most soon after the start: a folder is killed many times before it is done.
+            if not run.wait(rng.uniform(0, longest if rng.random() < 0.33 else longest / 3)):
                 run.kill()
                 kills += 1
                 phases[_phase(out)] += 1
@@ -143,6 +143,7 @@ def measure(args: Args) -> dict[str, Any]:
             if run.code not in (0, -signal.SIGKILL):
                 wrong.append(f"{out.name}: ended with {run.code}: {run.said}")
             if run.code == 0:
+                longest = max(0.3, min(longest, time.monotonic() - clock))  # the machine may be less busy now
                 out = Path(folder) / f"out {len(folders)}"
         for each in folders:
             run = Run(args, each)
