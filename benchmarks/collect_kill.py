@@ -1,6 +1,6 @@
 """Is anything lost or made twice when `sanawm collect` is killed, again and again, or the disk runs full?
 
-    python benchmarks/collect_kill.py --kills 50
+    OMP_NUM_THREADS=1 python benchmarks/collect_kill.py --kills 50
 
 A small collection runs undisturbed once. Then the same line is started and killed with SIGKILL after a random time, as
 often as asked; whenever it was faster than the kill, a new folder begins. Halfway, one start runs against a limit on
@@ -22,7 +22,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from sanawm_env.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -50,28 +54,62 @@ class Args:
     seed: int = 0
     """Of the moments."""
     seconds: float = 540.0
-    """After which no more starts are killed; what was begun is finished and looked at."""
+    """After which no more are killed; what was begun is finished and looked at."""
 
 
-def line(args: Args, out: Path) -> list[str]:
-    """The command."""
-    return [
-        *(sys.executable, "-m", "sanawm_env.cli", "collect", "--task", "PointNav", "--policy", "random:smooth"),
-        *("--episodes", str(args.episodes), "--max-steps", str(args.steps), "-c", args.checkpoint, "--device", "cpu"),
-        *("--slots", "2", "--out", str(out), "--env", "chunk_frames=1"),
-    ]
+class Run:
+    """`sanawm collect` in a process forked from this one: libraries are loaded once, not for each kill."""
 
+    def __init__(self, args: Args, out: Path, limit: int | None = None) -> None:
+        """Start it; `limit` is the largest file that it may write, bytes."""
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(self._child(args, out, limit))
 
-def start(args: Args, out: Path, limit: int | None = None) -> subprocess.Popen[str]:
-    """Start it; `limit` is the largest file that it may write, bytes."""
+    def _child(self, args: Args, out: Path, limit: int | None) -> int:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(self._said.fileno(), 2)
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            main(
+                [
+                    *("collect", "--task", "PointNav", "--policy", "random:smooth", "--out", str(out)),
+                    *("--episodes", str(args.episodes), "--max-steps", str(args.steps), "--slots", "2"),
+                    *("-c", args.checkpoint, "--device", "cpu", "--env", "chunk_frames=1"),
+                ]
+            )
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            return 99
+        finally:
+            sys.stderr.flush()
+        return 0
 
-    def full() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    def wait(self, seconds: float = 600.0) -> bool:
+        """Whether it ends within that time."""
+        deadline = time.monotonic() + seconds
+        while self.code is None and time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+            else:
+                time.sleep(0.002)
+        return self.code is not None
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "10000"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line(args, out), env=environment, preexec_fn=full, **quiet)  # type: ignore[call-overload]
+    def kill(self) -> None:
+        """For good, wherever it is."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    @property
+    def said(self) -> str:
+        """The last line that it wrote to the standard error."""
+        self._said.seek(0)
+        return (self._said.read().strip().splitlines() or [""])[-1]
 
 
 def measure(args: Args) -> dict[str, Any]:
@@ -82,37 +120,34 @@ def measure(args: Args) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder) / "clean"
         clock = time.monotonic()
-        if (code := start(args, clean).wait()) != 0:
-            raise RuntimeError(f"the undisturbed run ended with {code}.")
+        undisturbed = Run(args, clean)
+        if not undisturbed.wait() or undisturbed.code != 0:
+            raise RuntimeError(f"the undisturbed run ended with {undisturbed.code}: {undisturbed.said}")
         usual = time.monotonic() - clock
         truth = facts(clean)
-        kills, folders, out, full = 0, [], Path(folder) / "out 0", None
-        first_item = _seconds_to_first(args, Path(folder) / "probe")
+        kills, full, out = 0, None, Path(folder) / "out 0"
+        folders: list[Path] = []
         while kills < args.kills and time.monotonic() - began < args.seconds:
             if out not in folders:
                 folders.append(out)
             if full is None and kills >= args.kills // 2:
                 full = _full_disk(args, Path(folder) / "full", wrong)
                 folders.append(Path(folder) / "full")
-            process = start(args, out)
-            # Mostly after the program has started up, where there is something to lose.
-            wait = rng.uniform(0.2, usual) if rng.random() < 0.2 else rng.uniform(first_item * 0.9, usual)
-            try:
-                process.wait(wait)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
+            run = Run(args, out)
+            # Half of them anywhere, half soon after the start, so that a folder is killed many times before it is done.
+            if not run.wait(rng.uniform(0, usual if rng.random() < 0.5 else usual / 3)):
+                run.kill()
                 kills += 1
                 phases[_phase(out)] += 1
-                print(f"{kills} kills", file=sys.stderr)
-            else:
-                if process.returncode != 0:
-                    wrong.append(f"{out.name}: ended with {process.returncode}: {_stderr(process)}")
+                print(f"{kills} kills, {len(folders)} folders", file=sys.stderr)
+            if run.code not in (0, -signal.SIGKILL):
+                wrong.append(f"{out.name}: ended with {run.code}: {run.said}")
+            if run.code == 0:
                 out = Path(folder) / f"out {len(folders)}"
         for each in folders:
-            process = start(args, each)
-            if process.wait() != 0:
-                wrong.append(f"{each.name}: the last run ended with {process.returncode}: {_stderr(process)}")
+            run = Run(args, each)
+            if not run.wait() or run.code != 0:
+                wrong.append(f"{each.name}: the last run ended with {run.code}: {run.said}")
             wrong += [f"{each.name}: {fault}" for fault in faults(each, truth)]
     return {
         "kills": kills,
@@ -177,24 +212,13 @@ def _numbers(path: Path) -> list[int]:
     return found
 
 
-def _seconds_to_first(args: Args, out: Path) -> float:
-    """From the start to the first item on the disk."""
-    clock, process = time.monotonic(), start(args, out)
-    while not (out / "sanawm/episodes/000000.json").exists() and process.poll() is None:
-        time.sleep(0.01)
-    seconds = time.monotonic() - clock
-    process.kill()
-    process.wait()
-    return seconds
-
-
 def _full_disk(args: Args, out: Path, wrong: list[str]) -> str:
     """A start in which no large file can be written to its end; what it said."""
-    process = start(args, out, limit=8000)
-    _, said = process.communicate()
-    last = said.strip().splitlines()[-1] if said.strip() else ""
-    if process.returncode != 2 or "is full" not in last:
-        wrong.append(f"full disk: ended with {process.returncode} and said {last!r}")
+    run = Run(args, out, limit=8000)
+    run.wait()
+    last = run.said
+    if run.code != 2 or "is full" not in last:
+        wrong.append(f"full disk: ended with {run.code} and said {last!r}")
     if left := [path.name for path in out.rglob("*") if path.name.startswith(".") and path.is_file()]:
         wrong.append(f"full disk: left {left}")
     return last.replace(str(out), "OUT")
@@ -211,17 +235,15 @@ def _phase(root: Path) -> str:
     return "encoding" if any(root.rglob(".*.mp4")) else "between"
 
 
-def _stderr(process: subprocess.Popen[str]) -> str:
-    return (process.stderr.read() if process.stderr is not None else "").strip()[-300:]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def benchmark(argv: Sequence[str] | None = None) -> None:
     """Measure, and print one JSON line."""
-    result = measure(tyro.cli(Args, description=__doc__, args=argv))
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    torch.set_num_threads(1)  # threads of torch do not come along into a fork
+    result = measure(args)
     print(json.dumps(result))
     if result["wrong"]:
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    benchmark()

@@ -8,6 +8,8 @@ index at the end; then a bare `SanaWMEnv` steps the same episodes with the actio
 The last line printed is one JSON object:
 
     collect_over_bare               frames per second of collecting over those of bare stepping, median of the rounds
+    cpu_over_bare                   likewise per second of processor time, which the encoder's thread adds to: what is
+                                    left on a machine without a free core; other programs disturb it less
     rounds[i].collect, .bare        frames per second
     rounds[i].stepping              of collecting without the index at the end, which a long run writes once
     codecs[name].mb_per_minute      of world time, video alone (1 MB = 1e6 bytes)
@@ -87,16 +89,27 @@ def measure(args: Args) -> dict[str, Any]:
     rounds, video, beside = [], np.zeros((0, 1, 1, 3), np.uint8), 0
     for _ in range(args.rounds):
         with tempfile.TemporaryDirectory() as folder:
+            worked = time.process_time()
             done, stepping, whole, beside = _collect(world, plan, Path(folder) / "ds", args.slots)
+            cpu = time.process_time() - worked
         frames = sum(each["recipe"]["frames"] for each in done.values())
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         for values in done.values():
             video = _step(bare, values["recipe"])
-        seconds = time.perf_counter() - began
-        rounds.append({"collect": frames / whole, "stepping": frames / stepping, "bare": frames / seconds})
+        seconds, cpu_bare = time.perf_counter() - began, time.process_time() - worked
+        rounds.append(
+            {
+                "collect": frames / whole,
+                "stepping": frames / stepping,
+                "bare": frames / seconds,
+                "cpu_collect": frames / cpu,
+                "cpu_bare": frames / cpu_bare,
+            }
+        )
         print(f"collect {rounds[-1]['collect']:.1f}, bare {rounds[-1]['bare']:.1f} frames/s", file=sys.stderr)
     return {
         "collect_over_bare": statistics.median(each["collect"] / each["bare"] for each in rounds),
+        "cpu_over_bare": statistics.median(each["cpu_collect"] / each["cpu_bare"] for each in rounds),
         "stepping_over_bare": statistics.median(each["stepping"] / each["bare"] for each in rounds),
         "rounds": rounds,
         "codecs": {name: _codec(name, video) for name in ("h264-444", "rgb", "h264")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class MakePlayer:
         """
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
+            if self.folder not in sys.path:  # where policies and filters of the user's own lie
+                sys.path.append(self.folder)
         model = self.load()
         if model.checkpoint != self.plan.checkpoint_hash:
             raise ValueError(

@@ -8,6 +8,7 @@ about the others, counts how often each has met the death of its worker, and giv
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.data.execution.jobs import MakeWorker, Result, carry_out, reason_of
+from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out, reason_of
 from sanawm_env.data.execution.local import place_of_process
 from sanawm_env.data.execution.progress import Board
 from sanawm_env.data.execution.ray_metrics import publisher
@@ -49,8 +50,10 @@ class Pool:
 class Host:
     """What runs in an actor: one worker, made on the first call of `prepare` in each process."""
 
-    def __init__(self, make_worker: MakeWorker, shared: str | None) -> None:
-        self._make, self._shared, self._worker = make_worker, shared, None
+    def __init__(self, make_worker: bytes, shared: str | None) -> None:
+        # Read later: what an actor cannot read in the beginning kills it, and the reason is lost in Ray's own words.
+        self._make, self._shared = make_worker, shared
+        self._worker: Worker | None = None
 
     def ping(self) -> None:
         """Answer: the process is there, for the first time or again."""
@@ -63,6 +66,7 @@ class Host:
 
         Raises:
             FileNotFoundError: This machine does not see the folder that all share.
+            Exception: The worker cannot be made: a module is missing here, say.
         """
         if self._worker is None:
             if self._shared is not None and not os.path.isdir(self._shared):
@@ -70,8 +74,8 @@ class Host:
                     f"the machine {os.uname().nodename} does not see {self._shared}; choose a folder on a file system "
                     "that all machines of the cluster share."
                 )
-            self._worker = self._make()  # type: ignore[assignment]
-        return place_of_process(self._worker)  # type: ignore[arg-type]
+            self._worker = pickle.loads(self._make)()
+        return place_of_process(self._worker)
 
     def run(self, items: list[int]) -> Iterator[Result]:
         """Do items."""
@@ -148,9 +152,10 @@ class _Loop:
             num_cpus=threads, num_gpus=gpus, max_restarts=-1, runtime_env={"env_vars": variables}
         )
         shared = None if pool.shared is None else str(pool.shared.resolve())
+        make = ray.cloudpickle.dumps(make_worker)
         count = pool.workers or room
         for number in range(count if self.board.total is None else min(count, self.board.total)):
-            seat = _Seat(f"ray-{number}", kind.remote(make_worker, shared))
+            seat = _Seat(f"ray-{number}", kind.remote(make, shared))
             self.seats.append(seat)
             self._begin(seat)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,8 +29,10 @@ def import_ray() -> Any:
     Raises:
         ValueError: It is not installed.
     """
-    # Ray 2.60 protects clusters by a token and yet lets clients come without one, which are then refused.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Ray 2.60 protects clusters by a token and yet lets clients come without one, which are then refused. A Ray that
+    # was imported before has read the variable already; it begins clusters of its own with a token anyway.
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import secrets
@@ -20,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from sanawm_env.data.native import version_of
 from sanawm_env.data.review.decisions import Decision, Decisions, read_decisions
 from sanawm_env.data.review.episodes import Episodes
 from sanawm_env.data.review.media import Media
@@ -58,11 +58,12 @@ def make_app(root: Path, token: str, cache: Path | None = None) -> Starlette:
         return {"name": root.resolve().name, "folder": str(root.resolve()), "problem": problem, "episodes": rows}
 
     async def dataset(request: Request) -> Response:
-        body = json.dumps(_finite(await run_in_threadpool(listing)), allow_nan=False).encode()
-        tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+        # Before the listing, so that what comes meanwhile makes another one.
+        tag = f'"{await run_in_threadpool(version_of, root)}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:  # the page asks every few seconds
             return Response(status_code=304, headers=headers)
+        body = json.dumps(_finite(await run_in_threadpool(listing)), allow_nan=False).encode()
         return Response(body, media_type="application/json", headers=headers)
 
     async def path(request: Request) -> Response:

@@ -168,6 +168,9 @@ def test_a_growing_dataset(client, dataset):
     write_episode(dataset, 3)
     grown = client.get("/api/dataset", headers={"If-None-Match": tag})
     assert grown.status_code == 200 and len(grown.json()["episodes"]) == 4
+    tag = grown.headers["etag"]
+    client.put("/api/decisions/000003", json={"decision": "keep"}, headers=TOKEN)
+    assert client.get("/api/dataset", headers={"If-None-Match": tag}).status_code == 200
     edit(dataset, 3, lambda item: item["outcome"].__setitem__("reward", 7.0))
     assert rows(client)["000003"]["reward"] == 7.0
 
