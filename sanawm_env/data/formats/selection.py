@@ -63,9 +63,21 @@ def dropped_names(path: Path) -> set[str]:
         return set()
     try:
         decisions = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name) for name, each in decisions.items() if each.get("decision") == "drop"}
+        return {_name(path, str(key)) for key, each in decisions.items() if each.get("decision") == "drop"}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{file} holds no decisions ({error}); remove it, and review again.") from error
+
+
+def _name(path: Path, key: str) -> str:
+    """The name of the episode that a reviewer saw under `key`, the number of its item in a dataset of ours.
+
+    In a part of a dataset, or a conversion, episodes keep their names and have new numbers.
+    """
+    file = path / "sanawm" / "episodes" / f"{key}.json"
+    if not re.fullmatch(r"\d+", key) or not file.is_file():
+        return key
+    values = json.loads(file.read_text(encoding="utf-8"))
+    return str((values.get("episode") or {}).get("name") or key)
 
 
 def checkpoints_of(episodes: Iterable[Episode]) -> dict[str, str]:

@@ -82,6 +82,18 @@ def test_convert_selects_and_leaves_out_what_was_dropped(dataset: Path, tmp_path
     assert "--dropped" in dropped and not (tmp_path / "e").exists()
 
 
+def test_decisions_name_items_of_a_part(tmp_path: Path) -> None:
+    """In a part, item 000001 is an episode of another number."""
+    pytest.importorskip("pyarrow")
+    part, source = tmp_path / "part", tmp_path / "bare"
+    get_format("tum").load().write(source, [replace(_episode(number), recipe=None) for number in range(10)])
+    main(["data", "convert", str(source), "--to", "lerobot", "--out", str(part), "--episodes", "4-6"])
+    assert _names(part, "lerobot") == ["000004", "000005", "000006"]
+    (part / "sanawm" / "review.json").write_text(json.dumps({"000001": {"decision": "drop"}}))
+    main(["data", "convert", str(part), "--to", "colmap", "--out", str(tmp_path / "c")])
+    assert _names(tmp_path / "c", "colmap") == ["000004", "000006"]
+
+
 def test_two_checkpoints_are_not_mixed_in_silence(dataset: Path, tmp_path: Path, capsys: Any) -> None:
     get_format("tum").load().write(tmp_path / "other", [_episode(20, checkpoint="def")])
     main(["data", "convert", str(dataset), "--to", "colmap", "--out", str(tmp_path / "c")])

@@ -109,6 +109,22 @@ def test_damaged_files(
     assert any(problem.fatal and message in problem.what for problem in module.check(tmp_path / "out"))
 
 
+def test_a_given_picture_travels_with_its_recipe(episodes: list[Episode], tmp_path: Path) -> None:
+    """No path of this machine gets into a dataset."""
+    (tmp_path / "photo.png").write_bytes(b"pixels")
+    image = {"file": str(tmp_path / "photo.png"), "sha256": "00"}
+    made = replace(episodes[0], recipe={"checkpoint_hash": "abc", "image": image})
+    module = get_format("tum").load()
+    module.write(tmp_path / "out", [made])
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert str(tmp_path) not in (tmp_path / "moved" / "000000" / "episode.json").read_text()
+    (found,) = module.read(tmp_path / "moved")
+    assert found.recipe is not None and Path(found.recipe["image"]["file"]).read_bytes() == b"pixels"
+    get_format("webdataset").load().write(tmp_path / "shards", [made])
+    (found,) = get_format("webdataset").load().read(tmp_path / "shards")
+    assert found.recipe is None
+
+
 def test_missing_intrinsics_of_a_tum_recording(episodes: list[Episode], tmp_path: Path) -> None:
     module = get_format("tum").load()
     module.write(tmp_path / "out", episodes[:1])

@@ -19,11 +19,15 @@ _PLAIN = ("name", "fps", "frames_per_step", "terminated", "truncated", "success"
 
 
 def facts_of(episode: Episode) -> dict[str, Any]:
-    """All but frames, depth and poses, JSON-ready; a measure that is no number becomes null."""
+    """All but frames, depth and poses, JSON-ready; a measure that is no number becomes null.
+
+    A recipe that needs a picture is left out, since the picture does not travel in JSON; see `folders.write_folders`.
+    """
     return {
         "format": _FORMAT,
         "version": _VERSION,
         **{name: getattr(episode, name) for name in _PLAIN},
+        "recipe": None if (episode.recipe or {}).get("image") else episode.recipe,
         "size": [int(side) for side in episode.size],
         "intrinsics": np.asarray(episode.intrinsics, float).tolist(),
         "action_shape": list(np.shape(episode.actions)[1:]),

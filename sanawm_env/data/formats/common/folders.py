@@ -53,7 +53,10 @@ def load_facts(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        if image := (found.get("recipe") or {}).get("image"):
+            found["recipe"]["image"] = {**image, "file": str((folder / image["file"]).resolve())}
+        return found
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is no JSON of an episode ({error}); remove it to read frames and poses only."
@@ -95,7 +98,7 @@ def write_folders(
             folder = stage / free_name(episode.name or f"{number:06d}", taken)
             folder.mkdir()
             write_one(folder, episode)
-            write_json(folder / _FACTS, facts_of(episode))
+            write_json(folder / _FACTS, facts_of(episode) | {"recipe": _with_picture(folder, episode)})
 
 
 def check_folders(path: Path, marker: str, read_one: Callable[[Path], Episode]) -> list[Problem]:
@@ -205,6 +208,19 @@ def refuse_options(name: str, options: dict[str, Any]) -> None:
     """
     if options:
         raise ValueError(f"format {name!r} has no option {', '.join(sorted(options))}; leave it out.")
+
+
+def _with_picture(folder: Path, episode: Episode) -> dict[str, Any] | None:
+    """The recipe, and beside it the first frame that was given, if it is still there; without it no recipe."""
+    recipe = dict(episode.recipe) if episode.recipe else None
+    if recipe is None or not recipe.get("image"):
+        return recipe
+    source = Path(recipe["image"]["file"])
+    if not source.is_file():
+        return None
+    name = f"given{source.suffix}"
+    shutil.copyfile(source, folder / name)
+    return recipe | {"image": {**recipe["image"], "file": name}}
 
 
 def _one(folder: Path, read_one: Callable[[Path], Episode]) -> Episode:
