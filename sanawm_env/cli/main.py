@@ -16,6 +16,7 @@ from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout,
 from sanawm_env.cli.data.collect import Collect
 from sanawm_env.cli.data.datasets import DataCommand
 from sanawm_env.cli.data.replay import Replay
+from sanawm_env.cli.data.review import Review
 from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluate import Evaluate
 from sanawm_env.cli.evaluate_policy import EvaluatePolicy
@@ -54,6 +55,7 @@ Command = (
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
+    | Annotated[Review, tyro.conf.subcommand("review")]
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]

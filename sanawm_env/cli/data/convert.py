@@ -27,6 +27,8 @@ class Convert:
     """Whether to add to a dataset of the same format."""
     codec: str | None = None
     """How videos keep pixels, for formats that have them: h264-444, rgb (lossless) or h264."""
+    options: tuple[str, ...] = ()
+    """Further options of the format, such as shard_size=50 (webdataset) or storage=sqlite3 (rosbag)."""
     mixed: bool = False
     """Let episodes of several checkpoints into one dataset."""
     dropped: bool = False
@@ -35,7 +37,7 @@ class Convert:
     def run(self) -> None:
         """Write it and say how many episodes there are."""
         from sanawm_env.data.formats import detect, get_format
-        from sanawm_env.data.selection import dropped_names, one_checkpoint, select
+        from sanawm_env.data.formats.selection import dropped_names, one_checkpoint, select
 
         if self.dataset.absolute() in (self.out.absolute(), *self.out.absolute().parents):
             raise ValueError(f"--out {self.out} lies in the dataset itself; choose a place outside of it.")
@@ -49,6 +51,17 @@ class Convert:
         if not self.mixed:
             there = writer.read(self.out) if self.mode == "append" and self.out.exists() else ()
             one_checkpoint([*there, *found])
-        options: dict[str, Any] = {} if self.codec is None else {"codec": self.codec}
+        options = self._options()
+        if self.mixed and self.to == "lerobot":
+            options["allow_mixed"] = True
         writer.write(self.out, found, mode=self.mode, **options)
         print(f"{self.out}: {len(found)} episodes, {target.title}")
+
+    def _options(self) -> dict[str, Any]:
+        found: dict[str, Any] = {} if self.codec is None else {"codec": self.codec}
+        for each in self.options:
+            name, equals, value = each.partition("=")
+            if not equals or not name.isidentifier() or name in ("path", "episodes", "mode"):
+                raise ValueError(f"--options wants name=value; got {each!r}.")
+            found[name] = int(value) if value.isdecimal() else value
+        return found

@@ -41,7 +41,7 @@ def facts(path: Path) -> dict[str, Any]:
         ValueError: No dataset, or a damaged one.
     """
     from sanawm_env.data.formats import detect
-    from sanawm_env.data.selection import checkpoints_of, dropped_names
+    from sanawm_env.data.formats.selection import checkpoints_of, dropped_names
 
     found = detect(path)
     episodes = list(found.load().read(path))

@@ -55,7 +55,7 @@ class Replay:
         import torch
 
         from sanawm_env.data.native import image_root, is_native
-        from sanawm_env.data.replay import Worlds, find_sources, read_source
+        from sanawm_env.data.replay import NothingToReplay, Worlds, find_sources, read_source
         from sanawm_env.envs.options import as_device
 
         files = find_sources(self.paths, self.episodes, self.episode)
@@ -64,17 +64,20 @@ class Replay:
         inputs = [*datasets, *(each for file in files for each in (file, file.with_suffix(".mp4")))]
         check_outputs(videos.values(), [("PATH", path) for path in inputs])
         worlds = Worlds(self.checkpoint, None if self.device is None else str(as_device(self.device)))
-        before, same = torch.get_num_threads(), 0
+        before, same, empty = torch.get_num_threads(), 0, 0
         for file in files:
             try:
                 same += self._replay(read_source(file), worlds, videos.get(file))
+            except NothingToReplay as nothing:
+                empty += 1
+                note(f"{file.stem} has no frames to make again: {nothing}")
             except (ValueError, OSError, ImportError) as error:
                 report(f"{file.stem}: cannot be rendered: {' '.join(str(error).split())}")
             finally:
                 torch.set_num_threads(before)
         if len(files) > 1:
-            report(f"{same} of {len(files)} are bit-identical")
-        if same < len(files):
+            report(f"{same} of {len(files) - empty} are bit-identical")
+        if same < len(files) - empty:
             sys.stdout.flush()
             sys.exit(1)
 

@@ -30,7 +30,7 @@ class Split:
         """Write the parts; the first error leaves the parts before it whole and writes no half ones."""
         from sanawm_env.data.formats import detect, get_format
         from sanawm_env.data.formats.registry import prepare_target
-        from sanawm_env.data.selection import dropped_names, split
+        from sanawm_env.data.formats.selection import dropped_names, split
 
         if len(self.out) != len(self.fractions):
             raise ValueError(f"--out names {len(self.out)} parts and --fractions {len(self.fractions)}; give as many.")

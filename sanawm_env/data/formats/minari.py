@@ -42,6 +42,8 @@ __all__ = ["check", "detect", "env_spec", "read", "write"]
 _FACTS = "episodes.json"
 _FILE = "main_data.hdf5"
 _CODECS = ("rgb", "jpeg")
+_SENSORS = ("image", "frames", "pose", "intrinsics")
+"""What our environments observe of the world; the rest of an observation is the task's."""
 
 
 def detect(path: Path) -> bool:
@@ -193,6 +195,14 @@ def _images(group: h5py.Group) -> h5py.Dataset:
     return found["image"] if isinstance(found, h5py.Group) else found
 
 
+def _entries(seen: Any) -> dict[str, NDArray[np.float32]]:
+    """Numbers that were observed beside the pictures and the pose."""
+    if not isinstance(seen, h5py.Group):
+        return {}
+    plain = {name: seen[name] for name in seen if name not in _SENSORS and isinstance(seen[name], h5py.Dataset)}
+    return {name: values[:].astype(np.float32) for name, values in plain.items() if values.dtype.kind == "f"}
+
+
 def _read_one(data: Path, number: int, group: h5py.Group, facts: dict[str, Any], jpeg: bool) -> Episode:
     where = f"episode {number} of {data}"
     infos = group.get("infos", {})
@@ -223,6 +233,7 @@ def _read_one(data: Path, number: int, group: h5py.Group, facts: dict[str, Any],
         "frames_per_step": per_step,
         "actions": group["actions"][:],
         "rewards": np.asarray(group["rewards"][:], np.float64),
+        "entries": _entries(seen),
     }
     if not facts:
         known |= {
@@ -271,9 +282,13 @@ def _storage(folder: Path, name: str, episodes: list[Episode], codec: str, words
         actions: spaces.Space[Any] = spaces.Box(-1, 1, shape, np.float32) if floats else spaces.MultiBinary(shape)
         image = spaces.Box(0, 255, (*first.size, 3), np.uint8)
         pose = spaces.Box(-np.inf, np.inf, (7,), np.float32)
+        entries = {
+            name: spaces.Box(-np.inf, np.inf, np.shape(values)[1:], np.float32)
+            for name, values in first.entries.items()
+        }
         storage = MinariStorage.new(
             folder,
-            observation_space=spaces.Dict({"image": image, "pose": pose}),
+            observation_space=spaces.Dict({"image": image, "pose": pose, **entries}),
             action_space=actions,
             env_spec=spec,
             jpeg_encoding=codec == "jpeg",
@@ -291,8 +306,15 @@ def _check_episode(episode: Episode, storage: MinariStorage) -> None:
     if not len(episode.actions):
         raise ValueError(f"episode {episode.name!r} has no steps, which is all that Minari holds; take another format.")
     space = storage.observation_space
-    if isinstance(space, spaces.Dict) and space["image"].shape != (*episode.size, 3):
+    if not isinstance(space, spaces.Dict) or "image" not in space.spaces:
+        raise ValueError("the dataset holds other observations than image and pose; write into a new folder.")
+    if space["image"].shape != (*episode.size, 3):
         raise ValueError(f"episode {episode.name!r} has frames of {episode.size}; all must be of one size.")
+    if {"image", "pose", *episode.entries} != set(space.spaces):
+        raise ValueError(
+            f"episode {episode.name!r} observes {', '.join(episode.entries) or 'no more than the world'}, and others "
+            "something else; write one dataset per task."
+        )
     if storage.action_space.shape != np.shape(episode.actions)[1:]:
         raise ValueError(f"episode {episode.name!r} has actions of another shape; all must be alike.")
 
@@ -314,7 +336,11 @@ def _buffer(episode: Episode, codec: str) -> EpisodeBuffer:
     truncations[-1] = episode.truncated or not episode.terminated  # Minari's episodes end
     return EpisodeBuffer(
         seed=int(episode.recipe["seed"]) if episode.recipe and "seed" in episode.recipe else None,
-        observations={"image": list(frames[::k]), "pose": pose_vectors(poses[::k])},
+        observations={
+            "image": list(frames[::k]),
+            "pose": pose_vectors(poses[::k]),
+            **{name: np.asarray(values, np.float32) for name, values in episode.entries.items()},
+        },
         actions=np.asarray(episode.actions),
         rewards=np.asarray(episode.rewards, np.float64),
         terminations=terminations,

@@ -3,12 +3,13 @@
 from sanawm_env.data.replay.compare import Comparison, Difference, compare
 from sanawm_env.data.replay.reasons import reasons
 from sanawm_env.data.replay.render import rerender, rerender_rollout
-from sanawm_env.data.replay.sources import Source, find_sources, read_source
+from sanawm_env.data.replay.sources import NothingToReplay, Source, find_sources, read_source
 from sanawm_env.data.replay.worlds import Worlds
 
 __all__ = [
     "Comparison",
     "Difference",
+    "NothingToReplay",
     "Source",
     "Worlds",
     "compare",

@@ -12,7 +12,11 @@ from sanawm_env.data.native import image_root, is_native, item_files, item_numbe
 from sanawm_env.data.recipe import FORMAT, EpisodeRecipe
 from sanawm_env.world.offline.recipe import Recipe, sidecars
 
-__all__ = ["Source", "find_sources", "read_source"]
+__all__ = ["NothingToReplay", "Source", "find_sources", "read_source"]
+
+
+class NothingToReplay(ValueError):
+    """An episode that failed before its first frame."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def read_source(file: Path) -> Source:
     """The recipe in a JSON file.
 
     Raises:
+        NothingToReplay: The episode has no frames.
         ValueError: None there, one of a newer version, or one that cannot be replayed; names the fix.
     """
     try:
@@ -114,6 +119,8 @@ def read_source(file: Path) -> Source:
                 "again with the options that the recipe names, and compare frames_sha256."
             )
         made = Recipe.from_dict(recipe)
+    except NothingToReplay:
+        raise
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}") from None
     video = file.with_suffix(".mp4")
@@ -124,6 +131,8 @@ def read_source(file: Path) -> Source:
 
 def _of_episode(file: Path, values: Mapping[str, Any]) -> Source:
     recipe, root = EpisodeRecipe.from_dict(values), image_root(file)
+    if recipe.frames == 0 and not recipe.digests:
+        raise NothingToReplay("it failed before its first frame.")
     frames = 1 + len(recipe.actions) * recipe.frames_per_step
     if len(recipe.digests) != 1 + len(recipe.actions) or recipe.frames != frames:
         raise ValueError(

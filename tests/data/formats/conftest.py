@@ -42,6 +42,7 @@ def make_episode(number: int, steps: int = 3, depth: bool = True) -> Episode:
         terminated=number % 2 == 0,
         truncated=number % 2 == 1,
         success=(True, False, None, True, False)[number],
+        entries={"goal": rng.normal(size=(steps + 1, 3)).astype(np.float32)},
         text=f"go to the door № {number}",
         depth=far if depth else None,
         measures={"spl": 0.5 + number / 10, "nothing": float("nan")},
@@ -87,6 +88,9 @@ def same() -> Any:
             assert 10 * np.log10(255**2 / max(error, 1e-9)) > psnr
         assert np.array_equal(found.actions, wanted.actions) and found.actions.dtype == wanted.actions.dtype
         assert np.array_equal(found.rewards, wanted.rewards)
+        assert set(found.entries) == set(wanted.entries)
+        for name, values in wanted.entries.items():
+            assert np.array_equal(found.entries[name], values)
         for name in ("size", "fps", "frames_per_step", "terminated", "truncated", "success", "text", "recipe"):
             assert getattr(found, name) == getattr(wanted, name), name
         assert found.measures["spl"] == wanted.measures["spl"] and np.isnan(found.measures["nothing"])

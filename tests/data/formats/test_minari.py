@@ -79,10 +79,11 @@ def test_append_and_refusals(root: Path, episodes: list[Episode], tmp_path: Path
     module.write(target, episodes[:2])
     with pytest.raises(FileExistsError, match="is there already"):
         module.write(target, episodes)
-    still = replace(episodes[0], actions=np.zeros((0, 6), np.float32), rewards=np.zeros(0))
+    still = replace(episodes[0], actions=np.zeros((0, 6), np.float32), rewards=np.zeros(0), entries={})
+    other = replace(episodes[0], entries={})
     cut = replace(episodes[0], frames=[np.zeros((2, *episodes[0].size, 3), np.uint8)])
     small = replace(episodes[0], size=(40, 64))
-    for broken, message in ((still, "no steps"), (cut, "and 2 frames"), (small, "one size")):
+    for broken, message in ((still, "no steps"), (cut, "and 2 frames"), (small, "one size"), (other, "per task")):
         with pytest.raises(ValueError, match=message):
             module.write(target, [episodes[1], broken], mode="append")
     assert len(list(module.read(target))) == 2

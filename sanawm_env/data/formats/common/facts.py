@@ -30,6 +30,7 @@ def facts_of(episode: Episode) -> dict[str, Any]:
         "action_dtype": str(np.asarray(episode.actions).dtype),
         "actions": np.asarray(episode.actions).tolist(),
         "rewards": np.asarray(episode.rewards, float).tolist(),
+        "entries": {name: np.asarray(values, np.float32).tolist() for name, values in dict(episode.entries).items()},
         "measures": {
             name: float(value) if math.isfinite(value) else None for name, value in dict(episode.measures).items()
         },
@@ -69,6 +70,7 @@ def episode_from(
             shape = (len(facts["rewards"]), *facts["action_shape"])
             found["actions"] = np.asarray(facts["actions"], facts["action_dtype"]).reshape(shape)
             found["rewards"] = np.asarray(facts["rewards"], float)
+        found["entries"] = {name: np.asarray(values, np.float32) for name, values in facts.get("entries", {}).items()}
         found["measures"] = {
             name: math.nan if value is None else float(value) for name, value in facts["measures"].items()
         }

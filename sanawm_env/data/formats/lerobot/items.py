@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.data.episode import Episode, VideoFile
 from sanawm_env.data.formats.lerobot import layout
+from sanawm_env.data.formats.lerobot.depth import DepthFile, depth_file
 from sanawm_env.data.recipe import EpisodeRecipe
 
 __all__ = ["Item", "checkpoint_of", "read_items", "recipes_hash"]
@@ -94,7 +95,7 @@ class Item:
             ValueError: Arrays are missing or do not fit one another.
         """
         arrays, outcome = self.arrays(), self.outcome
-        success = outcome.get("success")
+        success, depth = outcome.get("success"), depth_file(self.root, self.number)
         return Episode(
             frames=VideoFile(self.video_file, count=len(arrays["c2w"])),
             c2w=np.asarray(arrays["c2w"], np.float64),
@@ -109,6 +110,7 @@ class Item:
             success=None if success is None else bool(success),
             entries={name: value for name, value in arrays.items() if name not in _OWN},
             text=self.text,
+            depth=DepthFile(depth) if depth.exists() else None,
             measures=dict(outcome.get("measures") or {}),
             recipe=self._findable_recipe(),
             name=str(self.told("name") or f"{self.number:06d}"),

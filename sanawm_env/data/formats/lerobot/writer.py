@@ -16,6 +16,7 @@ import numpy as np
 from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.lerobot import layout
+from sanawm_env.data.formats.lerobot.depth import depth_file, write_depth
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
 from sanawm_env.data.formats.lerobot.native import index
 from sanawm_env.data.formats.registry import Mode, prepare_target
@@ -137,6 +138,12 @@ def _add(root: Path, number: int, episode: Episode, codec: str, name: str, writt
                 f"episode {name!r} is cut: {clip.frames} frames for {len(episode)} poses. Leave it out, or fetch its "
                 "video again."
             )
+    if episode.depth is not None:
+        written.append(depth_file(root, number))
+        try:
+            write_depth(depth_file(root, number), episode.depth, (len(episode), *episode.size))
+        except ValueError as error:
+            raise ValueError(f"episode {name!r}: {error}") from None
     arrays: dict[str, Any] = {
         "c2w": np.asarray(episode.c2w, np.float64),
         "intrinsics": np.asarray(episode.intrinsics, np.float64),

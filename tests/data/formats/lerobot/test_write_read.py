@@ -194,6 +194,25 @@ def test_pictures_of_recipes_are_copied_in(tmp_path, make_episode):
         lerobot.write(tmp_path / "c", [dataclasses.replace(back, recipe=recipe)])
 
 
+def test_depth_lies_beside_it(tmp_path, make_episode):
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(0.3, 9, (25, 64, 96)).astype(np.float32)
+    with_depth, without = make_episode(0, depth=[depth[:7], depth[7:]]), make_episode(1)
+    lerobot.write(tmp_path / "ds", [with_depth, without])
+    a, b = lerobot.read(tmp_path / "ds")
+    assert b.depth is None and lerobot.check(tmp_path / "ds") == []
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate(list(a.depth)), depth)
+    before = tree(tmp_path / "ds")
+    for wrong, says in ((depth[:-1], "24 depth maps for 25"), (depth[:, :-1], "one size")):
+        with pytest.raises(ValueError, match=says):
+            lerobot.write(tmp_path / "ds", [make_episode(2, depth=[wrong])], mode="append")
+    assert tree(tmp_path / "ds") == before
+    (tmp_path / "ds" / "sanawm" / "depth" / "000000.npz").write_bytes(b"cut")
+    with pytest.raises(ValueError, match="fetch it again"):
+        list(a.depth)
+
+
 def test_names_with_spaces_and_other_letters(tmp_path, make_episode):
     ds = tmp_path / "mein Datensatz ß"
     episode = make_episode(0, name="Küche / 1", text="geh zur Tür")
