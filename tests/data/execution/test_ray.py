@@ -55,7 +55,10 @@ def test_dead_workers_and_failed_items(tmp_path):
     assert results[2]["failure"] == "ValueError: as told"
     assert "lost 3 times" in results[7]["failure"]
     good = [result for item, result in results.items() if item not in (2, 7)]
-    assert all(result["value"] == {"square": result["item"] ** 2, "threads": "1"} for result in good)
+    for result in good:  # a worker's death may swallow the word that its last items are done: their files tell
+        value = None if result["found"] else {"square": result["item"] ** 2, "threads": "1"}
+        assert result["value"] == value and result["failure"] is None
+    assert sum(result["found"] for result in good) < 5
     assert {result["worker"] for result in good} == {"ray-0", "ray-1"}
     assert counts(tmp_path, "ends") == Counter(set(range(20)) - {2, 7})
     assert (end["done"], end["failed"], end["queued"], end["running"]) == (18, 2, 0, 0)
