@@ -36,6 +36,7 @@ class Convert:
 
     def run(self) -> None:
         """Write it and say how many episodes there are."""
+        from sanawm_env.data.card import write_card
         from sanawm_env.data.formats import detect, get_format
         from sanawm_env.data.formats.selection import dropped_names, one_checkpoint, select
 
@@ -45,7 +46,8 @@ class Convert:
         writer = target.load()
         found = select(list(source.load().read(self.dataset)), self.episodes)
         if not self.dropped:
-            found = [each for each in found if each.name not in dropped_names(self.dataset)]
+            dropped = dropped_names(self.dataset)
+            found = [each for each in found if each.name not in dropped]
         if not found:
             raise ValueError(f"no episode of {self.dataset} is left; --dropped takes those that a reviewer dropped.")
         if not self.mixed:
@@ -55,6 +57,8 @@ class Convert:
         if self.mixed and self.to == "lerobot":
             options["allow_mixed"] = True
         writer.write(self.out, found, mode=self.mode, **options)
+        if self.to == "lerobot":
+            write_card(self.out)
         print(f"{self.out}: {len(found)} episodes, {target.title}")
 
     def _options(self) -> dict[str, Any]:

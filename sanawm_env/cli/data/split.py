@@ -28,6 +28,7 @@ class Split:
 
     def run(self) -> None:
         """Write the parts; the first error leaves the parts before it whole and writes no half ones."""
+        from sanawm_env.data.card import write_card
         from sanawm_env.data.formats import detect, get_format
         from sanawm_env.data.formats.registry import prepare_target
         from sanawm_env.data.formats.selection import dropped_names, split
@@ -45,4 +46,6 @@ class Split:
         options: dict[str, Any] = {} if self.codec is None else {"codec": self.codec}
         for path, part in zip(self.out, list(split(kept, self.fractions)), strict=True):
             writer.write(path, part, **options)
+            if target.name == "lerobot":
+                write_card(path)
             print(f"{path}: {len(part)} episodes, {target.title}")
