@@ -11,7 +11,7 @@ CODE = sorted(
     for folder in ("sanawm_env", "policies", "bridges", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*.py")
 )
-ELSEWHERE = ("av", "os", "Image", "tarfile")  # their `open` is no text file's
+ELSEWHERE = ("av", "os", "Image", "tarfile", "archive")  # their `open` is no text file's
 
 
 def unsaid(source):

@@ -98,7 +98,7 @@ def test_a_function_of_ones_own(tmp_path, monkeypatch):
     sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("text", ["succes", "drift", "drift=1", "length=-1", "camera=nan", "distinct=", "success=1"])
+@pytest.mark.parametrize("text", ["victory", "drift", "drift=1", "length=-1", "camera=nan", "distinct=", "success=1"])
 def test_names_and_numbers_that_are_none(text):
     with pytest.raises(ValueError, match=r"filter|give a number|above 1"):
         make_filters([text])
