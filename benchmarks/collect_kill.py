@@ -134,8 +134,11 @@ def measure(args: Args) -> dict[str, Any]:
                 full = _full_disk(args, Path(folder) / "full", wrong)
                 folders.append(Path(folder) / "full")
             clock, run = time.monotonic(), Run(args, out)
-            # A third of them anywhere, most soon after the start: a folder is killed many times before it is done.
-            if not run.wait(rng.uniform(0, longest if rng.random() < 0.33 else longest / 3)):
+            # A third of them anywhere, a third soon after the start, so that a folder is killed many times before it is
+            # done, and a third in the short moments in which an episode or the index is written.
+            draw = rng.random()
+            pause = rng.uniform(0, longest if draw < 0.33 else longest / 3)
+            if not (_wait_for_writing(run, out, rng) if draw > 0.67 else run.wait(pause)):
                 run.kill()
                 kills += 1
                 phases[_phase(out)] += 1
@@ -211,6 +214,15 @@ def _numbers(path: Path) -> list[int]:
         except (ValueError, KeyError):  # a killed run's half line
             continue
     return found
+
+
+def _wait_for_writing(run: Run, root: Path, rng: random.Random) -> bool:
+    """Wait for a temporary of an episode's files or of the index; whether the run has ended before one was seen."""
+    wanted = rng.choice(["indexing", "committing"])
+    while not run.wait(0.001):
+        if _phase(root) == wanted:
+            return False
+    return True
 
 
 def _full_disk(args: Args, out: Path, wrong: list[str]) -> str:
