@@ -72,6 +72,7 @@ class Run:
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(self._said.fileno(), 2)
+            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # under pytest it is another file
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             main(

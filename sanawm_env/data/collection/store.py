@@ -213,7 +213,7 @@ class Store:
             ValueError: A file that no killed run leaves behind: names it.
         """
         found = {}
-        for path in sorted(self.ours.glob("episodes/*.json")):
+        for path in sorted(self.ours.glob("episodes/[0-9]*.json")):  # no temporary, whose name begins with a dot
             try:
                 found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
