@@ -229,7 +229,7 @@ class EvaluatePolicy:
 
     def _about(self, world: WorldModel, env: Any, seeds: Sequence[int]) -> dict[str, Any]:
         from sanawm_env.evaluation.policy.table import CONFIDENCE
-        from sanawm_env.evaluation.provenance import frames_depend_on
+        from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import versions
 
         return {

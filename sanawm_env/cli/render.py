@@ -66,7 +66,6 @@ class Render(Rollout):
         from tqdm import tqdm
 
         from sanawm_env.envs.options import as_device, as_dtype
-        from sanawm_env.evaluation.provenance import frames_depend_on
         from sanawm_env.world.model import WorldModel
         from sanawm_env.world.offline.clip import (
             STEPS,
@@ -78,6 +77,7 @@ class Render(Rollout):
         )
         from sanawm_env.world.offline.clip import offline_mode as find_mode
         from sanawm_env.world.offline.clip_recipe import RenderRecipe, save_latents
+        from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import write_rollout
 
         self._check_options()

@@ -77,7 +77,7 @@ class Rollout:
         from tqdm import tqdm
 
         from sanawm_env.envs.env import SanaWMEnv
-        from sanawm_env.evaluation.provenance import frames_depend_on
+        from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import Recipe, write_rollout
         from sanawm_env.world.rollout import rollout_chunks
 

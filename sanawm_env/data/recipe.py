@@ -51,7 +51,7 @@ class EpisodeRecipe:
     frames_sha256: str
     """SHA-256 of all frames as raw RGB bytes."""
     depends_on: dict[str, Any]
-    """`evaluation.provenance.frames_depend_on`: what the bits depend on beside the inputs, such as threads."""
+    """`world.offline.provenance.frames_depend_on`: what the bits depend on beside the inputs, such as threads."""
     versions: dict[str, str] = field(default_factory=versions)
     """Of the software."""
 

@@ -62,7 +62,7 @@ print("works")
         "import gymnasium as gym, sanawm_env\n"
         "try: gym.make('SanaWM-v0', checkpoint='tiny', obs_size=(50, 84)).reset(seed=0)\n"
         "except ImportError as error: print(error)",
-        "try: import sanawm_env.evaluation.metrics.drift\nexcept ImportError as error: print(error)",
+        "try: import sanawm_env.evaluation\nexcept ImportError as error: print(error)",
         "import gymnasium as gym, sanawm_env.envs.rendering as rendering\n"
         "rendering._unreachable = lambda: None\n"
         "try: gym.make('SanaWM-v0', checkpoint='tiny', render_mode='human')\n"

@@ -8,8 +8,8 @@ import numpy as np
 from sanawm_env import SanaWMEnv, WorldModel
 from sanawm_env.data.native import item_files, video_file
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
-from sanawm_env.evaluation.provenance import frames_depend_on
 from sanawm_env.tasks import get_task
+from sanawm_env.world.offline.provenance import frames_depend_on
 
 TASK = {"task_class": "PointNav"}
 

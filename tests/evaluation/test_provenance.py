@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import sanawm_env
 from sanawm_env.evaluation import provenance
 from sanawm_env.evaluation import suite as suite_module
 from sanawm_env.evaluation.parts import Setting
@@ -68,7 +69,7 @@ def test_the_digest_is_of_the_sources(tmp_path, monkeypatch):
     (package / "metrics").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "metrics" / "psnr.py").write_text("a = 1")
-    monkeypatch.setattr(provenance.sanawm_env, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(sanawm_env, "__file__", str(package / "__init__.py"))
     digests = []
     for text in ("a = 1", "a = 2"):
         (package / "metrics" / "psnr.py").write_text(text)

@@ -85,8 +85,8 @@ class Replay:
         """Render one recipe, say what came of it, and return whether all bits are the same."""
         from sanawm_env.data.recipe import EpisodeRecipe
         from sanawm_env.data.replay import compare, reasons, rerender, rerender_rollout
-        from sanawm_env.evaluation.provenance import frames_depend_on
         from sanawm_env.video import VideoWriter
+        from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import sidecars, versions
 
         recipe, world = source.recipe, worlds.of(source)

@@ -28,9 +28,9 @@ from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.envs.simulator import Simulator, StepResult
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.evaluation.provenance import frames_depend_on
 from sanawm_env.scenes.start_image import built_in, draw_seeds, read_image
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.offline.provenance import frames_depend_on
 
 __all__ = ["WORLD_ARGUMENTS", "Worker"]
 

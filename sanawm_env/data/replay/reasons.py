@@ -27,7 +27,7 @@ def reasons(
 
     Args:
         then: The recipe's `depends_on`.
-        now: `evaluation.provenance.frames_depend_on` of the world that rendered it again.
+        now: `world.offline.provenance.frames_depend_on` of the world that rendered it again.
         versions_then: The recipe's versions of software.
         versions_now: Those here.
     """

@@ -25,10 +25,10 @@ from sanawm_env.evaluation.captions import Captions
 from sanawm_env.evaluation.metrics.camera_error import CameraError, camera_error, mean_camera_error
 from sanawm_env.evaluation.metrics.drift import drift, is_collapsed
 from sanawm_env.evaluation.metrics.revisit import score_pairs
-from sanawm_env.evaluation.provenance import frames_depend_on
 from sanawm_env.scenes.start_image import prepare
 from sanawm_env.video import VideoWriter, read_video
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.offline.provenance import frames_depend_on
 from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["generate", "read_video", "score"]

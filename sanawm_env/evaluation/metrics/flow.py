@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.metrics.commands import Motion
 
 __all__ = ["GAP", "MIN_SCORE", "has_direction", "motion_score"]
@@ -58,8 +59,6 @@ def motion_score(frames: ArrayLike, motion: Motion, principal: tuple[float, floa
         raise ValueError(f"gap must be at least 1 frame; got {gap}.")
     gap = min(gap, len(video) - 1)
     across, down = _direction(motion, video.shape[1], video.shape[2], principal)
-    from sanawm_env.camera.opencv import cv2  # here: provenance of rollouts must do without OpenCV
-
     used = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video[::gap]]
     inner = (slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
     speeds, weights = [], []
@@ -91,8 +90,6 @@ def _direction(motion: Motion, height: int, width: int, principal: tuple[float, 
 
 def _flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Plane:
     """`(H, W, 2)` pixels to the right and down."""
-    from sanawm_env.camera.opencv import cv2  # here: provenance of rollouts must do without OpenCV
-
     estimator: Any = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     found: Plane = estimator.calc(before, after, None)
     return found
@@ -100,8 +97,6 @@ def _flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Plane:
 
 def _texture(image: NDArray[np.uint8], across: Plane, down: Plane) -> Plane:
     """How much the picture changes along a direction, spread over the neighbourhood that flow is matched in."""
-    from sanawm_env.camera.opencv import cv2  # here: provenance of rollouts must do without OpenCV
-
     slope = cv2.Sobel(image, cv2.CV_32F, 1, 0) * across + cv2.Sobel(image, cv2.CV_32F, 0, 1) * down
     return np.asarray(cv2.GaussianBlur(np.abs(slope), (0, 0), 2), dtype=np.float32)
 

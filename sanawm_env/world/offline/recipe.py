@@ -99,7 +99,7 @@ class Recipe:
     digests: list[str] = field(default_factory=list)
     """`frames_digest` of frame 0 and of each chunk: tells where two renderings part. Version 1 has none."""
     depends_on: dict[str, Any] = field(default_factory=dict)
-    """`evaluation.provenance.frames_depend_on`: what the bits depend on beside the inputs, such as threads."""
+    """`world.offline.provenance.frames_depend_on`: what the bits depend on beside the inputs, such as threads."""
     poses_sha256: str = ""
     """`poses_hash` of the poses beside the video."""
 
