@@ -1,4 +1,4 @@
-"""Where things lie in a dataset of `sanawm collect`, for those who read it while it grows."""
+"""Where things lie in a dataset of `sanawm collect`, for who writes it and for who reads it while it grows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "CAMERA",
+    "FOLDER",
+    "PER_CHUNK",
+    "VIDEO_PATH",
     "image_root",
     "is_native",
     "item_file",
@@ -25,7 +29,10 @@ FOLDER = "sanawm"
 """Folder of ours within a LeRobotDataset."""
 CAMERA = "observation.images.main"
 """LeRobot's name of the camera."""
-_PER_CHUNK = 1000
+PER_CHUNK = 1000
+"""Files to a folder, as in LeRobot's layout."""
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+"""LeRobot's place of videos; here the file's index is the item's number."""
 
 
 def is_native(root: Path) -> bool:
@@ -48,9 +55,9 @@ def version_of(root: Path) -> str:
     return hashlib.sha256("\n".join(sorted(seen)).encode()).hexdigest()[:20]
 
 
-def item_file(root: Path, name: str) -> Path:
-    """The JSON of an item called `name`, `000012` for instance."""
-    return root / FOLDER / "episodes" / f"{name}.json"
+def item_file(root: Path, item: int | str) -> Path:
+    """The JSON of an item, by its number or its name, `000012` say; it is there exactly if the item is done."""
+    return root / FOLDER / "episodes" / (f"{item:06d}.json" if isinstance(item, int) else f"{item}.json")
 
 
 def item_number(file: Path) -> int:
@@ -77,8 +84,8 @@ def read_item(file: Path) -> dict[str, Any]:
 
 def video_file(root: Path, number: int) -> Path:
     """Where the video of an item lies if it was kept."""
-    chunk, index = divmod(number, _PER_CHUNK)
-    return root / "videos" / CAMERA / f"chunk-{chunk:03d}" / f"file-{index:03d}.mp4"
+    chunk, index = divmod(number, PER_CHUNK)
+    return root / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=index)
 
 
 def poses_file(file: Path) -> Path:

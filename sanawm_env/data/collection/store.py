@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
+from sanawm_env.data.native import CAMERA, FOLDER, PER_CHUNK, item_file, item_files, poses_file, video_file
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["Store"]
 
-_CHUNK = 1000
-"""Videos to a folder, as in LeRobot's layout."""
 _ORPHANS_SECONDS = 60.0
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
 """Names that `files.replacing` gives until a file is whole."""
@@ -42,20 +41,19 @@ class Store:
     @property
     def ours(self) -> Path:
         """The folder of ours within the dataset."""
-        return self.root / "sanawm"
+        return self.root / FOLDER
 
     def episode(self, number: int) -> Path:
         """The JSON of an item; it is there exactly if the item is done."""
-        return self.ours / "episodes" / f"{number:06d}.json"
+        return item_file(self.root, number)
 
     def arrays(self, number: int) -> Path:
         """Poses, intrinsics, actions and rewards of an item."""
-        return self.ours / "episodes" / f"{number:06d}.npz"
+        return poses_file(self.episode(number))
 
     def video(self, number: int) -> Path:
         """The video of an item that is kept."""
-        folder = self.root / "videos" / "observation.images.main" / f"chunk-{number // _CHUNK:03d}"
-        return folder / f"file-{number % _CHUNK:03d}.mp4"
+        return video_file(self.root, number)
 
     # -- one process at a time --------------------------------------------------------------------------
 
@@ -143,8 +141,8 @@ class Store:
         for path in self.ours.glob("episodes/*.npz"):
             if not path.with_suffix(".json").exists():
                 path.unlink()
-        for path in self.root.glob("videos/observation.images.main/chunk-*/file-*.mp4"):
-            number = int(path.parent.name.removeprefix("chunk-")) * _CHUNK + int(path.stem.removeprefix("file-"))
+        for path in self.root.glob(f"videos/{CAMERA}/chunk-*/file-*.mp4"):
+            number = int(path.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(path.stem.removeprefix("file-"))
             if not self.episode(number).exists():
                 path.unlink()
 
@@ -213,7 +211,7 @@ class Store:
             ValueError: A file that no killed run leaves behind: names it.
         """
         found = {}
-        for path in sorted(self.ours.glob("episodes/[0-9]*.json")):  # no temporary, whose name begins with a dot
+        for path in item_files(self.root):
             try:
                 found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:

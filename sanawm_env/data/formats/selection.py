@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sanawm_env.data.episode import Episode
+from sanawm_env.data.review import read_decisions
 
-__all__ = ["REVIEW", "checkpoints_of", "dropped_names", "one_checkpoint", "select", "split"]
-
-REVIEW = "sanawm/review.json"
-"""Decisions of `sanawm review` by name of the episode, within the dataset: `{"000012": {"decision": "drop"}}`."""
+__all__ = ["checkpoints_of", "dropped_names", "one_checkpoint", "select", "split"]
 
 
 def select(episodes: Sequence[Episode], wanted: Iterable[str]) -> list[Episode]:
@@ -58,14 +56,7 @@ def dropped_names(path: Path) -> set[str]:
     Raises:
         ValueError: The file of decisions is damaged.
     """
-    file = path / REVIEW
-    if not file.is_file():
-        return set()
-    try:
-        decisions = json.loads(file.read_text(encoding="utf-8"))
-        return {_name(path, str(key)) for key, each in decisions.items() if each.get("decision") == "drop"}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{file} holds no decisions ({error}); remove it, and review again.") from error
+    return {_name(path, key) for key, each in read_decisions(path).items() if each.decision == "drop"}
 
 
 def _name(path: Path, key: str) -> str:

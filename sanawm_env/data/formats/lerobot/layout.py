@@ -6,12 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sanawm_env.data.native import CAMERA as VIDEO
+from sanawm_env.data.native import PER_CHUNK, VIDEO_PATH, item_file, item_files, video_file
+
 __all__ = [
     "CAMERA",
     "DEFAULTS",
     "EPISODES",
+    "PER_CHUNK",
     "VERSION",
     "VIDEO",
+    "VIDEO_PATH",
     "data_file",
     "item_file",
     "item_files",
@@ -21,12 +26,7 @@ __all__ = [
 
 VERSION = "v3.0"
 """Of the layout."""
-VIDEO = "observation.images.main"
-"""The camera's pictures."""
-PER_CHUNK = 1000
-"""Files to a folder; here also episodes to a file of rows."""
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 TASKS = "meta/tasks.parquet"
 
@@ -47,26 +47,10 @@ CAMERA = (
 """For people, in the block of ours of `meta/info.json`."""
 
 
-def video_file(root: Path, number: int) -> Path:
-    """The video of item `number`."""
-    chunk, file = divmod(number, PER_CHUNK)
-    return root / VIDEO_PATH.format(video_key=VIDEO, chunk_index=chunk, file_index=file)
-
-
 def data_file(root: Path, file: int) -> Path:
     """The `file`-th file of rows."""
     chunk, index = divmod(file, PER_CHUNK)
     return root / DATA_PATH.format(chunk_index=chunk, file_index=index)
-
-
-def item_file(root: Path, number: int) -> Path:
-    """What is known of item `number`, JSON; its arrays lie beside it."""
-    return root / "sanawm" / "episodes" / f"{number:06d}.json"
-
-
-def item_files(root: Path) -> list[Path]:
-    """The items that are done, in order."""
-    return sorted(path for path in (root / "sanawm" / "episodes").glob("*.json") if path.stem.isdigit())
 
 
 def read_info(root: Path) -> dict[str, Any]:
