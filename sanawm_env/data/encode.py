@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ _PIXELS = 160
 _QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
-class ClipWriter:
+class ClipWriter(VideoWriter):
     """Writes the video of one episode: constant frame rate, first frame at time 0, equal frames make equal files.
 
     The file takes its name in `close`, when it is whole and on the disk; `discard` leaves nothing behind. As a
@@ -57,16 +56,11 @@ class ClipWriter:
         """
         if codec not in CODECS:
             raise ValueError(f"unknown codec {codec!r}; known are {', '.join(CODECS)}.")
-        self.path, self.fps, self.codec = Path(path), fps, codec
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._video = VideoWriter(self.path, fps, encoding=CODECS[codec], durable=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(path, fps, encoding=CODECS[codec], durable=True)
+        self.codec = codec
         self._counts = np.zeros((3, 256), np.int64)
         self._sampled = 0
-
-    @property
-    def frames(self) -> int:
-        """Frames written so far."""
-        return self._video.frames
 
     def write(self, frames: Frames) -> None:
         """Append frames `(n, H, W, 3)`, uint8 RGB, all of the same size.
@@ -78,20 +72,12 @@ class ClipWriter:
         if self.codec == "h264" and (height % 2 or width % 2):
             raise ValueError(f"codec 'h264' needs even sides, not {height}x{width}; take 'h264-444' or 'rgb'.")
         begin = self.frames
-        self._video.write(frames)
+        super().write(frames)
         pictures = np.asarray(frames).reshape(-1, height, width, 3)
         for picture in pictures[-begin % _EVERY :: _EVERY]:
             seen = picture[:: max(height // _PIXELS, 1), :: max(width // _PIXELS, 1)]
             self._counts += [np.bincount(seen[..., channel].ravel(), minlength=256) for channel in range(3)]
             self._sampled += 1
-
-    def close(self) -> None:
-        """Finish the file, wait until it is on the disk, and give it its name."""
-        self._video.close()
-
-    def discard(self) -> None:
-        """Throw away what was written."""
-        self._video.discard()
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -117,14 +103,3 @@ class ClipWriter:
             found[name] = values[(below >= quantile * total).argmax(1)]
         shaped = {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()}
         return shaped | {"count": [self._sampled]}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
