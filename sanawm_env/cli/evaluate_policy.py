@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ import tyro
 
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
-from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.cli.common.specs import check_distinct, env_arguments, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
 
 if TYPE_CHECKING:
@@ -196,14 +196,7 @@ class EvaluatePolicy:
     def _env(self, world: WorldModel, task: Task) -> Any:
         import gymnasium as gym
 
-        from sanawm_env.envs.settings import Settings
-
-        _, further = parse_spec(",".join(("env", *self.env)))
-        known = [field.name for field in fields(Settings) if field.name not in _OWN]
-        for name in further:
-            if name not in known:
-                fix = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
-                raise ValueError(f"--env cannot set {name!r}; {fix}.")
+        further = env_arguments(self.env, _OWN)
         further["obs_mode"] = self.obs_mode
         if self.chunk_frames is not None:
             further["chunk_frames"] = self.chunk_frames

@@ -30,6 +30,14 @@ def write_video(path, frames, fps=16, lossless=True):
         container.mux(stream.encode())
 
 
+def three_episodes(root):
+    """The second is not kept, the third not lossless."""
+    world = WorldModel.untrained()
+    for number in range(3):
+        write_episode(root, number, world=world, kept=number != 1, lossless=number != 2)
+    return root
+
+
 def write_episode(root, number, *, world=None, steps=3, kept=True, lossless=True, checkpoint="untrained", image=None):
     """Play one episode and write it; returns its frames."""
     env_arguments = {"task": json.loads(json.dumps(get_task("PointNav").to_dict())), "max_translation": 0.4}

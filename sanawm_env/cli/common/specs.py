@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +15,7 @@ from sanawm_env.registration import TASK_NAMES
 if TYPE_CHECKING:
     from sanawm_env.tasks import Task
 
-__all__ = ["Spec", "check_distinct", "make_task", "parse_spec", "policy_maker", "read_tasks"]
+__all__ = ["Spec", "check_distinct", "env_arguments", "make_task", "parse_spec", "policy_maker", "read_tasks"]
 
 Spec: TypeAlias = "tuple[str, dict[str, Any]]"
 
@@ -76,6 +76,27 @@ def make_task(name: str, settings: dict[str, Any]) -> Task:
     if unknown := [key for key in settings if key not in known]:
         raise ValueError(f"task {name} has no setting {unknown[0]!r}; it has {', '.join(known)}.")
     return kind(**settings)
+
+
+def env_arguments(texts: Sequence[str], own: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of `SanaWMEnv` as `--env` takes them, `max_rotation=0.2` for instance.
+
+    Args:
+        texts: Of the option.
+        own: Arguments that the command sets by options of its own, and what to use in their place.
+
+    Raises:
+        ValueError: An argument that does not exist, or is one of `own`.
+    """
+    from sanawm_env.envs.settings import Settings
+
+    _, given = parse_spec(",".join(("env", *texts)))
+    known = [field.name for field in fields(Settings) if field.name not in own]
+    for name in given:
+        if name not in known:
+            fix = f"use {own[name]}" if name in own else f"known are {', '.join(known)}"
+            raise ValueError(f"--env cannot set {name!r}; {fix}.")
+    return given
 
 
 def policy_maker() -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from sanawm_env.cli.common.console import note, report
-from sanawm_env.cli.common.specs import make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Collect:
         from sanawm_env.data.collection.run import Play, collect
         from sanawm_env.data.collection.store import Store
         from sanawm_env.data.collection.worker import Worker
+        from sanawm_env.scenes.seeds import HELD_OUT_RESETS
 
         with Store(self.out).opened() as store:
             world = self._world()
@@ -120,7 +121,7 @@ class Collect:
             worker = Worker(world, plan, store, self.slots or (8 if world.batched else 1))
             worker.check()
             store.begin(plan)
-            if plan.task is not None and plan.first_seed + (plan.episodes or 1) > 1_000_000:
+            if plan.task is not None and plan.first_seed + (plan.episodes or 1) > HELD_OUT_RESETS.start:
                 note("reset seeds from 1,000,000 on are kept for evaluating policies; do not train on these episodes.")
             quota = None if self.quota is None else round(self.quota * 1e9)
             play: Play = worker.play
@@ -218,12 +219,7 @@ class Collect:
     def _env(self) -> dict[str, Any]:
         from sanawm_env.envs.settings import Settings
 
-        _, further = parse_spec(",".join(("env", *self.env)))
-        known = [field.name for field in fields(Settings) if field.name not in _OWN]
-        for name in further:
-            if name not in known:
-                fix = f"use {_OWN[name]}" if name in _OWN else f"known are {', '.join(known)}"
-                raise ValueError(f"--env cannot set {name!r}; {fix}.")
+        further = env_arguments(self.env, _OWN)
         if self.max_steps is not None:
             if self.max_steps < 1:
                 raise ValueError(f"--max-steps must be at least 1; got {self.max_steps}.")

@@ -7,22 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from sanawm_env import WorldModel
 from sanawm_env.cli.main import main
 from sanawm_env.data.native import item_files, video_file
 from sanawm_env.video import read_video
-from tests.data.native import edit, frames_digest, write_episode, write_video
+from tests.data.native import edit, frames_digest, three_episodes, write_episode, write_video
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "räume 1"
-    world = WorldModel.untrained()
-    for number in range(3):
-        write_episode(root, number, world=world, kept=number != 1, lossless=number != 2)
-    return root
+    return three_episodes(tmp_path_factory.mktemp("data") / "räume 1")
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from sanawm_env import WorldModel
 from sanawm_env.data.native import item_files, poses_file, video_file
 from sanawm_env.data.review import decisions, decisions_file, read_decisions
 from sanawm_env.data.review.server import make_app
 from sanawm_env.video import read_video
-from tests.data.native import edit, write_episode, write_video
+from tests.data.native import edit, three_episodes, write_episode, write_video
 
 TOKEN = {"X-Sanawm-Token": "secret"}
 HOME = "http://127.0.0.1:8765"
@@ -19,11 +18,7 @@ HOME = "http://127.0.0.1:8765"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "Räume 1"
-    world = WorldModel.untrained()
-    for number in range(3):
-        write_episode(root, number, world=world, kept=number != 1, lossless=number != 2)
-    return root
+    return three_episodes(tmp_path_factory.mktemp("data") / "Räume 1")
 
 
 @pytest.fixture
