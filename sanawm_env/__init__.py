@@ -63,7 +63,7 @@ _MOVED = {
         "evaluation.policy_trials": "evaluation.policy.trials",
         "images": "scenes.start_image",
         "noise": "world.noise",
-        "observations": "envs.observations",
+        "observations": "envs.sensors.observations",
         "options": "envs.options",
         "prompts": "world.checkpoints.prompts",
         "refine": "world.offline.refiner",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.camera.resize import resized
 from sanawm_env.data.episode import Episode
-from sanawm_env.envs.observations import pose_vectors
+from sanawm_env.envs.sensors.observations import pose_vectors
 from sanawm_env.policies.demonstrations import IMAGE, Demonstrations
 
 __all__ = ["demonstrations"]

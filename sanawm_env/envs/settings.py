@@ -14,7 +14,7 @@ import torch
 
 from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.envs.actions import ActionMode
-from sanawm_env.envs.observations import ObsMode
+from sanawm_env.envs.sensors.observations import ObsMode
 from sanawm_env.registration import EPISODE_SECONDS
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_image
 from sanawm_env.tasks import Task, get_task

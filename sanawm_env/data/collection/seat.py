@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Item
 from sanawm_env.data.collection.recorder import EpisodeRecorder, Played
-from sanawm_env.envs.observations import Observation
+from sanawm_env.envs.sensors.observations import Observation
 from sanawm_env.scenes.start_image import draw_seeds
 
 __all__ = ["PolicyFailed", "Seat", "attempt"]

@@ -34,7 +34,7 @@ from sanawm_env.data.episode import Episode, Frames, all_frames
 from sanawm_env.data.formats.common.facts import episode_from, facts_of
 from sanawm_env.data.formats.common.folders import problems_of, refuse_options, staged
 from sanawm_env.data.formats.registry import Mode, Problem, prepare_target
-from sanawm_env.envs.observations import pose_vectors
+from sanawm_env.envs.sensors.observations import pose_vectors
 from sanawm_env.files import write_json
 
 __all__ = ["check", "detect", "env_spec", "read", "write"]

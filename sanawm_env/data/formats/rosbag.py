@@ -8,7 +8,7 @@
 | `/odom` | `nav_msgs/Odometry` | pose and velocity of `base_link` |
 | `/tf`, `/tf_static` | `tf2_msgs/TFMessage` | `odom` -> `base_link` -> `camera_link` -> `camera_optical_frame` |
 
-Axes and stamps are those of `sanawm_env.bridges.ros_messages`; the first frame is at 1 s, since time 0 means "none" to
+Axes and stamps are those of `sanawm_env.bridges.ros2.messages`; the first frame is at 1 s, since time 0 means "none" to
 ROS. `episode.json` beside the bag holds the steps.
 """
 
@@ -30,7 +30,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.bridges import ros_messages as ros
+from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.data.episode import Episode, Frames
 from sanawm_env.data.formats.common.facts import episode_from
 from sanawm_env.data.formats.common.folders import (

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sanawm_env.data.episode import Episode
-from sanawm_env.envs.observations import pose_vectors
+from sanawm_env.envs.sensors.observations import pose_vectors
 
 __all__ = ["arrow_column", "declared", "rows_of"]
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from sanawm_env.bridges import ros_messages as ros
+from sanawm_env.bridges.ros2 import messages as ros
 from scipy.spatial.transform import Rotation
 
 

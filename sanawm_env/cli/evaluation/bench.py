@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from sanawm_env.cli.evaluate import require
+from sanawm_env.cli.evaluation.evaluate import require
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 __all__ = ["Bench", "MakeBench", "RunBench"]

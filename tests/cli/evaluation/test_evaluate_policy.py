@@ -241,7 +241,7 @@ def test_help_needs_no_torch():
 
 
 def test_the_example(capsys):
-    example = Path(__file__).parents[2] / "examples" / "evaluate_a_policy.py"
+    example = Path(__file__).parents[3] / "examples" / "evaluate_a_policy.py"
     runpy.run_path(str(example))["main"](episodes=2, checkpoint="untrained", max_steps=3)
     text = capsys.readouterr().out
     assert "turn and walk" in text and "soft SPL, gain over first" in text

@@ -1,0 +1,1 @@
+"""ROS 2: messages, and worlds as robots that publish them (`sanawm ros2`)."""
