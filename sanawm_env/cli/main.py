@@ -11,13 +11,13 @@ from typing import Annotated
 
 import tyro
 
-from sanawm_env.cli.evaluation.bench import Bench
 from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout, tolerant
 from sanawm_env.cli.data.collect import Collect
 from sanawm_env.cli.data.datasets import DataCommand
 from sanawm_env.cli.data.replay import Replay
 from sanawm_env.cli.data.review import Review
 from sanawm_env.cli.doctor.command import Doctor
+from sanawm_env.cli.evaluation.bench import Bench
 from sanawm_env.cli.evaluation.evaluate import Evaluate
 from sanawm_env.cli.evaluation.evaluate_policy import EvaluatePolicy
 from sanawm_env.cli.info import Info

@@ -12,8 +12,8 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from sanawm_env.envs.face import SimulatorFace
-from sanawm_env.envs.sensors.observations import Observation, ObsMode, first
 from sanawm_env.envs.rendering import Window, window_problem
+from sanawm_env.envs.sensors.observations import Observation, ObsMode, first
 from sanawm_env.envs.settings import Settings, check_choice
 from sanawm_env.envs.simulator import Moment, Simulator, StepResult
 from sanawm_env.envs.slots import Slots

@@ -13,9 +13,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.envs.actions import Controls, DeltaControls, FrameControls, KeyControls, check_box_actions
-from sanawm_env.envs.sensors.observations import Observation, Sensors, join
 from sanawm_env.envs.options import as_size, sampler_sigmas
 from sanawm_env.envs.options.resets import Moment, ResetPlan, ResetPlanner
+from sanawm_env.envs.sensors.observations import Observation, Sensors, join
 from sanawm_env.envs.settings import Settings
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sanawm_env.envs.actions import ActionError
 from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.envs.face import SimulatorFace
-from sanawm_env.envs.sensors.observations import Observation, first, masked
 from sanawm_env.envs.options.slots import naming, one_each, read_moments, read_options, read_seeds, read_slots
+from sanawm_env.envs.sensors.observations import Observation, first, masked
 from sanawm_env.envs.settings import Settings, check_choice
 from sanawm_env.envs.simulator import Moment, ResetPlan, Simulator, StepResult
 from sanawm_env.envs.slots import Slots
