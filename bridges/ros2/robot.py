@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
 from sanawm_env.bridges.ros2.messages import body_poses, nanoseconds, twists
 
 __all__ = ["START", "Backend", "Frame", "LaserScan", "frames_of"]
