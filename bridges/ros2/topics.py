@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-
 from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.bridges.ros2.robot import Frame
 

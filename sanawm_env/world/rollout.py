@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sanawm_env.camera import relative_to_first
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.state import WorldState
 
-__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "starts_of"]
+__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "rollout_states", "starts_of"]
 
 Frames = NDArray[np.uint8]
 
@@ -89,6 +90,28 @@ def rollout_chunks(
         ValueError: A chunk length that the world does not have, or paths or texts of another number or shape, at once.
             Other inputs are checked by `WorldModel` when their turn comes.
     """
+    steps = rollout_states(
+        world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas, overlap=overlap
+    )
+    return (frames for _, frames in steps)
+
+
+def rollout_states(
+    world: WorldModel,
+    starts: Sequence[StartLike],
+    paths: ArrayLike,
+    seeds: Sequence[int],
+    texts: Sequence[tuple[Tensor, Tensor]] | None = None,
+    *,
+    chunk_frames: int | None = None,
+    sigmas: Sequence[float] | None = None,
+    overlap: bool | None = None,
+) -> Iterator[tuple[WorldState, Frames]]:
+    """`rollout_chunks` with the state in which each chunk leaves the world, for sensors; arguments as there.
+
+    Raises:
+        ValueError: As there.
+    """
     chunk, stride = chunk_length(world, chunk_frames), world.vae.temporal_stride
     given = torch.from_numpy(np.asarray(paths, dtype=np.float64).copy())
     if given.ndim != 4 or given.shape[0] != len(starts) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
@@ -108,13 +131,14 @@ def rollout_chunks(
         poses = np.concatenate([poses, np.repeat(poses[:, -1:], -count % stride, axis=1)], axis=1)
     begins = range(0, poses.shape[1], chunk * stride)
 
-    def walk() -> Iterator[Frames]:
+    def walk() -> Iterator[tuple[WorldState, Frames]]:
         images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
         state, frames = world.start(images, cameras, seeds, *text)
-        yield frames
+        yield state, frames
         chunks = (poses[:, begin : begin + chunk * stride] for begin in begins)
-        for begin, (_, frames) in zip(begins, world.stream(state, chunks, sigmas=sigmas, overlap=overlap), strict=True):
-            yield frames[:, : count - begin]
+        steps = world.stream(state, chunks, sigmas=sigmas, overlap=overlap)
+        for begin, (reached, frames) in zip(begins, steps, strict=True):
+            yield reached, frames[:, : count - begin]
 
     return walk()
 
