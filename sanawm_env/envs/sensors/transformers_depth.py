@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from sanawm_env.envs.sensors.depth import check_depth
 from sanawm_env.world.model import WorldModel
@@ -45,9 +46,9 @@ class TransformersDepth:
         """Read a folder of `save_pretrained`, with the image processor's file. Nothing is downloaded.
 
         Raises:
-            FileNotFoundError: No such folder, or one without a config.
+            FileNotFoundError: No such folder, or one without a config.json.
             ImportError: transformers is not installed.
-            ValueError: No depth model, one of relative depth, or incomplete weights; names the fix.
+            ValueError: No depth model, one of relative depth, or damaged files; names the fix.
         """
         folder = Path(folder).expanduser()
         if not (folder / "config.json").is_file():
@@ -58,20 +59,24 @@ class TransformersDepth:
         try:
             from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
-            raise ImportError("a depth model needs transformers: pip install 'sanawm-env[release]'.") from error
+            raise ImportError('a depth model needs transformers: pip install "sanawm_env[release]"') from error
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             check_metric(config, folder)
             network, report = AutoModelForDepthEstimation.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
             )
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        except OSError as error:
-            raise FileNotFoundError(f"the depth model in {str(folder)!r} is incomplete: {error}") from error
-        if missing := sorted(report["missing_keys"]):
-            # transformers only logs these, and goes on with random numbers.
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
             raise ValueError(
-                f"the depth model in {str(folder)!r} lacks weights ({missing[0]}, ...); download it again."
+                f"the depth model in {str(folder)!r} is damaged or incomplete ({error}); download it again."
+            ) from error
+        # transformers only logs these, and goes on with random numbers.
+        if wrong := sorted(map(str, [*report["missing_keys"], *report.get("mismatched_keys", ())])):
+            raise ValueError(
+                f"the depth model in {str(folder)!r} lacks {len(wrong)} tensors, first {wrong[0]}; download it again."
             )
         return cls(network.eval().requires_grad_(False).to(model.device), processor, folder, model.batched)
 
