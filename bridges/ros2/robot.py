@@ -44,7 +44,7 @@ class Frame:
     c2w: NDArray[np.float64]
     """`(4, 4)` pose of the camera, OpenCV axes, metres, relative to where its episode began."""
     intrinsics: NDArray[np.float64]
-    """`(4,)` fx, fy, cx, cy in pixels."""
+    """`(4,)` fx, fy, cx, cy in pixels; (0, 0) is the corner of the upper left one, as in `camera.intrinsics`."""
     depth: NDArray[np.float32] | None = None
     """`(H, W)` metres along the optical axis, +inf where nothing is near."""
     scan: LaserScan | None = None
