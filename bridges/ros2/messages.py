@@ -10,9 +10,9 @@ of rosbags, or those of rclpy, with arrays turned into what they want.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "ODOM",
     "OPTICAL",
     "Make",
+    "Status",
     "body_poses",
     "camera_info",
     "clock",
@@ -170,22 +171,33 @@ def laser_scan(make: Make, scan: LaserScan, stamp: int) -> Any:
     )
 
 
-def diagnostics(make: Make, name: str, level: int, text: str, values: Mapping[str, Any], stamp: int) -> Any:
-    """`diagnostic_msgs/DiagnosticArray` of one status.
+class Status(NamedTuple):
+    """An entry of `/diagnostics`."""
 
-    Args:
-        make: See `Make`.
-        name: Whose.
-        level: 0 is OK, 1 a warning, 2 an error.
-        text: In words.
-        values: Further facts.
-        stamp: Nanoseconds.
-    """
-    pairs = [make("diagnostic_msgs/msg/KeyValue", key=key, value=str(value)) for key, value in values.items()]
-    status = make(
-        "diagnostic_msgs/msg/DiagnosticStatus", level=level, name=name, message=text, hardware_id="", values=pairs
-    )
-    return make("diagnostic_msgs/msg/DiagnosticArray", header=header(make, stamp, ""), status=[status])
+    name: str
+    """Whose."""
+    level: int
+    """0 is OK, 1 a warning, 2 an error."""
+    text: str
+    """In words."""
+    values: Mapping[str, Any]
+    """Facts."""
+
+
+def diagnostics(make: Make, entries: Sequence[Status], stamp: int) -> Any:
+    """`diagnostic_msgs/DiagnosticArray`."""
+    statuses = [
+        make(
+            "diagnostic_msgs/msg/DiagnosticStatus",
+            level=level,
+            name=name,
+            message=text,
+            hardware_id="",
+            values=[make("diagnostic_msgs/msg/KeyValue", key=key, value=str(value)) for key, value in values.items()],
+        )
+        for name, level, text, values in entries
+    ]
+    return make("diagnostic_msgs/msg/DiagnosticArray", header=header(make, stamp, ""), status=statuses)
 
 
 def odometry(make: Make, body: NDArray[np.float64], twist: NDArray[np.float64], stamp: int) -> Any:

@@ -9,7 +9,19 @@ import numpy as np
 from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.bridges.ros2.robot import Frame
 
-__all__ = ["CLOCK", "COMPRESSED", "DEPTH", "IMAGE", "SCAN", "TF_STATIC", "TYPES", "frame_messages"]
+__all__ = [
+    "CLOCK",
+    "COMPRESSED",
+    "DEPTH",
+    "IMAGE",
+    "INFO",
+    "ODOMETRY",
+    "SCAN",
+    "TF",
+    "TF_STATIC",
+    "TYPES",
+    "frame_messages",
+]
 
 CLOCK, TF_STATIC = "clock", "tf_static"
 IMAGE, COMPRESSED, INFO, DEPTH = (
