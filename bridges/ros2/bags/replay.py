@@ -113,7 +113,7 @@ def replay(
     out: Path,
     *,
     seed: int = 0,
-    text: tuple[Tensor, Tensor] | None = None,
+    text: tuple[Tensor, ...] = (),
     storage: str = "mcap",
     progress: Callable[[int], Any] = lambda frames: None,
     **options: Any,
@@ -126,10 +126,10 @@ def replay(
         world: Where to walk.
         out: The folder; must not be there. It takes its name when it is whole.
         seed: Of the noise.
-        text: For a world with text.
+        text: For a world with text: embeddings and mask, as `Prompts.read` gives them.
         storage: `mcap` or `sqlite3`.
         progress: Called with 1 for each frame.
-        **options: Of `rollout_chunks`.
+        **options: Of `states_along`.
 
     Returns:
         What `replay.json` holds.
@@ -152,7 +152,9 @@ def replay(
             BagWriter(temporary / bag_name, storage, single=True, namespace=NAMESPACE, topics=topics) as bag,
             VideoWriter(temporary / "side_by_side.mp4", config.fps) as video,
         ):
-            frames = frames_along(world, plan.start, plan.c2w, seed, text, stamps=plan.stamps, **options)
+            first, camera = plan.start.image[None], plan.start.intrinsics[None]
+            state, _ = world.start(first, camera, [seed], *text)
+            frames = frames_along(world, state, plan.c2w, stamps=plan.stamps, **options)
             shown = recording.images(plan.nearest.tolist())
             for frame, picture in zip(frames, shown, strict=False):
                 theirs, _ = fit_image(picture, None, config.width, config.height)

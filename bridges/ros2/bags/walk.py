@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sanawm_env.bridges.ros2.robot import Frame, frames_of
-from torch import Tensor
 
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.rollout import StartLike, rollout_states
+from sanawm_env.world.rollout import states_along
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
     from sanawm_env.envs.env import SanaWMEnv
     from sanawm_env.evaluation.policy.trials import Player
 
-__all__ = ["Sense", "frames_along", "frames_under", "sense_with"]
+__all__ = ["Sense", "frames_along", "frames_under", "scan_range", "sense_with"]
+
+SCAN_RANGE = (0.1, 10.0)
+"""Metres, without a laser."""
 
 Sense: TypeAlias = "Callable[[WorldState, NDArray[np.uint8]], dict[str, Any]]"
 """From a state of one slot and its picture `(H, W, 3)` to `depth`, `scan` and `scan_angles`, as info has them."""
@@ -27,41 +30,38 @@ Sense: TypeAlias = "Callable[[WorldState, NDArray[np.uint8]], dict[str, Any]]"
 
 def frames_along(
     world: WorldModel,
-    start: StartLike,
+    state: WorldState,
     c2w: NDArray[np.float64],
-    seed: int,
-    text: tuple[Tensor, Tensor] | None = None,
     *,
     stamps: NDArray[np.int64] | None = None,
     sense: Sense | None = None,
-    scan_range: tuple[float, float] = (0.1, 10.0),
+    scan_range: tuple[float, float] = SCAN_RANGE,
     **options: Any,
 ) -> Iterator[Frame]:
-    """The frames of `world.rollout.rollout`, bit for bit, as a robot's.
+    """A world along a path, as a robot's frames: those of `world.rollout.rollout`, bit for bit.
 
     Args:
         world: The world.
-        start: Frame 0 and its camera.
-        c2w: `(F, 4, 4)` poses, metres, that of frame 0 first.
-        seed: Of the noise.
-        text: For a world with text.
+        state: Of one slot, at frame 0.
+        c2w: `(F, 4, 4)` poses relative to frame 0, metres, that of frame 0 first.
         stamps: `(F,)` nanoseconds; None counts from 1 s on.
-        sense: Sensors; they see the last frame of every chunk.
+        sense: Sensors; they see frame 0 and the last frame of every chunk.
         scan_range: Least and greatest range of the laser, metres.
-        **options: Of `rollout_chunks`.
+        **options: Of `states_along`.
     """
-    texts = None if text is None else [text]
-    before, done = None, 0
-    for state, (pictures,) in rollout_states(world, [start], c2w[None], [seed], texts, **options):
+    before, done, fps = None, 0, world.config.fps
+    intrinsics = state.intrinsics[0].cpu().numpy()
+    first = state.last_frame.cpu().numpy()[:, None]
+    for reached, (pictures,) in chain([(state, first)], states_along(world, state, c2w[None, 1:], **options)):
         poses = c2w[done : done + len(pictures)]
-        info = {"frames": pictures, "frame_c2w": poses} | ({} if sense is None else sense(state, pictures[-1]))
-        for frame in frames_of(info, start.intrinsics, done, world.config.fps, before=before, scan_range=scan_range):
+        info = {"frames": pictures, "frame_c2w": poses} | ({} if sense is None else sense(reached, pictures[-1]))
+        for frame in frames_of(info, intrinsics, done, fps, before=before, scan_range=scan_range):
             yield frame if stamps is None else replace(frame, stamp=int(stamps[frame.index]))
         before, done = poses[-1], done + len(pictures)
 
 
 def frames_under(
-    env: SanaWMEnv, policy: Player, seed: int, steps: int, scan_range: tuple[float, float] = (0.1, 10.0)
+    env: SanaWMEnv, policy: Player, seed: int, steps: int, scan_range: tuple[float, float] = SCAN_RANGE
 ) -> Iterator[Frame]:
     """One episode that a policy plays, until it ends or so many steps are made.
 
@@ -87,8 +87,19 @@ def frames_under(
             return
 
 
-def sense_with(world: WorldModel, sensors: Sequence[Any]) -> tuple[Sense | None, tuple[float, float]]:
-    """What `SanaWMEnv(world, sensors=sensors)` would add to info, and the laser's range.
+def scan_range(sensors: Sequence[Any]) -> tuple[float, float]:
+    """Least and greatest range of the laser among sensors, metres."""
+    if not sensors:
+        return SCAN_RANGE
+    from sanawm_env.envs.sensors.arguments import read_sensors
+    from sanawm_env.envs.sensors.scan import Scan
+
+    laser = next((each for each in read_sensors(sensors) if isinstance(each, Scan)), Scan())
+    return laser.range_min, laser.range_max
+
+
+def sense_with(world: WorldModel, sensors: Sequence[Any]) -> Sense | None:
+    """What `SanaWMEnv(world, sensors=sensors)` would add to info; None without sensors.
 
     Args:
         world: The world.
@@ -98,7 +109,7 @@ def sense_with(world: WorldModel, sensors: Sequence[Any]) -> tuple[Sense | None,
         ValueError, FileNotFoundError, ImportError: An unknown sensor, or no depth for this world.
     """
     if not sensors:
-        return None, (0.1, 10.0)
+        return None
     from sanawm_env.envs.sensors.arguments import read_sensors
     from sanawm_env.envs.sensors.depth import Depth, depth_source
     from sanawm_env.envs.sensors.scan import Scan, laser_scan
@@ -119,4 +130,4 @@ def sense_with(world: WorldModel, sensors: Sequence[Any]) -> tuple[Sense | None,
             found |= {"scan": ranges, "scan_angles": first + apart * np.arange(len(ranges))}
         return found
 
-    return sense, (0.1, 10.0) if laser is None else (laser.range_min, laser.range_max)
+    return sense

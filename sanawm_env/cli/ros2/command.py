@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from sanawm_env.cli.ros2.record import Record
+from sanawm_env.cli.ros2.replay import ReplayBag
 from sanawm_env.cli.ros2.serve import Serve
 
 __all__ = ["Ros2Command"]
@@ -16,7 +18,11 @@ __all__ = ["Ros2Command"]
 class Ros2Command:
     """Robots: `sanawm ros2 serve|record|replay`."""
 
-    what: Annotated[Serve, tyro.conf.subcommand("serve")]
+    what: (
+        Annotated[Serve, tyro.conf.subcommand("serve")]
+        | Annotated[Record, tyro.conf.subcommand("record")]
+        | Annotated[ReplayBag, tyro.conf.subcommand("replay")]
+    )
 
     def run(self) -> None:
         """Pass on."""
