@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mcap.exceptions import EndOfFile
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from rosbags.rosbag2 import Reader, ReaderError
@@ -63,15 +64,22 @@ class Bag:
         Yields:
             Topic, time of logging in nanoseconds, and the message, up to where the bag is damaged; see `damage`.
         """
+        read: Counter[str] = Counter()
         for file, source in self.sources.items():
             for topic, kind, time, raw in self._sound(file, source(topics)):
                 try:
                     message = types().deserialize_cdr(raw, kind)
                 except Exception as error:  # whatever the decoder makes of damaged bytes
-                    self.damage[file] = f"{file} has a message of {topic} that is no {kind} ({error}); what follows it"
-                    self.damage[file] += " was left out"
+                    text = f"{file} has a message of {topic} that is no {kind} ({error}); what follows it was left out"
+                    self.damage.setdefault(file, text)
                     break
+                read[topic] += 1
                 yield topic, time, message
+        for topic in topics:  # damage of which no reader complains
+            told = self.topics[topic].count if topic in self.topics else 0
+            if not self.damage and read[topic] < told:
+                text = f"{self.path.name} is damaged: only {read[topic]} of the {told} messages of {topic} are there"
+                self.damage[self.path.name] = text
 
     def first(self, topic: str) -> Any:
         """Its first message; None without one."""
@@ -87,17 +95,15 @@ class Bag:
 
     def _sound(self, file: str, messages: Iterator[Raw]) -> Iterator[Raw]:
         """Messages up to the damage, which is noted."""
-        done = 0
         while True:
             try:
                 item = next(messages)
             except StopIteration:
                 return
             except Exception as error:  # rosbags, mcap, apsw, zstd and lz4 each raise their own on damaged bytes
-                self.damage[file] = f"{file} is damaged ({_reason(error)})"
+                self.damage.setdefault(file, f"{file} is damaged ({_reason(error)})")
                 return
             yield item
-            done += 1
 
 
 def open_bag(path: Path) -> Bag:
@@ -147,7 +153,7 @@ def _file_bag(file: Path) -> Bag:
     except Exception as error:
         reason = _reason(error)
     if file.suffix != ".mcap":
-        raise ValueError(f"{file.name}: {reason}.")
+        raise ValueError(f"{file.name}: {reason}. `sqlite3 {file.name} .recover` may save what is left.")
     bag = Bag(file, {}, sources={file.name: partial(_streamed, file)})
     counts: Counter[tuple[str, str]] = Counter()
     last = first = 0
@@ -192,6 +198,8 @@ def _streamed(path: Path, topics: Collection[str]) -> Iterator[Raw]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, EndOfFile):
+        return "it breaks off"
     if isinstance(error, ReaderError | OSError | ValueError):
         return str(error).rstrip(".")
     return f"{type(error).__name__}: {error}".rstrip(".: ")
