@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sanawm_env.bridges.ros2.bags.lens import Lens, read_lens
 from sanawm_env.bridges.ros2.bags.pictures import COMPRESSED, RAW, is_depth, pixels
 from sanawm_env.bridges.ros2.bags.storage import Bag
-from sanawm_env.bridges.ros2.bags.tracks import Disconnected, Track, between, matrix, stamp_of, steady
+from sanawm_env.bridges.ros2.bags.tracks import Disconnected, Track, ancestors, between, matrix, stamp_of, steady
 from sanawm_env.bridges.ros2.messages import BODY_FROM_OPTICAL, ODOM
 
 __all__ = ["Choices", "Recording", "Way", "read_recording"]
@@ -244,15 +244,14 @@ def _way_of_tf(tree: Tree, camera: str, choices: Choices, notes: list[str]) -> W
         raise ValueError(
             f"tf does not know the images' frame {camera!r}; choose one with --camera-frame: {', '.join(names)}."
         )
-    chain = _chain(tree, camera)
+    chain = ancestors(tree, camera)
     fixed = choices.world_frame or (ODOM if ODOM in chain else chain[-1])
     if fixed not in chain:
         raise ValueError(f"{fixed!r} is no frame above the camera's; choose --world-frame of {', '.join(chain[1:])}.")
+    chain = chain[: chain.index(fixed) + 1]
     edges = {(child, parent): tree[child][parent] for child, parent in pairwise(chain)}
     moving = {}
     for (child, parent), track in edges.items():
-        if fixed in chain[: chain.index(child) + 1]:
-            break
         if len(track.stamps) > 1:
             name = f"tf {parent} -> {child}"
             track = tree[child][parent] = _without_jumps(track, name, choices.max_speed, notes)
@@ -269,15 +268,6 @@ def _way_of_tf(tree: Tree, camera: str, choices: Choices, notes: list[str]) -> W
         return found
 
     return Way(f"tf {fixed} -> {camera}", start, end, poses)
-
-
-def _chain(tree: Tree, frame: str) -> list[str]:
-    """A frame and all above it; `between` refuses what is wrong with them."""
-    found = [frame]
-    while parents := tree.get(found[-1]):
-        between(tree, next(iter(parents)), frame, np.array([0]))
-        found.append(next(iter(parents)))
-    return found
 
 
 def _optical(frame: str, pose: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-__all__ = ["BACKWARDS", "Disconnected", "Track", "between", "matrix", "stamp_of", "steady"]
+__all__ = ["BACKWARDS", "Disconnected", "Track", "ancestors", "between", "matrix", "stamp_of", "steady"]
 
 Poses = NDArray[np.float64]
 Stamps = NDArray[np.int64]
@@ -90,10 +90,10 @@ def between(tree: Mapping[str, Mapping[str, Track]], base: str, frame: str, stam
         Disconnected: Nothing connects them.
         ValueError: tf goes round in a circle, or a frame on the way has two parents.
     """
-    up = _ancestors(tree, frame, until=base)
+    up = ancestors(tree, frame, until=base)
     if up[-1] == base:
         return _along(tree, up, stamps)
-    down = _ancestors(tree, base)
+    down = ancestors(tree, base)
     shared = next((each for each in up if each in down), None)
     if shared is None:
         raise Disconnected(
@@ -132,7 +132,12 @@ def matrix(position: Any, turn: Any) -> Poses:
     return found
 
 
-def _ancestors(tree: Mapping[str, Mapping[str, Track]], frame: str, until: str | None = None) -> list[str]:
+def ancestors(tree: Mapping[str, Mapping[str, Track]], frame: str, until: str | None = None) -> list[str]:
+    """A frame and those above it, up to the topmost or to `until`.
+
+    Raises:
+        ValueError: tf goes round in a circle, or one of them has two parents.
+    """
     found = [frame]
     while found[-1] != until and (parents := tree.get(found[-1])):
         if len(parents) > 1:

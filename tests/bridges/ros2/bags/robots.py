@@ -133,16 +133,24 @@ def images(
         yield topic, kind, stamp, show(index, stamp)
 
 
-def odometries(seconds: float = 1.0, hz: float = 50.0, topic: str = "/odom", child: str = "base_link") -> Iterator[Line]:
+def odometries(
+    seconds: float = 1.0, hz: float = 50.0, topic: str = "/odom", child: str = "base_link"
+) -> Iterator[Line]:
     for index in range(round(seconds * hz) + 1):
         stamp = START + round(index * 1e9 / hz)
-        yield topic, "nav_msgs/Odometry", stamp, odometry(stamp, *pose_at(index / hz), child=child)
+        yield topic, "nav_msgs/Odometry", stamp, odometry(stamp, *pose_at(index / hz))
 
 
-def transforms(seconds: float = 1.0, hz: float = 50.0, parent: str = "odom", child: str = "base_link") -> Iterator[Line]:
-    for index in range(round(seconds * hz) + 1):
+def moving(parent: str, child: str, pose: Callable[[float], tuple[Any, Rotation]], hz: float = 50.0) -> Iterator[Line]:
+    """A second of `/tf`."""
+    for index in range(round(hz) + 1):
         stamp = START + round(index * 1e9 / hz)
-        yield "/tf", "tf2_msgs/TFMessage", stamp, transform(stamp, parent, child, *pose_at(index / hz))
+        yield "/tf", "tf2_msgs/TFMessage", stamp, transform(stamp, parent, child, *pose(index / hz))
+
+
+def transforms() -> Iterator[Line]:
+    """The robot's path as tf."""
+    return moving("odom", "base_link", pose_at)
 
 
 def info() -> Line:

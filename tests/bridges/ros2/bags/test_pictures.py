@@ -9,6 +9,7 @@ from PIL import Image
 pytest.importorskip("rosbags")
 
 from sanawm_env.bridges.ros2.bags.pictures import depth, is_depth, pixels
+
 from tests.bridges.ros2.bags import robots
 
 RGB = robots.picture(3)

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("rosbags")
 
 from rosbags.rosbag2 import StoragePlugin
-
 from sanawm_env.bridges.ros2.bags.pictures import pixels
 from sanawm_env.bridges.ros2.bags.storage import open_bag
+
 from tests.bridges.ros2.bags import robots
 
 IMAGES = "/cam/image_raw"
@@ -63,7 +63,7 @@ def test_a_file_that_breaks_off(bag, tmp_path, share, metadata):
     if not metadata:
         (copy / "metadata.yaml").unlink()
     if file.suffix == ".db3":  # SQLite opens no part of a database
-        with pytest.raises(ValueError, match="no readable bag: .*malformed.*recover` may save"):
+        with pytest.raises(ValueError, match=r"no readable bag: .*malformed.*recover` may save"):
             open_bag(copy)
         return
     found = open_bag(copy)

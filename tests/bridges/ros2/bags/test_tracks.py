@@ -9,6 +9,7 @@ from scipy.spatial.transform import RigidTransform, Rotation
 pytest.importorskip("rosbags")
 
 from sanawm_env.bridges.ros2.bags.tracks import BACKWARDS, Disconnected, Track, between, matrix, steady
+
 from tests.bridges.ros2.bags import robots
 
 NOW = np.array([0], np.int64)
