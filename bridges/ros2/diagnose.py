@@ -1,4 +1,4 @@
-"""Entries of `/diagnostics`: how the simulation runs, and what became of each robot's commands."""
+"""Entries of `/diagnostics`: how the simulation runs, what became of each robot's commands, and what it touched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sanawm_env.bridges.ros2.messages import Status
 from sanawm_env.bridges.ros2.runner import Runner
 from sanawm_env.bridges.ros2.teleop import Teleop
 
-__all__ = ["OK", "WARNING", "commands", "report", "simulation"]
+__all__ = ["OK", "WARNING", "commands", "contact", "report", "simulation"]
 
 OK, WARNING = 0, 1
 
@@ -21,7 +21,12 @@ def report(runner: Runner, teleops: Mapping[str, Teleop], clocks: int = 1) -> li
         teleops: Commands of each robot.
         clocks: Publishers of `/clock` in the graph.
     """
-    return [simulation(runner, clocks), *(commands(name, teleop) for name, teleop in teleops.items())]
+    contacts = runner.session.contacts
+    return [
+        simulation(runner, clocks),
+        *(commands(name, teleop) for name, teleop in teleops.items()),
+        *(contact(name, felt) for name, felt in contacts.items() if felt),
+    ]
 
 
 def simulation(runner: Runner, clocks: int) -> Status:
@@ -50,8 +55,14 @@ def commands(namespace: str, teleop: Teleop) -> Status:
     counts = ("received", "refused", "limited", "dropped", "stopped")
     values = {name: teleop.counts[name] for name in counts}
     return Status(
-        f"sanawm: /{namespace} cmd_vel".replace("/ ", "/"),
+        f"sanawm: {namespace}/cmd_vel",
         WARNING if teleop.problem else OK,
         teleop.problem or "commands are good",
         values,
     )
+
+
+def contact(namespace: str, felt: Mapping[str, float]) -> Status:
+    """The entry of what a robot ran into, see `Session.contacts`."""
+    values = {"collisions": int(felt["collisions"]), "clearance": f"{felt['clearance']:.3f}"}
+    return Status(f"sanawm: {namespace}/contact", OK, f"{values['collisions']} collisions since its reset", values)

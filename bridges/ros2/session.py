@@ -20,6 +20,7 @@ __all__ = ["Session", "check_namespace", "namespaces_of"]
 SNAPSHOTS = 64
 """Names that may be in use; a snapshot is some megabytes."""
 _SHOWN = ("frames", "frame_c2w", "depth", "scan", "scan_angles")
+_FELT = ("collisions", "clearance")
 _NAMESPACE = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -80,6 +81,8 @@ class Session:
         self._slots = {name: slot for slot, name in enumerate(namespaces)}
         self.seeds = {name: seed + slot for name, slot in self._slots.items()}
         """With which each world begins anew."""
+        self.contacts: dict[str, dict[str, float]] = {}
+        """Of each robot, if its environment reports contact: `collisions` since its reset, `clearance` in metres."""
         self._scan_range = scan_range
         self._snapshots: dict[str, EnvSnapshot] = {}
         self._poses: dict[str, NDArray[np.float64]] = {}
@@ -211,5 +214,6 @@ class Session:
                 last_only=alone,
             )
             self._poses[name] = shown[name][-1].c2w
+            self.contacts[name] = {key: float(info[key][slot]) for key in _FELT if key in info}
         self._index += len(shown[namespaces[0]])
         return shown

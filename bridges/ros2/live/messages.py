@@ -58,7 +58,7 @@ def available(name: str) -> bool:
     return True
 
 
-def make(name: str, **fields: Any) -> Any:
+def make(name: str, /, **fields: Any) -> Any:
     """A message with arrays as rclpy takes them fastest: `array.array` for sequences, numpy's where sizes are fixed."""
     kind, types = message_class(name), _field_types(name)
     return kind(**{field: _fitting(value, types[field]) for field, value in fields.items()})

@@ -20,6 +20,8 @@ __all__ = ["Serve"]
 _OWN = {
     "image": "--image",
     "device": "--device",
+    "sensors": "--sensors",
+    "contact": "--contact",
     "chunk_frames": "--chunk-frames",
     "task": "nothing: a robot has its own",
     "action_mode": "nothing: commands are velocities",
@@ -52,6 +54,10 @@ class Serve:
     chunk_frames: int = 1
     """Latent frames of a step, 4 frames (0.25 s) each in the built-in worlds. Commands count from step to step; longer
     steps cost less for each frame."""
+    sensors: tuple[str, ...] = ("depth", "scan")
+    """Beside the camera: depth, scan, or none with a bare --sensors. They need a world that knows depth."""
+    contact: str = "block"
+    """none, report (what the robot would run into is counted) or block (and stops it)."""
     stamped: bool = False
     """Take commands as geometry_msgs/TwistStamped in place of Twist."""
     holonomic: bool = False
@@ -124,6 +130,8 @@ class Serve:
             image=self.image,
             device=self.device,
             chunk_frames=self.chunk_frames,
+            sensors=self.sensors,
+            contact=self.contact,
             episode_seconds=None,
             **arguments,
         )
