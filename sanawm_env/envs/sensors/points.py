@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +13,12 @@ Array = NDArray[np.float64]
 
 JUMP = 0.15
 """Share by which depth must change on both sides of a pixel for it to hang between two surfaces."""
+COLUMNS = 128
+"""At most so many points are taken of a row of a picture: a body is larger than what lies between them."""
 
 
 def depth_points(
-    depth: NDArray[np.floating], intrinsics: NDArray[np.floating], c2w: Array, *, reach: int = 1, jump: float = JUMP
+    depth: NDArray[np.floating], intrinsics: NDArray[np.floating], c2w: Array, *, stride: int = 1, jump: float = JUMP
 ) -> Array:
     """Points on the surfaces that a depth picture shows.
 
@@ -27,19 +31,19 @@ def depth_points(
         depth: `(H, W)` z-depth, m; infinite, NaN or not positive where nothing is known.
         intrinsics: `(4,)` fx, fy, cx, cy in pixels of `depth`.
         c2w: `(4, 4)` camera-to-world pose, m.
-        reach: Pixels between a pixel and those that it is compared with; 2 for depth that was doubled in size.
+        stride: Of `stride` by `stride` pixels the first one is taken.
         jump: Least relative change of depth on both sides; infinity leaves no pixel out.
 
     Returns:
         `(M, 3)` finite points in the world's axes (frame 0), m.
     """
-    z = np.asarray(depth, np.float64)
+    z = np.asarray(depth[::stride, ::stride], np.float64)
     known = np.isfinite(z) & (z > 0)
     far = np.where(known, z, np.inf)
-    rows, columns = np.nonzero(known & ~_hangs(far, reach, jump))
+    rows, columns = np.nonzero(known & ~_hangs(far, jump))
     fx, fy, cx, cy = np.asarray(intrinsics, np.float64)
     z = z[rows, columns]
-    seen = np.stack([(columns + 0.5 - cx) / fx * z, (rows + 0.5 - cy) / fy * z, z], -1)
+    seen = np.stack([(columns * stride + 0.5 - cx) / fx * z, (rows * stride + 0.5 - cy) / fy * z, z], -1)
     # Sums of products instead of a matmul, whose last bits depend on the number of points.
     return (seen[:, None, :] * c2w[:3, :3]).sum(-1) + c2w[:3, 3]
 
@@ -65,7 +69,8 @@ def seen_points(
     Returns:
         `(M, 3)` points, m.
     """
-    now = depth_points(depth, intrinsics, c2w, reach=2)
+    # Depth that is known at half resolution has four equal pixels to a value, or a ramp between two.
+    now = depth_points(depth, intrinsics, c2w, stride=max(2, math.ceil(depth.shape[1] / COLUMNS)))
     if first_disparity is None or not first_disparity.size:
         return now
     scale = first_disparity.shape[1] / depth.shape[1], first_disparity.shape[0] / depth.shape[0]
@@ -75,7 +80,7 @@ def seen_points(
     return np.concatenate([now, before])
 
 
-def _hangs(z: Array, reach: int, jump: float) -> NDArray[np.bool_]:
+def _hangs(z: Array, jump: float) -> NDArray[np.bool_]:
     """Whether each pixel of `(H, W)` lies between a nearer and a farther neighbour, along its row or its column."""
     hangs = np.zeros(z.shape, bool)
     if not np.isfinite(jump):
@@ -84,6 +89,6 @@ def _hangs(z: Array, reach: int, jump: float) -> NDArray[np.bool_]:
     for axis in (0, 1):
         count = z.shape[axis]
         at = np.arange(count)
-        before, after = z.take((at - reach).clip(0), axis), z.take((at + reach).clip(None, count - 1), axis)
+        before, after = z.take((at - 1).clip(0), axis), z.take((at + 1).clip(None, count - 1), axis)
         hangs |= (np.minimum(before, after) < near) & (np.maximum(before, after) > far)
     return hangs

@@ -30,15 +30,21 @@ def test_only_known_depth_counts():
     assert sorted(depth_points(depth, K, np.eye(4))[:, 2]) == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("reach", [1, 2])
-def test_pixels_that_hang_between_two_surfaces_are_dropped_and_edges_stay(reach):
-    rows = np.full((6, 1), 1.0)
-    edge = np.repeat([1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0], reach)[None] * rows
-    z = depth_points(edge, K, np.eye(4), reach=reach)[:, 2]
-    assert set(z) == {1.0, 3.0} and len(z) == 6 * 6 * reach
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pixels_that_hang_between_two_surfaces_are_dropped_and_edges_stay(stride):
+    edge = np.array([[1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0]]).repeat(6, 0)
+    whole = edge.repeat(stride, 0).repeat(stride, 1)
+    z = depth_points(whole, K, np.eye(4), stride=stride)[:, 2]
+    assert set(z) == {1.0, 3.0} and len(z) == 6 * 6
     assert len(depth_points(edge, K, np.eye(4), jump=np.inf)) == edge.size
-    upright = depth_points(edge.T, K, np.eye(4), reach=reach)[:, 2]
+    upright = depth_points(whole.T, K, np.eye(4), stride=stride)[:, 2]
     assert set(upright) == {1.0, 3.0}
+
+
+def test_a_stride_takes_some_of_the_same_points():
+    depth = np.random.default_rng(0).uniform(1, 2, (24, 41))
+    some, all_ = (depth_points(depth, K, moved(0, 1, 0, 0.3, 0, 0), stride=s, jump=np.inf) for s in (2, 1))
+    np.testing.assert_array_equal(some.reshape(12, 21, 3), all_.reshape(24, 41, 3)[::2, ::2])
 
 
 def test_a_thing_before_the_sky_keeps_its_edges_and_loses_its_blur():
