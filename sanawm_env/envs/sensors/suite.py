@@ -14,7 +14,7 @@ from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.envs.sensors.arguments import read_body, read_sensors
 from sanawm_env.envs.sensors.contact import Body, Contact, free_path, stop_short
 from sanawm_env.envs.sensors.depth import Depth, DepthSource, depth_source
-from sanawm_env.envs.sensors.points import points_of
+from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.envs.sensors.scan import Scan, laser_scan
 from sanawm_env.world.model import WorldModel
 
@@ -84,14 +84,7 @@ class SensorSuite:
         seen = replace(slots, depth=tuple(depth))
         if self.contact == "none":
             return replace(seen, contacts=(None,) * len(slots))
-        points = _Points(seen)
-        return replace(
-            seen,
-            contacts=tuple(
-                contact or Contact(clearance=free_path(points[i], slots.c2w[i], slots.c2w[i][None], self.body)[1])
-                for i, contact in enumerate(slots.contacts)
-            ),
-        )
+        return replace(seen, contacts=tuple(contact or self._first(seen, i) for i, contact in enumerate(seen.contacts)))
 
     def move(
         self, now: Slots, poses: Poses, keyboards: list[KeyboardState | None]
@@ -108,10 +101,9 @@ class SensorSuite:
         """
         if self.contact == "none":
             return poses, keyboards, now.contacts
-        points, contacts, keyboards = _Points(now), [], list(keyboards)
-        poses = poses.copy()
+        contacts, keyboards, poses = [], list(keyboards), poses.copy()
         for i, before in enumerate(now.contacts):
-            share, clearance = free_path(points[i], now.c2w[i], poses[i], self.body)
+            share, clearance = free_path(_points(now, i), now.c2w[i], poses[i], self.body)
             collided = share < 1
             contacts.append(Contact((before or Contact()).collisions + collided, collided, clearance))
             if collided and self.contact == "block":
@@ -121,6 +113,11 @@ class SensorSuite:
                     still = (0.0, 0.0, *keyboard.velocity[2:])
                     keyboards[i] = replace(keyboard, c2w=poses[i, -1], velocity=still)
         return poses, keyboards, tuple(contacts)
+
+    def _first(self, slots: Slots, slot: int) -> Contact:
+        """Before anything moved."""
+        here = slots.c2w[slot]
+        return Contact(clearance=free_path(_points(slots, slot), here, here[None], self.body)[1])
 
     # -- showing ------------------------------------------------------------------------------------------
 
@@ -165,16 +162,13 @@ class SensorSuite:
         return seen, info
 
 
-class _Points:
-    """Points `(M, 3)` that each slot sees."""
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots, self._cameras = slots, slots.state.intrinsics.cpu().numpy()
-
-    def __getitem__(self, slot: int) -> NDArray[np.floating]:
-        depth = self._slots.depth[slot]
-        assert depth is not None
-        return points_of(depth, self._cameras[slot], self._slots.c2w[slot])
+def _points(slots: Slots, slot: int) -> NDArray[np.float64]:
+    """What a slot knows of its world's surfaces: `(M, 3)` points."""
+    depth, state = slots.depth[slot], slots.state
+    if depth is None:
+        raise ValueError("contact needs depth, which this moment has none of; begin with Simulator.begin or adopt.")
+    camera, first = state.intrinsics[slot].cpu().numpy(), state.first_disparity[slot].cpu().numpy()
+    return seen_points(depth, camera, slots.c2w[slot], first)
 
 
 def _sized(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
