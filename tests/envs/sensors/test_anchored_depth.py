@@ -90,7 +90,6 @@ def test_the_built_in_world_knows_rooms(small):
             truth = true[frame].numpy()[near]
             errors.append(np.median(np.abs(depth[near] - truth) / truth))
             orders.append(spearmanr(depth[near], truth).statistic)
-    print(errors, orders)
     assert np.median(errors) < 0.2 and np.median(orders) > 0.8
 
 
