@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.camera.pose import action_to_delta, geodesic
+from sanawm_env.envs.sensors.contact import Body
+from sanawm_env.envs.sensors.depth import Depth, FunctionDepth
+from sanawm_env.envs.sensors.scan import Scan
 from sanawm_env.envs.wrappers import DifferentialDrive, VectorDifferentialDrive, camera_mount
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
@@ -258,6 +261,37 @@ def test_slots_are_single_environments(mode):
     assert not infos["base_pose"].any() and not infos["base_velocity"].any()
     *_, infos = envs.step(np.float32([[0.5, 0], [-0.5, 0]]))
     assert np.allclose(infos["base_velocity"][:, 0], [0.2, -0.2], atol=1e-6)
+
+
+# -- with sensors ---------------------------------------------------------------------------------------------
+
+
+def test_a_robot_sees_and_stops_before_a_wall(monkeypatch):
+    def wall(self, state, frames):
+        """An upright wall 1.2 m ahead of frame 0; the base goes straight on, so its z-depth is the same everywhere."""
+        left = 1.2 - state.c2w[:, 2, 3].numpy()
+        return [np.full(frame.shape[:2], z, np.float32) for frame, z in zip(frames, left, strict=True)]
+
+    monkeypatch.setattr(FunctionDepth, "depth", wall)
+    sensors = [Depth(source=lambda image, intrinsics: None), Scan(rays=31)]
+    body = Body(radius=0.2, height=0.4, camera=0.3)
+    arguments = {"checkpoint": MODEL, "image": PICTURE, "sensors": sensors, "contact": "block", "body": body, **LIMITS}
+    robot = DifferentialDrive(gym.make("SanaWM-v0", **arguments), max_acceleration=0.8)
+    observation, info = robot.reset(seed=0)
+    assert set(observation) == {"image", "pose", "depth", "scan"} and observation in robot.observation_space
+    speeds, places = [], []
+    for _ in range(12):
+        observation, *_, info = robot.step(np.float32([0.5, 0]))
+        assert info["scan"][15] == pytest.approx(1.2 - info["base_pose"][0], abs=1e-4)
+        speeds.append(info["base_velocity"][0])
+        places.append(info["base_pose"])
+    assert info["collided"] and info["collisions"] >= 1
+    # It came to rest 0.2 m from the wall, and the scan saw it all the way.
+    assert places[-1][0] == pytest.approx(1.0, abs=0.02) and np.abs(places[-1][1:]).max() < 1e-6
+    assert max(speeds) == pytest.approx(0.5, abs=1e-5) and abs(speeds[-1]) < 1e-3
+    # Backwards it starts from rest.
+    *_, info = robot.step(np.float32([-0.5, 0]))
+    assert info["base_velocity"][0] == pytest.approx(-0.2, abs=2e-3)
 
 
 # -- what it refuses ------------------------------------------------------------------------------------------
