@@ -79,7 +79,7 @@ class Settings:
         self._set("sensors", read_sensors(self.sensors))
         if self.body is not None and self.contact == "none":
             raise ValueError("a body touches nothing as long as contact is 'none'; set contact='report' or 'block'.")
-        self._set("body", read_body(self.body))
+        self._set("body", None if self.body is None else read_body(self.body))
         self._set("chunk_frames", _whole("chunk_frames", self.chunk_frames))
         self._set("sampler_steps", _whole("sampler_steps", self.sampler_steps))
         self._set("max_episode_steps", _whole("max_episode_steps", self.max_episode_steps))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.envs.sensors.arguments import read_body, read_sensors
 from sanawm_env.envs.sensors.contact import Body, Contact, free_path, stop_short
 from sanawm_env.envs.sensors.depth import Depth, DepthSource, depth_source
-from sanawm_env.envs.sensors.points import points_of
+from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.envs.sensors.scan import Scan, laser_scan
 from sanawm_env.world.model import WorldModel
 
@@ -84,14 +85,16 @@ class SensorSuite:
         seen = replace(slots, depth=tuple(depth))
         if self.contact == "none":
             return replace(seen, contacts=(None,) * len(slots))
-        points = _Points(seen)
-        return replace(
-            seen,
-            contacts=tuple(
-                contact or Contact(clearance=free_path(points[i], slots.c2w[i], slots.c2w[i][None], self.body)[1])
-                for i, contact in enumerate(slots.contacts)
-            ),
-        )
+        return replace(seen, contacts=tuple(contact or self._first(seen, i) for i, contact in enumerate(seen.contacts)))
+
+    def step_depth(self, slots: Slots, slot: int) -> NDArray[np.float32]:
+        """Depth `(F, H, W)` of all frames of a slot's last step; environments themselves look at the last alone."""
+        state, frames = slots.state.narrow(slot), slots.step_frames(slot)
+        poses = torch.from_numpy(slots.step_poses(slot).copy()).to(state.device)
+        before = [
+            self.source.depth(state.changed(c2w=poses[i : i + 1]), [frames[i]])[0] for i in range(len(frames) - 1)
+        ]
+        return np.stack([*before, self._depth_of(slots, slot)])
 
     def move(
         self, now: Slots, poses: Poses, keyboards: list[KeyboardState | None]
@@ -108,10 +111,9 @@ class SensorSuite:
         """
         if self.contact == "none":
             return poses, keyboards, now.contacts
-        points, contacts, keyboards = _Points(now), [], list(keyboards)
-        poses = poses.copy()
+        contacts, keyboards, poses = [], list(keyboards), poses.copy()
         for i, before in enumerate(now.contacts):
-            share, clearance = free_path(points[i], now.c2w[i], poses[i], self.body)
+            share, clearance = free_path(self._points(now, i), now.c2w[i], poses[i], self.body)
             collided = share < 1
             contacts.append(Contact((before or Contact()).collisions + collided, collided, clearance))
             if collided and self.contact == "block":
@@ -121,6 +123,23 @@ class SensorSuite:
                     still = (0.0, 0.0, *keyboard.velocity[2:])
                     keyboards[i] = replace(keyboard, c2w=poses[i, -1], velocity=still)
         return poses, keyboards, tuple(contacts)
+
+    @staticmethod
+    def _depth_of(slots: Slots, slot: int) -> NDArray[np.float32]:
+        if (depth := slots.depth[slot]) is None:
+            raise ValueError("this moment has no depth; begin with Simulator.begin, or take it over with adopt.")
+        return depth
+
+    def _points(self, slots: Slots, slot: int) -> NDArray[np.float64]:
+        """What a slot knows of its world's surfaces: `(M, 3)` points."""
+        state = slots.state
+        camera, first = state.intrinsics[slot].cpu().numpy(), state.first_disparity[slot].cpu().numpy()
+        return seen_points(self._depth_of(slots, slot), camera, slots.c2w[slot], first)
+
+    def _first(self, slots: Slots, slot: int) -> Contact:
+        """Before anything moved."""
+        here = slots.c2w[slot]
+        return Contact(clearance=free_path(self._points(slots, slot), here, here[None], self.body)[1])
 
     # -- showing ------------------------------------------------------------------------------------------
 
@@ -138,7 +157,7 @@ class SensorSuite:
         """What sensors add to observations and to info, each entry with the slots' axis first, in memory of its own."""
         seen: dict[str, NDArray[Any]] = {}
         info: dict[str, NDArray[Any]] = {}
-        images = [image for image in slots.depth if image is not None]
+        images = [self._depth_of(slots, i) for i in range(len(slots))]
         if self.depth is not None:
             limit = np.float32(self.depth.max_depth)
             seen["depth"] = np.stack([_sized(image, self.size) for image in images]).clip(0, limit)
@@ -163,18 +182,6 @@ class SensorSuite:
             info["collided"] = np.array([contact.collided for contact in contacts])
             info["clearance"] = np.array([contact.clearance for contact in contacts])
         return seen, info
-
-
-class _Points:
-    """Points `(M, 3)` that each slot sees."""
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots, self._cameras = slots, slots.state.intrinsics.cpu().numpy()
-
-    def __getitem__(self, slot: int) -> NDArray[np.floating]:
-        depth = self._slots.depth[slot]
-        assert depth is not None
-        return points_of(depth, self._cameras[slot], self._slots.c2w[slot])
 
 
 def _sized(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

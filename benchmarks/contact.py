@@ -1,0 +1,302 @@
+"""How well does contact know what a robot would run into? Held-out scenes, against their true geometry.
+
+    python benchmarks/contact.py --seeds 20000000:20000040
+
+Each scene's true first frame begins a world. From places along a short walk a body is offered moves of a full step in
+all directions; the scene says which of them come nearer to a surface than the body's radius ("hits"), and contact
+says, from depth alone, which it would shorten. The last line printed is one JSON object:
+
+    blocked_of_hits            share of hits that contact shortens, of those whose contact point frame 0 shows
+    shortened_of_free          share of free moves that it shortens, of those whose way frame 0 shows
+    blocked_of_hits_beyond     the same of all others: behind the camera, beside its view, or hidden
+    shortened_of_free_beyond
+    hits, free, ..._beyond     numbers of moves that these are shares of
+    kept_of_hits[_beyond]      share of hits after which the body, where contact stopped it, cuts 5 cm into nothing
+    depth_median_error         median of |depth / true depth - 1| over the pixels of all places; and within 1.5 m
+    depth_median_bias          median of depth / true depth - 1
+    by_family                  the same for each family of scenes
+    by_margin                  shares for other margins of the body, m
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from benchmarks.core_speed import hardware
+from benchmarks.obey_camera import parse_seeds
+from sanawm_env.camera.pose import action_to_delta, geodesic
+from sanawm_env.envs.sensors.contact import Body, free_path, stop_short
+from sanawm_env.envs.sensors.points import seen_points
+from sanawm_env.registration import DEFAULT_CHECKPOINT
+from sanawm_env.scenes import EVAL_SEEDS, Scene, first_frame, render_scene, sample_scenes
+
+Array = NDArray[np.float64]
+
+SPACING = 0.005
+"""Metres between the places of a move at which the truth is asked for."""
+ROOM = 0.1
+"""Metres that the walk keeps between the body's side and everything."""
+CUT = 0.05
+"""Metres into a surface that `kept_of_hits` forgives."""
+NEAR = 1.5
+"""Metres; the depth that decides a step."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Offer a body moves in held-out scenes and compare what contact does with what is there."""
+
+    seeds: str = "20000000:20000040"
+    """Scene seeds, first:last+1."""
+    checkpoint: str = DEFAULT_CHECKPOINT
+    """Built-in name or folder of an anchored world."""
+    walk: int = 3
+    """Steps of the walk; moves are offered before the first and after each."""
+    moves: int = 24
+    """Moves offered at each place."""
+    body: Body = field(default_factory=Body)
+    """Who moves."""
+    margins: tuple[float, ...] = (-0.1, -0.05, 0.0, 0.05, 0.1)
+    """Other margins to report, m."""
+    device: str = "auto"
+    """Where to compute."""
+
+    def __post_init__(self) -> None:
+        if self.walk < 0 or self.moves < 1:
+            raise ValueError(f"walk must be at least 0 and moves at least 1; got {self.walk} and {self.moves}.")
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move, what is true of it, and what contact made of it."""
+
+    family: str
+    hit: bool
+    """Whether the body would come nearer to a surface than its radius."""
+    seen: bool
+    """Whether frame 0 shows the contact point of a hit, or the way of a free move."""
+    shares: dict[float, float]
+    """Share of the path that contact leaves, for each margin."""
+    room: dict[float, float]
+    """True least room (m) along that share."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A scene, and where the world's frame 0 stands in it."""
+
+    scene: Scene
+    start: Array
+    """`(4, 4)` pose of frame 0 in the scene."""
+    intrinsics: Array
+    depth: Array
+    """`(H, W)` true z-depth of frame 0, m."""
+    body: Body
+
+    def room(self, places: Array, radius: float | None = None) -> Array:
+        """`(N,)` metres between a body at `(N, 3)` places of the world and the nearest surface."""
+        there = torch.from_numpy(places @ self.start[:3, :3].T + self.start[:3, 3]).float()[None]
+        size = self.body.radius if radius is None else radius, self.body.height - self.body.camera, self.body.camera
+        return self.scene.body_clearance(there, *size)[0].double().numpy()
+
+    def true_depth(self, c2w: Array) -> Array:
+        """`(H, W)` z-depth that a camera of the world would see."""
+        pose = torch.from_numpy(self.start @ c2w)[None].float()
+        camera = torch.from_numpy(self.intrinsics).float()
+        return render_scene(self.scene, pose, camera, *self.depth.shape)[1][0].double().numpy()
+
+    def shows_contact(self, place: Array) -> bool:
+        """Whether frame 0 shows the surface that is nearest to a body at a place."""
+        step = 2e-3
+        gap = self.room(place + step * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1]]), 0.0)
+        away = np.array([gap[1] - gap[2], 0.0, gap[3] - gap[4]])
+        point = place - away / max(float(np.linalg.norm(away)), 1e-9) * gap[0]
+        heights = np.linspace(self.body.camera - self.body.height, self.body.camera, 9)
+        z, depth = self._frame_0(point + heights[:, None] * np.array([0.0, 1.0, 0.0]))
+        return bool((np.abs(z - depth) < 0.03 + 0.03 * z).any())
+
+    def shows_way(self, places: Array) -> bool:
+        """Whether frame 0 looks through all the empty places `(N, 3)`, and round the last one by the radius."""
+        angle = np.arange(8) * np.pi / 4
+        ring = places[-1] + self.body.radius * np.stack([np.sin(angle), 0 * angle, np.cos(angle)], -1)
+        z, depth = self._frame_0(np.concatenate([places, ring]))
+        return bool((z < depth).all())
+
+    def _frame_0(self, points: Array) -> tuple[Array, Array]:
+        """Depth of `(N, 3)` points in frame 0, and of what it shows there; NaN outside."""
+        x, y, z = points.T
+        fx, fy, cx, cy = self.intrinsics
+        with np.errstate(divide="ignore", invalid="ignore"):
+            column, row = np.floor(x / z * fx + cx), np.floor(y / z * fy + cy)
+        height, width = self.depth.shape
+        inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        found = np.full(len(points), np.nan)
+        found[inside] = self.depth[row[inside].astype(int), column[inside].astype(int)]
+        return z, found
+
+
+def measure(args: Args) -> dict[str, Any]:
+    """Try all scenes.
+
+    Raises:
+        ValueError, FileNotFoundError: An argument that cannot be used; says what to change.
+    """
+    import gymnasium as gym
+
+    import sanawm_env  # noqa: F401
+
+    seeds = parse_seeds(args.seeds)
+    held_out = seeds.start in EVAL_SEEDS and seeds.stop - 1 in EVAL_SEEDS
+    if not held_out:
+        print(f"note: scenes outside {EVAL_SEEDS} may not be held out", file=sys.stderr)
+    env = gym.make(
+        "SanaWM-v0", checkpoint=args.checkpoint, sensors=("depth",), device=args.device, max_episode_steps=-1
+    )
+    began = time.perf_counter()
+    moves: list[Move] = []
+    errors: list[Array] = []
+    for seed in tqdm(seeds, unit="scene", file=sys.stderr):
+        found, pixels = try_scene(env, seed, args)
+        moves += found
+        errors.append(pixels)
+    return {
+        **summarize(moves, args.body.margin),
+        **depth_error(np.concatenate(errors, axis=1)),
+        "by_family": {
+            name: summarize([m for m in moves if m.family == name], args.body.margin)
+            for name in sorted({m.family for m in moves})
+        },
+        "by_margin": {str(margin): summarize(moves, margin) for margin in sorted(moves[0].shares)},
+        "seeds": f"{seeds.start}:{seeds.stop}",
+        "held_out": held_out,
+        "checkpoint": args.checkpoint,
+        "body": vars(args.body),
+        "walk": args.walk,
+        "moves": args.moves,
+        "hardware": hardware(torch.get_num_threads()),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array]:
+    """All moves of one scene, and depth beside true depth, `(2, pixels)`."""
+    simulator = env.unwrapped.simulation
+    config = simulator.model.config
+    image, camera, scene, pose = first_frame(seed, config.height, config.width)
+    family = sample_scenes([seed], config.height, config.width)[2][0]
+    start, intrinsics = pose.double().numpy(), camera.double().numpy()
+    depth = render_scene(scene, pose[None], camera, config.height, config.width)[1][0].double().numpy()
+    truth = Truth(scene, start, intrinsics, depth, args.body)
+    _, info = env.reset(seed=seed, options={"image": image, "intrinsics": intrinsics})
+    first = env.unwrapped.state.first_disparity[0].cpu().numpy()
+
+    rng = np.random.default_rng([seed, 5])
+    moves, pixels = [], []
+    for step in range(args.walk + 1):
+        c2w, guess = info["c2w"], info["depth"]
+        points = seen_points(guess, intrinsics, c2w, first)
+        pixels.append(np.stack([guess.ravel(), truth.true_depth(c2w).ravel()]))
+        actions, free = propose(rng, args.moves), []
+        for action in actions:
+            delta = action_to_delta(action, simulator.max_translation, simulator.max_rotation)
+            path = geodesic(c2w, delta, simulator.frames_per_step)
+            room = truth.room(_dense(c2w, path))
+            moves.append(judge(truth, family, points, c2w, path, args))
+            if room.min() >= ROOM:
+                free.append(action)
+        if step < args.walk:
+            action = free[rng.integers(len(free))] if free else np.zeros(6)
+            _, _, _, _, info = env.step(action.astype(np.float32))
+    return moves, np.concatenate(pixels, axis=1)
+
+
+def propose(rng: np.random.Generator, count: int) -> Array:
+    """Actions `(count, 6)`: a full step in directions all round, in the camera's plane, with some turn to a side."""
+    angle = 2 * np.pi * (np.arange(count) + rng.random()) / count
+    actions = np.zeros((count, 6))
+    actions[:, 0], actions[:, 2] = np.sin(angle), np.cos(angle)
+    actions[:, 4] = rng.uniform(-1, 1, count)
+    return actions
+
+
+def judge(truth: Truth, family: str, points: Array, c2w: Array, path: Array, args: Args) -> Move:
+    """One move against the truth."""
+    places = _dense(c2w, path)
+    hit = truth.room(places) < 0
+    seen = truth.shows_contact(places[hit.argmax()]) if hit.any() else truth.shows_way(path[:, :3, 3])
+    shares, room = {}, {}
+    for margin in {args.body.margin, *args.margins}:
+        body = replace(args.body, margin=margin)
+        shares[margin] = free_path(points, c2w, path, body)[0]
+        room[margin] = float(truth.room(_dense(c2w, stop_short(c2w, path, shares[margin]))).min())
+    return Move(family, bool(hit.any()), seen, shares, room)
+
+
+def summarize(moves: Sequence[Move], margin: float) -> dict[str, Any]:
+    """Numbers and shares, within the first view and beyond it; None where there are no such moves."""
+    found: dict[str, Any] = {}
+    for end, seen in (("", True), ("_beyond", False)):
+        hits = [m for m in moves if m.hit and m.seen == seen]
+        free = [m for m in moves if not m.hit and m.seen == seen]
+        found[f"blocked_of_hits{end}"] = _share([m.shares[margin] < 1 for m in hits])
+        found[f"shortened_of_free{end}"] = _share([m.shares[margin] < 1 for m in free])
+        found[f"kept_of_hits{end}"] = _share([m.room[margin] >= -CUT for m in hits])
+        found[f"hits{end}"], found[f"free{end}"] = len(hits), len(free)
+    return found
+
+
+def depth_error(pixels: Array) -> dict[str, float | None]:
+    """Relative errors of depth, `(2, pixels)` guessed and true, where both see something."""
+    guess, true = pixels[:, np.isfinite(pixels).all(0)]
+    error, near = guess / true - 1, true < NEAR
+    return {
+        "depth_median_error": _median(np.abs(error)),
+        "depth_median_error_near": _median(np.abs(error[near])),
+        "depth_median_bias": _median(error),
+        "depth_median_bias_near": _median(error[near]),
+    }
+
+
+def _median(values: Array) -> float | None:
+    return round(float(np.median(values)), 4) if values.size else None
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return round(sum(flags) / len(flags), 4) if flags else None
+
+
+def _dense(c2w0: Array, c2w: Array) -> Array:
+    """Places `(N, 3)` along a path, `SPACING` apart or less."""
+    track = np.concatenate([c2w0[None, :3, 3], c2w[:, :3, 3]])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(track, axis=0), axis=1))])
+    metres = np.linspace(0, along[-1], math.ceil(along[-1] / SPACING) + 1)
+    return np.stack([np.interp(metres, along, track[:, axis]) for axis in range(3)], -1)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = tyro.cli(Args, description=__doc__, args=argv)
+    try:
+        result = measure(args)
+    except (ValueError, OSError) as error:
+        print(f"contact: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(json.dumps(result, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()
