@@ -4,9 +4,9 @@ Run it by a Python that has rclpy (.ci/ros2 leaves one in .venv-ros2-kilted):
 
     ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST .venv-ros2-kilted/bin/python benchmarks/ros2_overhead.py
 
-A process of its own listens to everything, reliably, and counts. Prints one JSON line: milliseconds of this process's
-own time for each frame (clock, tf, odom, camera_info, raw image; depth and scan with every fourth), by size of the picture,
-and what arrived.
+A process of its own listens to everything, reliably, and counts. Prints one JSON line, by size of the picture:
+milliseconds of this process's own time and of the clock for each frame (clock, tf, odom, camera_info, raw image; depth
+and scan with every fourth), and what arrived.
 """
 
 from __future__ import annotations
