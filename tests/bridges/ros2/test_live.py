@@ -143,7 +143,7 @@ def test_bad_company_and_services(graph):
     report("bad company: " + json.dumps(found))
     for name in ("not_numbers", "flood", "killed", "twins", "moments"):
         assert found[name]["goes_on"], (name, found)
-    assert found["not_numbers"]["level"] == 1 and found["not_numbers"]["refused"] == 12, found
+    assert found["not_numbers"]["level"] == 1 and 1 <= found["not_numbers"]["refused"] <= 12, found
     assert found["flood"]["received"] > 12 and found["flood"]["hertz"] > 500, found
     # Subscribers are not to hold each other up; at the moment of a death something may be on its way.
     assert found["slow"]["lost"] == 0 and found["killed"]["lost"] <= 5 and found["killed"]["longest_gap"] < 2, found

@@ -86,11 +86,10 @@ class Rascal(Node):
         answer = self.call(SetParameters, "/world/set_parameters", parameters=[Parameter(name=name, value=value)])
         assert answer.results[0].successful, answer
 
-    def goes_on(self, seconds: float = 2.0) -> bool:
+    def goes_on(self) -> bool:
         """Whether images keep coming."""
         before = len(self.images)
-        self.spin(seconds)
-        return len(self.images) > before + 4
+        return self.spin(20.0, lambda: len(self.images) > before + 8)
 
     def still(self) -> None:
         """Until nothing is on its way any more."""
@@ -100,12 +99,13 @@ class Rascal(Node):
             before = len(self.images)
             self.spin(0.7)
 
-    def step(self) -> list[str]:
-        """What a step ahead shows."""
+    def step(self, speed: float) -> list[str]:
+        """What a step shows."""
         before = len(self.images)
-        self.drive(0.2)
-        self.spin(0.3)
+        self.drive(speed)
+        self.spin(0.5)
         assert self.call(Trigger, "/sanawm/step").success
+        self.spin(5.0, lambda: len(self.images) > before)
         self.spin(0.5)
         return [image for _, _, image in self.images[before:]]
 
@@ -123,7 +123,7 @@ def not_numbers(node: Rascal) -> dict:
         for _ in range(2):
             node.drive(value), node.drive(0.1, value)
             node.spin(0.05)
-    node.spin(5.0, lambda: node.status.get("sanawm: /cmd_vel", (0,))[0] == 1)
+    node.spin(5.0, lambda: node.status.get("sanawm: /cmd_vel", (0, "", {}))[2].get("refused") == "12")
     level, text, values = node.status["sanawm: /cmd_vel"]
     return {"level": level, "text": text, "refused": int(values["refused"]), "goes_on": node.goes_on()}
 
@@ -179,10 +179,10 @@ def moments(node: Rascal) -> dict:
     node.still()
     node.set("snapshot", "kitchen")
     assert node.call(Trigger, "/world/snapshot").success
-    first = node.step()
+    first = node.step(0.2)
     assert node.call(Trigger, "/world/restore").success
     node.spin(0.5)
-    again = node.step()
+    again = node.step(0.2)
     node.set("snapshot", "nowhere")
     refused = node.call(Trigger, "/world/restore")
     node.set("fork", "twin")
@@ -190,7 +190,8 @@ def moments(node: Rascal) -> dict:
     node.spin(2.0, lambda: node.count_publishers("/twin/camera/image_raw") > 0)
     node.spin(1.0)
     since = len(node.twins)
-    of_both = node.step()
+    of_both = node.step(0.0)  # the twin has no command yet
+    node.spin(5.0, lambda: len(node.twins) >= since + len(of_both))
     node.call(Empty, "/world/reset")
     node.spin(1.0)
     found = {
