@@ -65,7 +65,7 @@ class ResetPlanner:
             goal = runner.task.read_goal(given["goal"], runner.context)
         if "state" in given:
             past = self.belonging(given["state"], model)
-            return ResetPlan(replace(past, elapsed_steps=0, task=None), goal=goal)
+            return ResetPlan(replace(past, elapsed_steps=0, task=None, depth=None, contact=None), goal=goal)
         start = self._first_frame(given)
         return ResetPlan(start=start, goal=goal, text=self._prompts.read(given.get("prompt", self._settings.prompt)))
 
