@@ -24,6 +24,7 @@ from sanawm_env.cli.info import Info
 from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
 from sanawm_env.cli.rollout import Rollout
+from sanawm_env.cli.ros2.command import Ros2Command
 
 __all__ = ["main"]
 
@@ -60,6 +61,7 @@ Command = (
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
     | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[DataCommand]], tyro.conf.subcommand("data")]
+    | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[Ros2Command]], tyro.conf.subcommand("ros2")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
