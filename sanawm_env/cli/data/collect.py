@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT
@@ -54,7 +55,7 @@ class Collect:
     episodes: int | None = None
     """How many to play."""
     hours: float | None = None
-    """How much world time to keep, in place of --episodes."""
+    """How much world time to keep, in place of --episodes; episodes that are in play when it is reached come on top."""
     images: Path | None = None
     """Folder of first frames, taken in turns by name; a text file of the same name is a picture's prompt."""
     prompts: Path | None = None
@@ -72,10 +73,13 @@ class Collect:
     """Episodes at a time; 8 where slots share a forward, 1 on the CPU, where more bring nothing."""
     max_steps: int | None = None
     """Steps after which an episode is truncated; those that make 60 s otherwise."""
+    discrete: bool = False
+    """The policy acts by Habitat's four actions, as in `evaluate-policy --discrete`; episodes hold the pose deltas that
+    they stand for."""
     env: tuple[str, ...] = ()
     """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
     quota: float | None = None
-    """GB (1e9 bytes) of the folder at which to stop."""
+    """GB (1e9 bytes) of the folder at which to stop; episodes that are in play then are finished."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     device: str = "auto"
@@ -99,12 +103,7 @@ class Collect:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
         if self.slots is not None and self.slots < 1:
             raise ValueError(f"--slots must be at least 1; got {self.slots}.")
-        if self.ray is None and (self.workers or self.threads):
-            raise ValueError("--workers and --threads belong to --ray; give --ray local, too, or leave them out.")
-        if self.ray is not None:
-            from sanawm_env.data.execution.ray_session import check_address
-
-            check_address(self.ray)
+        check_sharing(self.ray, self.workers, self.threads)
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
@@ -129,8 +128,11 @@ class Collect:
                 from sanawm_env.data.collection.share import Sharing, share
 
                 del worker, world  # memory, perhaps a GPU's, for those who do the work
+                give_memory_back()
                 load = partial(_load_world, self.checkpoint, self.device, _loading(plan.env))
-                play = share(plan, store, load, Sharing(self.ray, self.workers, self.threads, self.slots), report)
+                ahead = self.hours is None and self.quota is None
+                sharing = Sharing(self.ray, self.workers, self.threads, self.slots, ahead)
+                play = share(plan, store, load, sharing, report)
             if not collect(plan, store, play, quota=quota, say=report):
                 sys.exit(1)
 
@@ -191,6 +193,7 @@ class Collect:
             policy_settings=_jsonable(settings),
             policy_sha256=policy_hash,
             env=self._env(),
+            discrete=self.discrete,
             first_seed=self.seed,
             images=images,
             prompts=self._prompts(),

@@ -23,6 +23,7 @@ def execute(
     threads: int | None = None,
     gpus: float | None = None,
     group: int | None = None,
+    ahead: bool = True,
     retries: int = 3,
     is_done: Callable[[int], bool] | None = None,
     shared: Path | None = None,
@@ -45,6 +46,8 @@ def execute(
         gpus: That each of Ray's processes takes; 1 where the cluster has any, otherwise 0.
         group: How many items a process of Ray's is given at a time; otherwise 1, or four times the slots of a worker
             that has several, so that its slots are seldom empty.
+        ahead: False gives a worker of several slots only as many as it has slots: then nothing waits in its hand when
+            `items` decides that it is enough, and slots stand empty while the last ones of a group are done.
         retries: How often an item is handed out again after its worker was lost.
         is_done: Whether an item's final file exists; asked before an item is handed out a second time.
         shared: A folder that every machine must see, where the items' files go.
@@ -70,7 +73,7 @@ def execute(
     from sanawm_env.data.execution.ray_session import check_address
 
     check_address(ray)  # before any file is opened
-    pool = Pool(ray, workers, threads, gpus, group, retries, is_done, shared, say)
+    pool = Pool(ray, workers, threads, gpus, group, ahead, retries, is_done, shared, say)
 
     def run(items: Iterable[int], make_worker: MakeWorker, board: Board) -> Iterator[Result]:
         return run_ray(items, make_worker, board, pool)

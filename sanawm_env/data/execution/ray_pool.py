@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out, reason_of
-from sanawm_env.data.execution.local import place_of_process
+from sanawm_env.data.execution.place import place_of_process, threads_of_workers
 from sanawm_env.data.execution.progress import Board
 from sanawm_env.data.execution.ray_metrics import publisher
 from sanawm_env.data.execution.ray_session import session
@@ -41,6 +41,7 @@ class Pool:
     threads: int | None
     gpus: float | None
     group: int | None
+    ahead: bool
     retries: int
     is_done: Callable[[int], bool] | None
     shared: Path | None
@@ -137,7 +138,7 @@ class _Loop:
         ray, pool = self.ray, self.pool
         total = ray.cluster_resources()
         gpus = pool.gpus if pool.gpus is not None else (1 if total.get("GPU", 0) >= 1 else 0)
-        threads = pool.threads or int(os.environ.get("OMP_NUM_THREADS") or 1)
+        threads = threads_of_workers(pool.threads)
         room = int(total.get("GPU", 0) // gpus if gpus else total.get("CPU", 0) // threads)
         if room < 1:
             need = f"{gpus:g} GPU(s)" if gpus else f"{threads} core(s)"
@@ -219,7 +220,7 @@ class _Loop:
         """What a free actor is to do; empty if there is nothing."""
         if self.again:
             return [self.again.popleft()]
-        size = self.pool.group or (1 if seat.slots == 1 else 4 * seat.slots)
+        size = self.pool.group or (4 * seat.slots if self.pool.ahead and seat.slots > 1 else seat.slots)
         if (queued := self.board.progress().queued) is not None:  # at the end all get a share
             size = max(1, min(size, -(-queued // len(self.seats))))
         items = list(islice(self.items, size))
