@@ -167,11 +167,11 @@ class EvaluatePolicy:
             is_done=None if stored is None else stored.is_done, folder=there.out,
         )  # fmt: skip
         for result in results:
-            if result.failed:
-                note(f"episode {result.item} is not there: {result.failure}")
-                continue
             trial = stored.get(result.item) if result.found and stored is not None else result.value
-            yield result.item, trial
+            if trial is None:
+                note(f"episode {result.item} is not there: {result.failure}")
+            else:
+                yield result.item, trial
 
     # -- reading the options ------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def share(
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """What `there` is otherwise, in words."""
-    names = [name for name in here | there if here.get(name) != there.get(name)]
+    names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     return [f"{name} {_short(there.get(name))}, not {_short(here.get(name))}" for name in names]
 
 

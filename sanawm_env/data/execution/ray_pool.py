@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out, reason_of
@@ -28,6 +29,8 @@ __all__ = ["Pool", "run_ray"]
 
 _PATIENCE = 30.0
 """Seconds without any worker before the user is told what is waited for."""
+_NOTHING_FOR_NOW = 0.2
+"""Seconds until a list that has nothing for now is asked again."""
 _DEATHS_AT_PREPARING = 3
 """In a row, after which it is no bad luck: the model does not fit into memory, say."""
 
@@ -45,6 +48,8 @@ class Pool:
     retries: int
     is_done: Callable[[int], bool] | None
     shared: Path | None
+    stop: Event | None
+    queue: str
     say: Callable[[str], None]
 
 
@@ -101,7 +106,7 @@ class _Seat:
     open: list[int] = field(default_factory=list)
 
 
-def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
+def run_ray(items: Iterable[int | None], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
     """Do items in actors that are fed as they become free.
 
     Raises:
@@ -110,7 +115,7 @@ def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: P
         RuntimeError: No worker could be made.
     """
     with session(pool.address, pool.say) as ray:
-        board.publish = publisher(ray)
+        board.publish = publisher(ray, pool.queue)
         loop = _Loop(ray, items, board, pool)
         try:
             loop.seat(make_worker)
@@ -121,7 +126,7 @@ def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: P
 
 
 class _Loop:
-    def __init__(self, ray: Any, items: Iterable[int], board: Board, pool: Pool) -> None:
+    def __init__(self, ray: Any, items: Iterable[int | None], board: Board, pool: Pool) -> None:
         self.ray, self.board, self.pool = ray, board, pool
         self.items = iter(items)
         self.again: deque[int] = deque()
@@ -177,11 +182,14 @@ class _Loop:
         since = time.monotonic()
         while True:
             yield from self._feed()
-            if self._over():
+            if self._over() or (self.pool.stop is not None and self.pool.stop.is_set()):
                 return
             waiting = {seat.ref or seat.stream: seat for seat in self.seats if seat.ref or seat.stream}
-            if not waiting:
+            if not self.seats:
                 raise RuntimeError(f"no worker could be made. {self.last_error}")
+            if not waiting:  # all are free, and there is nothing for now
+                time.sleep(_NOTHING_FOR_NOW)
+                continue
             ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
             for each in ready:
                 seat = waiting[each]
@@ -223,7 +231,11 @@ class _Loop:
         size = self.pool.group or (4 * seat.slots if self.pool.ahead and seat.slots > 1 else seat.slots)
         if (queued := self.board.progress().queued) is not None:  # at the end all get a share
             size = max(1, min(size, -(-queued // len(self.seats))))
-        items = list(islice(self.items, size))
+        items: list[int] = []
+        for item in islice(self.items, size):
+            if item is None:
+                return items
+            items.append(item)
         self.exhausted = not items
         return items
 
