@@ -30,7 +30,7 @@ def execute(
     is_done: Callable[[int], bool] | None = None,
     shared: Path | None = None,
     stop: Event | None = None,
-    queue: str = "items",
+    queue: str = "main",
     log: Path | None = None,
     tell: Tell | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),

@@ -187,7 +187,7 @@ def test_frames_that_do_not_suit_the_refiner(collect, tmp_path, capsys):
 
 def test_refining_options_without_a_refiner(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["collect", "--policy", "random:smooth", "--out", str(tmp_path / "ds"), "--refine-if", "success"])
+        main(["collect", "--policy", "random:smooth", "--episodes", "1", "--out", str(tmp_path), "--refine-if", "success"])
     assert end.value.code == 2 and "belong to --refine" in capsys.readouterr().err
     with pytest.raises(ValueError, match="use --keep"):
         check_only_if(("distinct=3",))
