@@ -12,7 +12,7 @@ from sanawm_env.cli.main import main
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.episode import VideoFile
 from sanawm_env.data.native import refined_file
-from sanawm_env.data.refinement.run import Queue
+from sanawm_env.data.refinement.run import Queue, RefineJob, refining_beside
 from sanawm_env.data.refinement.wanted import Refinement, check_only_if, record_file
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
@@ -165,6 +165,34 @@ def test_a_queue_gives_what_has_come_until_it_is_closed():
     assert list(items) == [2]
 
 
+def job():
+    return RefineJob(None, Refinement("f" * 16), "rgb")
+
+
+def test_an_interrupted_collection_lets_its_refiners_go(tmp_path, monkeypatch):
+    def refine(job, store, items, say, stop):
+        assert stop.wait(60)
+        return False
+
+    monkeypatch.setattr("sanawm_env.data.refinement.run.refine", refine)
+    with pytest.raises(KeyboardInterrupt), refining_beside(job(), Store(tmp_path), print) as beside:
+        beside.queue.add(4)
+        raise KeyboardInterrupt
+    assert not beside.thread.is_alive() and not beside.complete
+
+
+def test_what_ended_the_refining_comes_out_after_the_collection(tmp_path, monkeypatch):
+    def refine(job, store, items, say, stop):
+        raise RuntimeError("no worker could be made")
+
+    monkeypatch.setattr("sanawm_env.data.refinement.run.refine", refine)
+    ended = []
+    with pytest.raises(RuntimeError, match="no worker"), refining_beside(job(), Store(tmp_path), print) as beside:
+        beside.thread.join()
+        ended.append("the collection")
+    assert ended
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -187,7 +215,19 @@ def test_frames_that_do_not_suit_the_refiner(collect, tmp_path, capsys):
 
 def test_refining_options_without_a_refiner(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["collect", "--policy", "random:smooth", "--episodes", "1", "--out", str(tmp_path), "--refine-if", "success"])
+        main(
+            [
+                "collect",
+                "--policy",
+                "random:smooth",
+                "--episodes",
+                "1",
+                "--out",
+                str(tmp_path),
+                "--refine-if",
+                "success",
+            ]
+        )
     assert end.value.code == 2 and "belong to --refine" in capsys.readouterr().err
     with pytest.raises(ValueError, match="use --keep"):
         check_only_if(("distinct=3",))
