@@ -14,8 +14,20 @@ if os.environ.get("REQUIRE_RAY") != "1":
     pytest.importorskip("ray", reason="Ray is not installed here; .ci/ray runs these tests")
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
-SHARED = ("--ray", "local", "--workers", "2")
 POLICIES = ("--policy", "random:smooth", "--policy", "planner:cem,frame_budget=48,horizon=2,iterations=1")
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of a Ray on this machine with room for two."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 def start(*arguments, threads="1"):
@@ -47,14 +59,14 @@ def comparable(found):
 
 
 def kept(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.glob("*/episodes/*.json")}
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*/episodes/[0-9]*.json")}
 
 
-def test_policies_score_the_same_and_a_killed_run_goes_on(tmp_path):
+def test_policies_score_the_same_and_a_killed_run_goes_on(tmp_path, address):
     alone = finish(policies())
     assert alone["about"]["depends_on"]["threads"] == 1
     out = tmp_path / "out"
-    process = policies("--out", out, *SHARED, "--threads", 1, threads="2")
+    process = policies("--out", out, "--ray", address, "--threads", 1, threads="2")
     deadline = time.monotonic() + 120
     while len(kept(out)) < 2:
         assert process.poll() is None, process.communicate()
@@ -63,7 +75,7 @@ def test_policies_score_the_same_and_a_killed_run_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = kept(out)
-    shared = finish(policies("--out", out, *SHARED))
+    shared = finish(policies("--out", out, "--ray", address))
     assert comparable(shared) == comparable(alone)
     assert len(alone["episodes"]) == 10 and shared["about"]["complete"]
     after = kept(out)
@@ -72,7 +84,7 @@ def test_policies_score_the_same_and_a_killed_run_goes_on(tmp_path):
     assert {event["threads"] for event in events if event["event"] == "ready"} == {1}
 
 
-def test_scenes_score_the_same(tmp_path):
+def test_scenes_score_the_same(tmp_path, address):
     command = ("evaluate", "--checkpoint", "untrained", "--device", "cpu", "--suite", "smoke", "--steps", 1)
     alone = finish(start(*command, "--out", tmp_path / "alone"))
     shutil.copytree(tmp_path / "alone", tmp_path / "shared")
@@ -81,7 +93,7 @@ def test_scenes_score_the_same(tmp_path):
     assert len(again) == 3
     for name in again:
         (tmp_path / "shared" / name).unlink()
-    shared = finish(start(*command, "--out", tmp_path / "shared", *SHARED))
+    shared = finish(start(*command, "--out", tmp_path / "shared", "--ray", address))
     for name, path in stored.items():
         assert (tmp_path / "shared" / name).read_bytes() == path.read_bytes(), name
     assert shared["about"]["depends_on"] == alone["about"]["depends_on"]
@@ -91,6 +103,6 @@ def test_scenes_score_the_same(tmp_path):
 
 
 def test_videos_are_not_made_by_many(tmp_path):
-    process = policies(*SHARED, "--video", tmp_path / "v.mp4")
+    process = policies("--ray", "auto", "--video", tmp_path / "v.mp4")
     out, errors = process.communicate()
     assert process.returncode == 2 and "--video films in this process" in errors and not out

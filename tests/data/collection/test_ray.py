@@ -96,7 +96,7 @@ def scraped(port):
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port():
     """Where the head of `cluster` tells its metrics."""
     with socket.socket() as probe:
@@ -104,7 +104,7 @@ def port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(port):
     from ray.cluster_utils import Cluster
 
@@ -116,9 +116,18 @@ def cluster(port):
         cluster.shutdown()
 
 
-def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, port):
+@pytest.fixture
+def nodes(cluster):
+    """Two machines with a core each."""
+    added = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+    yield added
+    for each in added:
+        if each in cluster.worker_nodes:
+            cluster.remove_node(each, allow_graceful=False)
+
+
+def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, nodes, port):
     out = tmp_path / "ds"
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
     process = start(out, "--ray", cluster.address)
     both = lambda: {event["worker"] for event in events(out) if event["event"] == "ready"} == {"ray-0", "ray-1"}  # noqa: E731
     wait_for(process, out, 2, also=both)
@@ -157,15 +166,15 @@ def test_workers_are_killed_at_random_moments(tmp_path, reference):
     assert_whole(out, reference)
 
 
-def test_a_driver_is_killed_and_started_again_at_once(tmp_path, reference):
+def test_a_driver_is_killed_and_started_again_at_once(tmp_path, reference, cluster, nodes):
     out = tmp_path / "ds"
-    process = start(out, "--ray", "local", "--workers", "2")
+    process = start(out, "--ray", cluster.address)
     wait_for(process, out, 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     there = len(hashes(out))
     assert 3 <= there < COUNT
-    finish(start(out, "--ray", "local", "--workers", "2"))
+    finish(start(out, "--ray", cluster.address))
     assert_whole(out, reference)
 
 

@@ -24,10 +24,23 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 
 COUNT = 8
 
 
-def start(out, checkpoint, refiner):
+@pytest.fixture(scope="module")
+def address():
+    """Of a Ray on this machine with room for two."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def start(out, checkpoint, refiner, address):
     command = [sys.executable, "-m", "sanawm_env.cli", "collect", "--policy", "random:smooth", "--max-steps", "3"]
     command += ["--checkpoint", checkpoint, "--device", "cpu", "--episodes", COUNT, "--out", out, "--env"]
-    command += ["chunk_frames=1", "--refine", refiner, "--ray", "local", "--workers", 1, "--refine-workers", 1]
+    command += ["chunk_frames=1", "--refine", refiner, "--ray", address, "--workers", 1, "--refine-workers", 1]
     return subprocess.Popen(
         [*map(str, command)],
         stdout=subprocess.PIPE,
@@ -44,7 +57,7 @@ def events(out, name):
 
 
 def records(out):
-    return {int(path.stem): path.stat().st_mtime_ns for path in (out / "sanawm" / "refined").glob("*.json")}
+    return {int(path.stem): path.stat().st_mtime_ns for path in (out / "sanawm" / "refined").glob("[0-9]*.json")}
 
 
 def wait_for(process, condition):
@@ -55,14 +68,14 @@ def wait_for(process, condition):
         time.sleep(0.02)
 
 
-def test_two_queues_with_a_dead_refiner_and_a_dead_driver(tmp_path):
+def test_two_queues_with_a_dead_refiner_and_a_dead_driver(tmp_path, address):
     from tests.world.offline.refiner_fixture import write_refiner
 
     refiner, out = write_refiner(tmp_path / "release"), tmp_path / "ds"
     world = WorldModel.untrained(small_config(height=64, width=96))
     save_checkpoint(tmp_path / "world", world.config, world.transformer.state_dict(), world.vae.state_dict())
 
-    process = start(out, tmp_path / "world", refiner)
+    process = start(out, tmp_path / "world", refiner, address)
     wait_for(process, lambda: len(records(out)) >= 1)
     (ready,) = [event for event in events(out, "refiners") if event["event"] == "ready"]
     os.kill(ready["pid"], signal.SIGKILL)
@@ -72,7 +85,7 @@ def test_two_queues_with_a_dead_refiner_and_a_dead_driver(tmp_path):
     process.communicate()
     before = records(out)
 
-    process = start(out, tmp_path / "world", refiner)
+    process = start(out, tmp_path / "world", refiner, address)
     said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
     after = records(out)
