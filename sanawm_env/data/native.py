@@ -21,6 +21,7 @@ __all__ = [
     "item_number",
     "poses_file",
     "read_item",
+    "refined_file",
     "version_of",
     "video_file",
 ]
@@ -86,6 +87,11 @@ def video_file(root: Path, number: int) -> Path:
     """Where the video of an item lies if it was kept."""
     chunk, index = divmod(number, PER_CHUNK)
     return root / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=index)
+
+
+def refined_file(root: Path, number: int) -> Path:
+    """Where the refined video of an item lies: its frames from the second one on, by the second stage."""
+    return root / FOLDER / "refined" / f"{number:06d}.mp4"
 
 
 def poses_file(file: Path) -> Path:

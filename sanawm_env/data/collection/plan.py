@@ -65,6 +65,9 @@ class Plan:
     """Of a trained policy's file; None where there is none."""
     env: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `SanaWMEnv`, JSON-ready."""
+    discrete: bool = False
+    """Whether the policy acts by Habitat's four actions, see `envs.wrappers.discrete.habitat_moves`; episodes hold the
+    pose deltas that they stand for."""
     first_seed: int = TRAINING_RESETS.start
     """Item i is reset with seed `first_seed + i`."""
     images: tuple[tuple[str, str | None], ...] = ()

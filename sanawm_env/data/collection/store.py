@@ -153,6 +153,9 @@ class Store:
             number = int(path.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(path.stem.removeprefix("file-"))
             if not self.episode(number).exists():
                 path.unlink()
+        for path in self.ours.glob("refined/*.mp4"):
+            if not path.with_suffix(".json").exists():
+                path.unlink()
 
     # -- the plan ---------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from sanawm_env.data.collection.worker import Worker
 from sanawm_env.data.episode import VideoFile
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
 from sanawm_env.envs.env import SanaWMEnv
+from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.tasks import TASKS
 from sanawm_env.world.model import WorldModel
 
@@ -222,6 +223,29 @@ def test_starts_that_are_alike_are_not_played_twice(world, tmp_path, mine):
     assert done[3]["outcome"]["failed"] is None
     pieces = replayed(world, done[1], root)
     assert [frames_digest(piece) for piece in pieces] == done[1]["recipe"]["digests"]
+
+
+@pytest.mark.parametrize("policy", ["random:uniform", "planner:shooting"])
+def test_four_actions_go_on_record_as_pose_deltas(world, tmp_path, policy):
+    settings = {"frame_budget": 24, "horizon": 2} if policy.startswith("planner") else {}
+    plan = planned(world, policy, discrete=True, policy_settings=settings)
+    done, _ = run(world, plan, tmp_path / "ds")
+    env = SanaWMEnv(world, **done[0]["recipe"]["env"])
+    table = {tuple(habitat_moves(env).action(action).tolist()) for action in range(4)}
+    for values in done.values():
+        assert values["outcome"]["failed"] is None and len(values["recipe"]["actions"]) == 3
+        assert {tuple(np.float32(action).tolist()) for action in values["recipe"]["actions"]} <= table
+        pieces = replayed(world, values, tmp_path / "ds")
+        assert [frames_digest(piece) for piece in pieces] == values["recipe"]["digests"]
+    assert bits(run(world, plan, tmp_path / "two", slots=2)[0]) == bits(done)
+
+
+def test_an_action_that_is_none_of_the_four_ends_its_episode(world, tmp_path, mine):
+    done, _ = run(world, planned(world, f"{mine}:Moody", discrete=True, episodes=1), tmp_path / "ds")
+    assert "a navigation action is one of 0 STOP" in done[0]["outcome"]["failed"]
+    with pytest.raises(ValueError, match="make it with action_mode='delta'"):
+        keys = planned(world, f"{mine}:Moody", discrete=True, env={"action_mode": "keys"})
+        Worker(world, keys, Store(tmp_path / "keys"), 1).check()
 
 
 def test_hours_count_what_is_kept(world, tmp_path, mine):
