@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -25,6 +26,7 @@ from sanawm_env.files import replacing, write_json
 __all__ = ["Store"]
 
 _ORPHANS_SECONDS = 60.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
 """Names that `files.replacing` gives until a file is whole."""
 
@@ -64,7 +66,8 @@ class Store:
         A new folder in which no plan has been written down in the end is gone again.
 
         Raises:
-            ValueError: Something else lies there, another process collects into it, or it cannot be written to.
+            ValueError: Something else lies there, another process collects into it, it cannot be written to, or the
+                disk runs full while it is open.
         """
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root} is a file; name a folder for the dataset.")
@@ -88,6 +91,13 @@ class Store:
                     f"workers of an earlier run still write into {self.root}; wait until they have ended, or end them."
                 )
             yield self
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise ValueError(
+                f"the disk of {self.root} is full after {len(item_files(self.root))} episodes ({error}). Nothing is "
+                "broken: make room, and give the same line again."
+            ) from error
         finally:
             if not (self.ours / "collection.json").exists():
                 shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
