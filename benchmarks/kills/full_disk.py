@@ -38,50 +38,42 @@ def fill_disk(args: Args, folder: Path, truth: Facts, wrong: list[str]) -> dict[
         What was said each time; or why nothing was done.
     """
     said: dict[str, Any] = {}
-    for name, moment in _MOMENTS.items():
+    moments: dict[str, tuple[str, str, int] | None] = {**_MOMENTS} | ({"through ray": None} if args.ray else {})
+    for name, moment in moments.items():
         place = folder / name
         place.mkdir(parents=True)
         try:
             with _small_disk(place):
-                said[name] = _fill(args, place, moment, truth, lambda text, name=name: wrong.append(f"{name}: {text}"))
+                said[name], found = _fill(args, place, moment, truth)
         except _CannotMount as error:
             return f"skipped: {error}"
-    if args.ray:
-        place = folder / "through ray"
-        place.mkdir(parents=True)
-        with _small_disk(place):
-            said["ray"] = _fill(args, place, None, truth, lambda text: wrong.append(f"full disk, ray: {text}"))
+        wrong += [f"full disk, {name}: {fault}" for fault in found]
     return said
 
 
-def _fill(
-    args: Args, place: Path, moment: tuple[str, str, int] | None, truth: Facts, complain: Callable[[str], None]
-) -> str:
-    out, filler = place / "ds", place / "filler"
+def _fill(args: Args, place: Path, moment: tuple[str, str, int] | None, truth: Facts) -> tuple[str, list[str]]:
+    """What was said, and what was wrong; without a moment, through Ray as soon as two episodes are there."""
+    out, filler, found = place / "ds", place / "filler", []
     if moment is not None:
         run = Run(args, out, before=lambda: _arrange(moment, lambda: _take_all(filler)))
-        run.wait()
     else:
         run = Run(args, out, ray="local")
         if not run.wait_for(lambda: len(list(out.glob("sanawm/episodes/*.json"))) >= 2):
             _take_all(filler)
-        run.wait()
+    run.wait()
     said = run.said.replace(str(out), "OUT")
     if not filler.exists():
-        complain("the moment did not come")
-    if run.code != 2 or "full" not in said or any("Traceback" in line for line in run.lines):
-        complain(f"ended with {run.code} and said {run.lines!r}")
-    if moment is not None and (left := temporaries(out)):
-        complain(f"left {left}")
+        found.append("the moment did not come")
+    if run.code != 2 or "is full" not in said or any("Traceback" in line for line in run.lines):
+        found.append(f"ended with {run.code} and said {run.lines!r}")
+    if moment is not None and (left := temporaries(out)):  # Ray's workers may be killed while they clear up
+        found.append(f"left {left}")
     subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
     run = Run(args, out)
     run.wait()
     if run.code != 0:
-        complain(f"with room again it ended with {run.code}: {run.said}")
-        return said
-    for fault in faults(out, truth):
-        complain(fault)
-    return said
+        return said, [*found, f"with room again it ended with {run.code}: {run.said}"]
+    return said, found + faults(out, truth)
 
 
 def _arrange(moment: tuple[str, str, int], fill: Callable[[], None]) -> None:

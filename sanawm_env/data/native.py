@@ -19,10 +19,12 @@ __all__ = [
     "item_file",
     "item_files",
     "item_number",
+    "mending",
     "poses_file",
     "read_item",
     "version_of",
     "video_file",
+    "video_number",
 ]
 
 FOLDER = "sanawm"
@@ -86,6 +88,20 @@ def video_file(root: Path, number: int) -> Path:
     """Where the video of an item lies if it was kept."""
     chunk, index = divmod(number, PER_CHUNK)
     return root / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=index)
+
+
+def video_number(video: Path) -> int:
+    """The item whose video that is."""
+    return int(video.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(video.stem.removeprefix("file-"))
+
+
+def mending(root: Path, video: Path) -> str:
+    """What to do about a broken or missing video."""
+    again = "fetch the file again, or leave its episodes out"
+    if not (root / FOLDER / "collection.json").is_file():
+        return again
+    item = item_file(root, video_number(video)).relative_to(root)
+    return f"{again}, or delete {item} and give the line of `sanawm collect` again, which makes the same episode"
 
 
 def poses_file(file: Path) -> Path:

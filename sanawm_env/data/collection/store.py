@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
-from sanawm_env.data.native import CAMERA, FOLDER, PER_CHUNK, item_file, item_files, poses_file, video_file
+from sanawm_env.data.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["Store"]
@@ -152,8 +152,7 @@ class Store:
             if not path.with_suffix(".json").exists():
                 path.unlink()
         for path in self.root.glob(f"videos/{CAMERA}/chunk-*/file-*.mp4"):
-            number = int(path.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(path.stem.removeprefix("file-"))
-            if not self.episode(number).exists():
+            if not self.episode(video_number(path)).exists():
                 path.unlink()
 
     # -- the plan ---------------------------------------------------------------------------------------

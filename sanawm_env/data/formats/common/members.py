@@ -68,7 +68,10 @@ class MemberVideo:
                 for frame in container.decode(video=0):
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[None]
         except (av.error.FFmpegError, IndexError) as error:
-            raise ValueError(f"{self.member.name} in {self.member.archive} is no readable video: {error}.") from error
+            raise ValueError(
+                f"{self.member.name} in {self.member.archive} is no readable video ({error}); fetch it again, or "
+                "leave its episode out."
+            ) from error
 
 
 def archive_options(kind: str, options: dict[str, Any], size: str, usual: int) -> tuple[str | None, int]:

@@ -20,6 +20,7 @@ from sanawm_env.data.formats.lerobot.depth import depth_file, write_depth
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
 from sanawm_env.data.formats.lerobot.native import index
 from sanawm_env.data.formats.registry import Mode, prepare_target
+from sanawm_env.data.native import video_number
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["write"]
@@ -120,7 +121,7 @@ def _next(path: Path) -> int:
     """A number that no file has yet, also not one of a process that was killed before."""
     used = [int(file.stem) for file in (path / "sanawm" / "episodes").glob("*.*") if file.stem.isdigit()]
     for file in (path / "videos" / layout.VIDEO).glob("chunk-*/file-*.mp4"):
-        used.append(int(file.parent.name[6:]) * layout.PER_CHUNK + int(file.stem[5:]))
+        used.append(video_number(file))
     return max(used, default=-1) + 1
 
 
