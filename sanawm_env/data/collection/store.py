@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
 from sanawm_env.data.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
+from sanawm_env.data.recipe import EpisodeRecipe
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["Store"]
@@ -171,6 +172,8 @@ class Store:
             return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no plan of a collection ({error}); collect into another folder.") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def check(self, plan: Plan) -> None:
         """Refuse to go on with another plan than the one that the collection began with.
@@ -217,14 +220,20 @@ class Store:
         """What is there, by item, in order.
 
         Raises:
-            ValueError: A file that no killed run leaves behind: names it.
+            ValueError: A file that no killed run leaves behind, or of another version: names it.
         """
         found = {}
         for path in item_files(self.root):
             try:
-                found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
+                values = json.loads(path.read_text(encoding="utf-8"))
+                recipe = values["recipe"]
+            except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path} is broken ({error}); delete it, and the episode is played again.") from None
+            try:
+                EpisodeRecipe.from_dict(recipe)  # of another version it could not be indexed in the end
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            found[int(path.stem)] = values
         return found
 
     def commit(self, number: int, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> int:

@@ -33,6 +33,8 @@ __all__ = ["check", "detect", "read", "write"]
 _MARKER = "groundtruth.txt"
 _PER_METRE = 5000.0
 """The benchmark's unit of depth."""
+_OTHER_RATE = 0.01
+"""Share by which two frame rates must differ to be two."""
 _APART = 0.02
 """Seconds that a frame and its pose may lie apart, as in the benchmark's own tools."""
 
@@ -76,8 +78,13 @@ def _read_one(folder: Path) -> Episode:
     frames = PictureFiles(tuple(np.asarray(pictures, object)[kept]))
     intervals = np.diff(times[kept])
     known: dict[str, Any] = {"intrinsics": _intrinsics(folder), "size": picture_size(frames.paths[0])}
+    rate = float(1 / np.median(intervals)) if len(intervals) else float(facts.get("fps", 16.0))
     if not facts:
-        known |= {"name": folder.name, "fps": float(1 / np.median(intervals)) if len(intervals) else 16.0}
+        known |= {"name": folder.name, "fps": rate}
+    elif abs(rate / float(facts["fps"]) - 1) > _OTHER_RATE:
+        raise ValueError(
+            f"rgb.txt has {rate:.4g} frames a second and episode.json says {facts['fps']:g}; correct what is wrong."
+        )
     return episode_from(facts, frames, poses, _depth(folder, times[kept]), **known)
 
 

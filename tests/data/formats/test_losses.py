@@ -9,6 +9,7 @@ import pytest
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats import FORMATS, get_format
 from sanawm_env.data.formats.registry import LOSABLE, losses
+from sanawm_env.data.recipe import EpisodeRecipe
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "dataset-formats.md"
 
@@ -18,8 +19,26 @@ def full(episodes: list[Episode], tmp_path: Path) -> Episode:
     """An episode with all that can be lost."""
     picture = tmp_path / "photo.png"
     picture.write_bytes(b"pixels")
-    recipe = {"checkpoint_hash": "abc", "seed": 3, "image": {"file": str(picture), "sha256": "00"}}
-    return replace(episodes[0], recipe=recipe)
+    recipe = EpisodeRecipe(
+        checkpoint="small",
+        checkpoint_hash="abc",
+        checkpoint_name="small",
+        env={},
+        seed=3,
+        options={},
+        image={"file": str(picture), "sha256": "00"},
+        start={},
+        actions=episodes[0].actions.tolist(),
+        policy="random:smooth",
+        frames=len(episodes[0]),
+        frames_per_step=episodes[0].frames_per_step,
+        size=episodes[0].size,
+        fps=16.0,
+        digests=[],
+        frames_sha256="",
+        depends_on={},
+    )
+    return replace(episodes[0], recipe=recipe.to_dict())
 
 
 @pytest.mark.parametrize("name", FORMATS)

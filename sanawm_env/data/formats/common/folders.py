@@ -128,6 +128,10 @@ def problems_of(where: str, episode: Episode) -> list[Problem]:
         found.append(Problem(where, f"{error} Write the poses again in double precision."))
     if not (episode.intrinsics[:2] > 0).all():
         found.append(Problem(where, f"focal lengths must be positive; got {episode.intrinsics[:2].tolist()}."))
+    of_world = (episode.recipe or {}).get("fps", episode.fps)
+    if of_world != episode.fps:
+        what = f"it is said to run at {episode.fps:g} fps, and its recipe makes {of_world:g}; correct what is wrong."
+        found.append(Problem(where, what))
     if isinstance(episode.frames, PictureFiles):
         if len(episode.frames.paths) != len(episode):
             found.append(Problem(where, f"there are {len(episode)} poses and {len(episode.frames.paths)} frames."))

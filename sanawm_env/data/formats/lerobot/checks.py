@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.check_items import check_items
+from sanawm_env.data.formats.lerobot.check_items import check_items, world_rate
 from sanawm_env.data.formats.lerobot.check_videos import check_videos
 from sanawm_env.data.formats.registry import Problem
 
@@ -43,6 +43,9 @@ def check(path: Path) -> list[Problem]:
         return [*problems, Problem(str(error).partition(":")[0], str(error)), *check_items(path, None)]
     if problems and any(problem.where == "fps" for problem in problems):
         return problems
+    if (rate := world_rate(path)) not in (None, info.get("fps")):  # every video and item would say so again
+        what = f"it says {info.get('fps')} fps and the world makes {rate:g}; index the dataset anew."
+        return [*problems, Problem("meta/info.json", what)]
     found = _check_episodes(info, episodes)
     problems += found + _check_rows(path, info, episodes, rows, complete=not found)
     problems += _check_tasks(path, info, rows)

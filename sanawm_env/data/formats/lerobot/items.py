@@ -45,6 +45,15 @@ class Item:
         return self.values.get("recipe")
 
     @property
+    def world(self) -> tuple[str, str]:
+        """Hash and name of the checkpoint that made it; both empty where that is not known.
+
+        Raises:
+            ValueError: The recipe is of another version, or damaged.
+        """
+        return checkpoint_of(self.recipe, layout.item_file(self.root, self.number))
+
+    @property
     def outcome(self) -> Mapping[str, Any]:
         """Reward, success and so on."""
         return self.values.get("outcome") or {}
@@ -143,11 +152,18 @@ def read_items(root: Path) -> list[Item]:
     return found
 
 
-def checkpoint_of(recipe: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Hash and name of the world that a recipe asks for; both empty without one."""
+def checkpoint_of(recipe: Mapping[str, Any] | None, where: object) -> tuple[str, str]:
+    """Hash and name of the world that a recipe asks for; both empty without one.
+
+    Raises:
+        ValueError: It is of another version, or damaged; names `where` it stands.
+    """
     if recipe is None:
         return "", ""
-    known = EpisodeRecipe.from_dict(recipe)
+    try:
+        known = EpisodeRecipe.from_dict(recipe)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
     return known.checkpoint_hash, known.checkpoint_name
 
 

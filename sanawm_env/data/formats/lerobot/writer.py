@@ -60,7 +60,7 @@ def write(
     if first is not None and codec != first.video.get("codec"):
         raise ValueError(f"{path} is of codec {first.video.get('codec')!r}, not {codec!r}; leave the codec out.")
     like = first.episode() if first is not None else None
-    worlds = {checkpoint_of(item.recipe) for item in items if item.kept}
+    worlds = {item.world for item in items if item.kept}
     new = not items
     root = path.with_name(f".{path.name}.{secrets.token_hex(4)}") if new else path
     written: list[Path] = []
@@ -71,7 +71,7 @@ def write(
             name = episode.name or str(number)
             like = like or episode
             _check(episode, like, name)
-            worlds.add(checkpoint_of(episode.recipe))
+            worlds.add(checkpoint_of(episode.recipe, f"episode {name!r}"))
             if len(worlds) > 1 and not allow_mixed:
                 raise ValueError(
                     f"episode {name!r} comes from another world ({_names(worlds)}); write one dataset per world, or "
