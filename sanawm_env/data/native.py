@@ -95,13 +95,12 @@ def video_number(video: Path) -> int:
     return int(video.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(video.stem.removeprefix("file-"))
 
 
-def mending(root: Path, video: Path) -> str:
-    """What to do about a broken or missing video."""
-    again = "fetch the file again, or leave its episodes out"
+def mending(root: Path, number: int) -> str:
+    """What to do about a broken or missing file of an item, beside fetching it again."""
+    delete = f"delete {item_file(root, number).relative_to(root)}"
     if not (root / FOLDER / "collection.json").is_file():
-        return again
-    item = item_file(root, video_number(video)).relative_to(root)
-    return f"{again}, or delete {item} and give the line of `sanawm collect` again, which makes the same episode"
+        return f"{delete}, and index the dataset anew without the episode"
+    return f"{delete} and give the line of `sanawm collect` again, which makes the same episode"
 
 
 def poses_file(file: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sanawm_env.data.episode import Episode
+from sanawm_env.files import check_writable
 
 __all__ = [
     "FORMATS",
@@ -181,10 +182,11 @@ def prepare_target(path: Path, mode: Mode, exists: bool) -> None:
 
     Raises:
         FileExistsError: `create`, and something is there.
-        ValueError: `append`, and something else is there.
+        ValueError: `append`, and something else is there; or the place is read-only.
     """
     filled = path.is_dir() and any(path.iterdir()) if path.is_dir() else path.exists()
     if mode == "create" and filled:
         raise FileExistsError(f"{path} is there already; choose another name, or add to it with mode 'append'.")
     if mode == "append" and filled and not exists:
         raise ValueError(f"{path} holds something else than a dataset of this format; choose another name.")
+    check_writable(path, inside=exists)

@@ -14,7 +14,7 @@ from typing import Any
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import facts_of
-from sanawm_env.data.formats.common.pictures import PictureFiles, picture_size
+from sanawm_env.data.formats.common.pictures import PictureFiles, given_picture, picture_size
 from sanawm_env.data.formats.registry import Mode, Problem, prepare_target
 from sanawm_env.files import write_json
 
@@ -215,13 +215,11 @@ def refuse_options(name: str, options: dict[str, Any]) -> None:
 
 
 def _with_picture(folder: Path, episode: Episode) -> dict[str, Any] | None:
-    """The recipe, and beside it the first frame that was given, if it is still there; without it no recipe."""
+    """The recipe, and beside it the first frame that was given."""
     recipe = dict(episode.recipe) if episode.recipe else None
-    if recipe is None or not recipe.get("image"):
+    source = given_picture(recipe, episode.name)
+    if recipe is None or source is None:
         return recipe
-    source = Path(recipe["image"]["file"])
-    if not source.is_file():
-        return None
     name = f"given{source.suffix}"
     shutil.copyfile(source, folder / name)
     return recipe | {"image": {**recipe["image"], "file": name}}

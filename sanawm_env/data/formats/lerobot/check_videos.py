@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.registry import Problem
-from sanawm_env.data.native import mending
+from sanawm_env.data.native import is_native, mending, video_number
 
 __all__ = ["check_videos"]
 
@@ -33,7 +33,9 @@ def check_videos(path: Path, info: Mapping[str, Any], episodes: pa.Table) -> lis
             )
             parts[file].append((row["episode_index"], row[f"{prefix}from_timestamp"], row["length"]))
         for file, its in parts.items():
-            again = mending(path, path / file)
+            again = "fetch the file again, or leave its episodes out"
+            if is_native(path):
+                again = f"fetch the file again, or {mending(path, video_number(path / file))}"
             problems += _check_file(path / file, file, its, what.get("shape", []), info["fps"], again)
     return problems
 

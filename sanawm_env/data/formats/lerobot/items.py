@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sanawm_env.data.episode import Episode, VideoFile
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.lerobot.depth import DepthFile, depth_file
+from sanawm_env.data.native import mending
 from sanawm_env.data.recipe import EpisodeRecipe
 
 __all__ = ["Item", "checkpoint_of", "read_items", "recipes_hash"]
@@ -92,9 +93,10 @@ class Item:
             with np.load(path) as file:
                 found = {name: file[name] for name in file.files}
         except Exception as error:  # zip, numpy and the file system each have their own
-            raise ValueError(f"{path} cannot be read ({error}); delete the episode's files.") from None
+            again = f"fetch it again, or {mending(self.root, self.number)}"
+            raise ValueError(f"{path} cannot be read ({error}); {again}.") from None
         if missing := [name for name in _OWN if name not in found]:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; delete the episode's files.")
+            raise ValueError(f"{path} lacks {', '.join(missing)}; {mending(self.root, self.number)}.")
         return found
 
     def episode(self) -> Episode:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode
+from sanawm_env.data.formats.common.pictures import given_picture
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.lerobot.depth import depth_file, write_depth
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
@@ -186,16 +187,10 @@ def _add(root: Path, number: int, episode: Episode, codec: str, name: str, writt
 
 def _with_picture(root: Path, recipe: Mapping[str, Any] | None, name: str) -> dict[str, Any] | None:
     """The recipe, with its first frame copied in under its hash instead of a path elsewhere."""
-    if recipe is None or not recipe.get("image"):
+    source = given_picture(recipe, name)
+    if recipe is None or source is None:
         return dict(recipe) if recipe is not None else None
-    source = Path(recipe["image"]["file"])
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"the first frame of episode {name!r}, {source}, cannot be read ({error.strerror}); without it the recipe "
-            "makes nothing again."
-        ) from None
+    content = source.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     file = f"sanawm/images/{digest}{source.suffix}"
     if not (root / file).exists():
