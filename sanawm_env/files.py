@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "FULL",
     "cache_folder",
     "check_writable",
     "replacing",
@@ -23,6 +25,9 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an OSError: there is no room for what was to be written."""
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -22,12 +21,11 @@ from numpy.typing import NDArray
 from sanawm_env.data.collection.plan import Plan
 from sanawm_env.data.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.data.recipe import EpisodeRecipe
-from sanawm_env.files import replacing, write_json
+from sanawm_env.files import FULL, replacing, write_json
 
 __all__ = ["Store"]
 
 _ORPHANS_SECONDS = 60.0
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
 """Names that `files.replacing` gives until a file is whole."""
 
@@ -93,7 +91,7 @@ class Store:
                 )
             yield self
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             raise ValueError(
                 f"the disk of {self.root} is full after {len(item_files(self.root))} episodes ({error}). Nothing is "
