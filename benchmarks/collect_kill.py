@@ -22,6 +22,7 @@ The last line printed is one JSON object; `wrong` lists what was found, and the 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -45,7 +46,8 @@ from benchmarks.kills.through_ray import kill_through_ray
 def measure(args: Args) -> dict[str, Any]:
     """Everything that the JSON line holds."""
     began, wrong = time.monotonic(), list[str]()
-    with tempfile.TemporaryDirectory() as folder:
+    folder = tempfile.mkdtemp(prefix="collect_kill-")
+    try:
         clean = Path(folder) / "clean"
         undisturbed = Run(args, clean)
         if not undisturbed.wait() or undisturbed.code != 0:
@@ -64,11 +66,15 @@ def measure(args: Args) -> dict[str, Any]:
             wrong += [f"{each.name}: {fault}" for fault in faults(each, truth)]
         if args.disk:
             figures["disk_full"] = fill_disk(args, Path(folder) / "disks", truth, wrong)
+    finally:
+        if not wrong:  # what is wrong is there to be looked at
+            shutil.rmtree(folder, ignore_errors=True)
     return {
         **figures,
         "folders": len(folders),
         "episodes": len(folders) * args.episodes,
         "wrong": wrong,
+        "look_at": folder if wrong else None,
         "undisturbed_seconds": round(usual, 2),
         "seconds": round(time.monotonic() - began, 1),
         "args": asdict(args),

@@ -15,6 +15,7 @@ __all__ = ["Facts", "facts", "faults", "temporaries"]
 
 Facts: TypeAlias = dict[int, tuple[str, Any, bytes]]
 """By item: hash of frames, actions, and the bytes of the video."""
+_PARTS = ("frames", "actions", "video")
 
 
 def facts(root: Path) -> Facts:
@@ -35,7 +36,10 @@ def faults(root: Path, truth: Facts) -> list[str]:
         return [f"cannot be read: {error}"]
     if sorted(here) != sorted(truth):
         found.append(f"items {sorted(here)}")
-    found += [f"item {number} differs" for number in here if here[number] != truth.get(number)]
+    for number in here:
+        pairs = zip(_PARTS, here[number], truth.get(number, (None, None, None)), strict=True)
+        if parts := [name for name, mine, theirs in pairs if mine != theirs]:
+            found.append(f"item {number} differs: {', '.join(parts)}")
     for number in here:
         with np.load(store.arrays(number)) as arrays:
             if len(arrays["c2w"]) != store.done()[number]["recipe"]["frames"]:

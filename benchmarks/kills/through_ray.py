@@ -40,7 +40,7 @@ def kill_through_ray(args: Args, folder: Path, wrong: list[str]) -> tuple[list[P
     gave_up, folders = 0, [folder / "ray 0"]
     with cluster(2) as machines:
         began, run = time.monotonic(), Run(args, folders[-1], ray=machines.address)
-        while counts.total() < args.kills and time.monotonic() - began < args.minutes * 60:
+        while counts.total() < args.kills and not wrong and time.monotonic() - began < args.minutes * 60:
             if not _wait(run, folders[-1], rng):
                 now = phase(folders[-1])
                 if (victim := _kill(run, machines, rng)) is not None:

@@ -56,4 +56,4 @@ def test_a_fault_is_found(tmp_path):
     video = next((tmp_path / "ds").rglob("file-001.mp4"))
     video.write_bytes(video.read_bytes()[:-1])
     found = faults(tmp_path / "ds", truth)
-    assert found == ["item 1 differs", "left over: .000001.12345678.json"]
+    assert found == ["item 1 differs: video", "left over: .000001.12345678.json"]
