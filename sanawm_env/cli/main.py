@@ -25,6 +25,7 @@ from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
 from sanawm_env.cli.rollout import Rollout
 from sanawm_env.cli.ros2.command import Ros2Command
+from sanawm_env.files import FULL
 
 __all__ = ["main"]
 
@@ -96,7 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         # A library's own exceptions say little without their name; ours are whole sentences.
         name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
-        print(f"sanawm: error: {name}{' '.join(str(error).split())}", file=sys.stderr)
+        room = isinstance(error, OSError) and error.errno in FULL
+        hint = ". Make room, and give the same line again." if room else ""
+        print(f"sanawm: error: {name}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         sys.exit(2)
 
 

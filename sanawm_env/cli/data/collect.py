@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -241,13 +240,13 @@ class Collect:
                 raise ValueError(
                     "a collection has one task; name one, and collect the others into folders of their own."
                 )
-            task = _jsonable(make_task(*found[0][1]).to_dict())
+            task = make_task(*found[0][1]).to_dict()
         return Plan(
             checkpoint=self.checkpoint,
             checkpoint_hash=checkpoint_hash,
             task=task,
             policy=name,
-            policy_settings=_jsonable(settings),
+            policy_settings=settings,
             policy_sha256=policy_hash,
             env=self._env(),
             discrete=self.discrete,
@@ -287,7 +286,7 @@ class Collect:
         elif further.get("episode_seconds", 60) is None:
             raise ValueError("--env episode_seconds=None: an episode needs an end; give --max-steps.")
         Settings.read(dict(further))  # tells what is wrong with one
-        return _jsonable(further)
+        return further
 
     def _world(self) -> WorldModel:
         return _load_world(self.checkpoint, self.device, _loading(self._env()))
@@ -317,12 +316,3 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
     except ValueError:
         raise ValueError(f"--vary {text}: give name=least,greatest, for example speed=0.5,1.") from None
     return name, (low, high)
-
-
-def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file: tuples are lists, so that two plans can be compared."""
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"settings of a collection must be plain values: {error}.") from None
-    return found

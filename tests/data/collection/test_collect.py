@@ -289,6 +289,35 @@ def test_an_interrupt_keeps_what_is_done_and_no_half_episode(world, tmp_path, mi
     assert bits(whole) == bits(run(world, plan, tmp_path / "undisturbed")[0])
 
 
+def test_an_older_recipe_is_refused_before_anything_is_played(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=1), tmp_path / "ds"
+    run(world, plan, root)
+    file = root / "sanawm" / "episodes" / "000000.json"
+    values = json.loads(file.read_text())
+    values["recipe"]["version"] = 1
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"000000\.json: the recipe is of version 1 .* install the version"):
+        run(world, replace(plan, episodes=2), root)
+    assert list(root.glob("sanawm/episodes/*.json")) == [file]
+
+
+def test_a_plan_of_another_version_is_named(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=1), tmp_path / "ds"
+    run(world, plan, root)
+    file = root / "sanawm" / "collection.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 0}))
+    with pytest.raises(ValueError, match=r"collection\.json: .* no collection of version 1"):
+        run(world, plan, root)
+
+
+def test_plans_from_python_can_be_gone_on_with(world):
+    """Tuples come back from a file as lists."""
+    plan = planned(world, "random:smooth", env={"chunk_frames": 1, "something": (1, 2)})
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    with pytest.raises(ValueError, match="env of a collection must be plain values"):
+        planned(world, "random:smooth", env={"dtype": torch.float32})
+
+
 def test_a_full_disk_ends_it_and_breaks_nothing(world, tmp_path, mine, monkeypatch):
     plan, root = planned(world, f"{mine}:Moody", episodes=3), tmp_path / "ds"
     commit = Store.commit
