@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import RigidTransform, Rotation
 
 if TYPE_CHECKING:
     from sanawm_env.bridges.ros2.robot import LaserScan
@@ -71,11 +71,9 @@ def optical_poses(body: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def twists(body: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
     """`(F, 6)` velocity of the body in its own axes, m/s and rad/s, from the frame before; 0 at first."""
-    found = np.zeros((len(body), 6))
-    steps = np.linalg.inv(body[1:]) @ body[:-1]  # the way back, as seen from where it ended
-    found[1:, :3] = -steps[:, :3, 3] * fps
-    found[1:, 3:] = -Rotation.from_matrix(steps[:, :3, :3]).as_rotvec() * fps
-    return found
+    moved = RigidTransform.from_matrix(np.linalg.inv(body[:-1]) @ body[1:]).as_exp_coords()
+    # The constant velocity that leads from pose to pose; scipy puts the rotation first.
+    return np.concatenate([np.zeros((1, 6)), np.roll(moved, 3, axis=-1) * fps])
 
 
 def header(make: Make, stamp: int, frame: str) -> Any:

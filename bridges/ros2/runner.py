@@ -87,7 +87,7 @@ class Runner:
         if self._computing is None and not self.paused and self._wanted():
             self._start(
                 {
-                    name: teleop.next() if self.mode == "lockstep" else teleop.current(self.session.now)
+                    name: teleop.next() if self.mode == "lockstep" else teleop.current(self.now)
                     for name, teleop in self._teleops.items()
                 }
             )
@@ -102,7 +102,7 @@ class Runner:
     def step(self) -> None:
         """One step now, whatever the mode, with all its frames; by fresh commands, without them standing still."""
         self.settle()
-        self._start({name: teleop.current(self.session.now) for name, teleop in self._teleops.items()})
+        self._start({name: teleop.current(self.now) for name, teleop in self._teleops.items()})
         self.settle()
 
     def settle(self) -> None:

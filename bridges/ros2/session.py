@@ -182,7 +182,8 @@ class Session:
         if new in self._slots:
             raise ValueError(f"there is a robot {new!r} already; choose another namespace for the fork.")
         count = self._envs.num_envs
-        self._use(self._envs.fork(1, slots=[*range(count), slot]))
+        twice = self._envs.fork(2)  # world i is its slots 2 i and 2 i + 1
+        self._use(twice.fork(1, slots=[*range(0, 2 * count, 2), 2 * slot + 1]))
         self._slots[new] = count
         self.seeds[new] = self.seeds[namespace]
         _, info = self._envs.restore([self._envs.snapshot(count)], slots=[count])
