@@ -3,8 +3,9 @@
     python benchmarks/contact.py --seeds 20000000:20000040
 
 Each scene's true first frame begins a world. From places along a short walk ahead, which keeps clear of the true
-geometry, a body is offered moves of a full step in all directions; the scene says which of them come nearer to a surface than the body's radius ("hits"), and contact
-says, from depth alone, which it would shorten. The last line printed is one JSON object:
+geometry, a body is offered moves of a full step in all directions; the scene says which of them come nearer to a
+surface than the body's radius ("hits"), and contact says, from depth alone, which it would shorten. The last line
+printed is one JSON object:
 
     blocked_of_hits            share of hits that contact shortens, of those whose contact point frame 0 shows
     shortened_of_free          share of free moves that it shortens, of those whose way frame 0 shows
