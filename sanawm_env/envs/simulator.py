@@ -247,6 +247,10 @@ class Simulator:
             return {"observation": self.sensors.world(slots), **goals}, info
         return self.sensors.observe(slots, seen | join([self.runner.observe(view) for view in views])), info
 
+    def step_depth(self, slots: Slots, slot: int) -> NDArray[np.float32] | None:
+        """Depth `(F, H, W)` of all frames of a slot's last step, metres, for records; None without that sensor."""
+        return None if self.suite is None or self.suite.depth is None else self.suite.step_depth(slots, slot)
+
     # -- parts --------------------------------------------------------------------------------------------
 
     def _controls(self) -> Controls:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
+from sanawm_env.data.depth import depth_file
 from sanawm_env.data.native import CAMERA, FOLDER, PER_CHUNK, item_file, item_files, poses_file, video_file
 from sanawm_env.files import replacing, write_json
 
@@ -54,6 +55,10 @@ class Store:
     def video(self, number: int) -> Path:
         """The video of an item that is kept."""
         return video_file(self.root, number)
+
+    def depth(self, number: int) -> Path:
+        """The depth of an item that is kept, if the environment has that sensor."""
+        return depth_file(self.root, number)
 
     # -- one process at a time --------------------------------------------------------------------------
 
@@ -140,6 +145,9 @@ class Store:
                     (Path(folder) / name).unlink(missing_ok=True)
         for path in self.ours.glob("episodes/*.npz"):
             if not path.with_suffix(".json").exists():
+                path.unlink()
+        for path in self.ours.glob("depth/*.npz"):
+            if not item_file(self.root, path.stem).exists():
                 path.unlink()
         for path in self.root.glob(f"videos/{CAMERA}/chunk-*/file-*.mp4"):
             number = int(path.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(path.stem.removeprefix("file-"))
@@ -234,7 +242,7 @@ class Store:
 
     def size_of(self, number: int) -> int:
         """Bytes of an episode."""
-        files = (self.episode(number), self.arrays(number), self.video(number))
+        files = (self.episode(number), self.arrays(number), self.video(number), self.depth(number))
         return sum(path.stat().st_size for path in files if path.exists())
 
     def size(self) -> int:

@@ -201,7 +201,7 @@ class Worker:
         seat.goal = _goal(begun)
         frame = begun.last_frames[0][None]
         seat.begin(frame, begun.c2w[:1])
-        background.call(recorder.add, frame)
+        background.call(recorder.add, frame, simulator.step_depth(begun, 0))
         if (reason := self._duplicate(item)) is not None:
             self._end(seat, background, reasons=(reason,))
             return
@@ -256,7 +256,7 @@ class Worker:
             seat.look(_of_slot(observations, i), _of_slot(infos, i))
             ends = bool(result.terminated[i]), bool(result.truncated[i])
             seat.step(action, after.step_poses(i), float(result.rewards[i]), *ends)
-            background.call(seat.recorder.add, after.step_frames(i))
+            background.call(seat.recorder.add, after.step_frames(i), simulator.step_depth(after, i))
         over = [seat for seat in group.seats if seat.ended]
         self._leave(group, over)
         for seat in over:
@@ -375,11 +375,12 @@ def _as_recorded(action: Any) -> Any:
 
 
 def _numbers_of(env: SanaWMEnv) -> tuple[str, ...]:
-    """Entries of the task's observation that are numbers, and no pictures."""
-    runner, space = env.simulation.runner, env.observation_space
-    if runner is None or not isinstance(space, spaces.Dict):
+    """Entries of the observation that are numbers, and no pictures: the task's, and those of sensors but for depth."""
+    runner, suite, space = env.simulation.runner, env.simulation.suite, env.observation_space
+    if not isinstance(space, spaces.Dict):
         return ()
-    boxes = {name: space[name] for name in runner.entries if name in space.keys()}
+    added = {**({} if runner is None else runner.entries), **({} if suite is None else suite.entries)}
+    boxes = {name: space[name] for name in added if name in space.keys() and name != "depth"}
     return tuple(name for name, box in boxes.items() if isinstance(box, spaces.Box) and box.dtype != np.uint8)
 
 

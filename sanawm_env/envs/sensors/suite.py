@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
@@ -86,6 +87,15 @@ class SensorSuite:
             return replace(seen, contacts=(None,) * len(slots))
         return replace(seen, contacts=tuple(contact or self._first(seen, i) for i, contact in enumerate(seen.contacts)))
 
+    def step_depth(self, slots: Slots, slot: int) -> NDArray[np.float32]:
+        """Depth `(F, H, W)` of all frames of a slot's last step; environments themselves look at the last alone."""
+        state, frames = slots.state.narrow(slot), slots.step_frames(slot)
+        poses = torch.from_numpy(slots.step_poses(slot).copy()).to(state.device)
+        before = [
+            self.source.depth(state.changed(c2w=poses[i : i + 1]), [frames[i]])[0] for i in range(len(frames) - 1)
+        ]
+        return np.stack([*before, self._depth_of(slots, slot)])
+
     def move(
         self, now: Slots, poses: Poses, keyboards: list[KeyboardState | None]
     ) -> tuple[Poses, list[KeyboardState | None], tuple[Contact | None, ...]]:
@@ -103,7 +113,7 @@ class SensorSuite:
             return poses, keyboards, now.contacts
         contacts, keyboards, poses = [], list(keyboards), poses.copy()
         for i, before in enumerate(now.contacts):
-            share, clearance = free_path(_points(now, i), now.c2w[i], poses[i], self.body)
+            share, clearance = free_path(self._points(now, i), now.c2w[i], poses[i], self.body)
             collided = share < 1
             contacts.append(Contact((before or Contact()).collisions + collided, collided, clearance))
             if collided and self.contact == "block":
@@ -114,10 +124,22 @@ class SensorSuite:
                     keyboards[i] = replace(keyboard, c2w=poses[i, -1], velocity=still)
         return poses, keyboards, tuple(contacts)
 
+    @staticmethod
+    def _depth_of(slots: Slots, slot: int) -> NDArray[np.float32]:
+        if (depth := slots.depth[slot]) is None:
+            raise ValueError("this moment has no depth; begin with Simulator.begin, or take it over with adopt.")
+        return depth
+
+    def _points(self, slots: Slots, slot: int) -> NDArray[np.float64]:
+        """What a slot knows of its world's surfaces: `(M, 3)` points."""
+        state = slots.state
+        camera, first = state.intrinsics[slot].cpu().numpy(), state.first_disparity[slot].cpu().numpy()
+        return seen_points(self._depth_of(slots, slot), camera, slots.c2w[slot], first)
+
     def _first(self, slots: Slots, slot: int) -> Contact:
         """Before anything moved."""
         here = slots.c2w[slot]
-        return Contact(clearance=free_path(_points(slots, slot), here, here[None], self.body)[1])
+        return Contact(clearance=free_path(self._points(slots, slot), here, here[None], self.body)[1])
 
     # -- showing ------------------------------------------------------------------------------------------
 
@@ -135,7 +157,7 @@ class SensorSuite:
         """What sensors add to observations and to info, each entry with the slots' axis first, in memory of its own."""
         seen: dict[str, NDArray[Any]] = {}
         info: dict[str, NDArray[Any]] = {}
-        images = [image for image in slots.depth if image is not None]
+        images = [self._depth_of(slots, i) for i in range(len(slots))]
         if self.depth is not None:
             limit = np.float32(self.depth.max_depth)
             seen["depth"] = np.stack([_sized(image, self.size) for image in images]).clip(0, limit)
@@ -160,15 +182,6 @@ class SensorSuite:
             info["collided"] = np.array([contact.collided for contact in contacts])
             info["clearance"] = np.array([contact.clearance for contact in contacts])
         return seen, info
-
-
-def _points(slots: Slots, slot: int) -> NDArray[np.float64]:
-    """What a slot knows of its world's surfaces: `(M, 3)` points."""
-    depth, state = slots.depth[slot], slots.state
-    if depth is None:
-        raise ValueError("contact needs depth, which this moment has none of; begin with Simulator.begin or adopt.")
-    camera, first = state.intrinsics[slot].cpu().numpy(), state.first_disparity[slot].cpu().numpy()
-    return seen_points(depth, camera, slots.c2w[slot], first)
 
 
 def _sized(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sanawm_env.data.depth import DepthFile, depth_file
 from sanawm_env.data.episode import Episode, VideoFile
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.depth import DepthFile, depth_file
 from sanawm_env.data.recipe import EpisodeRecipe
 
 __all__ = ["Item", "checkpoint_of", "read_items", "recipes_hash"]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from sanawm_env.data.depth import depth_file, write_depth
 from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.depth import depth_file, write_depth
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
 from sanawm_env.data.formats.lerobot.native import index
 from sanawm_env.data.formats.registry import Mode, prepare_target
