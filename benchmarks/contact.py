@@ -2,9 +2,10 @@
 
     python benchmarks/contact.py --seeds 20000000:20000040
 
-Each scene's true first frame begins a world. From places along a short walk a body is offered moves of a full step in
-all directions; the scene says which of them come nearer to a surface than the body's radius ("hits"), and contact
-says, from depth alone, which it would shorten. The last line printed is one JSON object:
+Each scene's true first frame begins a world. From places along a short walk ahead, which keeps clear of the true
+geometry, a body is offered moves of a full step in all directions; the scene says which of them come nearer to a
+surface than the body's radius ("hits"), and contact says, from depth alone, which it would shorten. The last line
+printed is one JSON object:
 
     blocked_of_hits            share of hits that contact shortens, of those whose contact point frame 0 shows
     shortened_of_free          share of free moves that it shortens, of those whose way frame 0 shows
@@ -49,8 +50,10 @@ Array = NDArray[np.float64]
 
 SPACING = 0.005
 """Metres between the places of a move at which the truth is asked for."""
-ROOM = 0.1
+ROOM = 0.03
 """Metres that the walk keeps between the body's side and everything."""
+AHEAD = 0.7
+"""Cosine of the angle from the camera's axis within which it walks."""
 CUT = 0.05
 """Metres into a surface that `kept_of_hits` forgives."""
 NEAR = 1.5
@@ -65,7 +68,7 @@ class Args:
     """Scene seeds, first:last+1."""
     checkpoint: str = DEFAULT_CHECKPOINT
     """Built-in name or folder of an anchored world."""
-    walk: int = 3
+    walk: int = 5
     """Steps of the walk; moves are offered before the first and after each."""
     moves: int = 24
     """Moves offered at each place."""
@@ -203,7 +206,7 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array]:
     depth = render_scene(scene, pose[None], camera, config.height, config.width)[1][0].double().numpy()
     truth = Truth(scene, start, intrinsics, depth, args.body)
     _, info = env.reset(seed=seed, options={"image": image, "intrinsics": intrinsics})
-    first = env.unwrapped.state.first_disparity[0].cpu().numpy()
+    first = env.unwrapped.snapshot().state.first_disparity[0].cpu().numpy()
 
     rng = np.random.default_rng([seed, 5])
     moves, pixels = [], []
@@ -217,10 +220,11 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array]:
             path = geodesic(c2w, delta, simulator.frames_per_step)
             room = truth.room(_dense(c2w, path))
             moves.append(judge(truth, family, points, c2w, path, args))
-            if room.min() >= ROOM:
+            if room.min() >= ROOM and action[2] > AHEAD:
                 free.append(action)
         if step < args.walk:
-            action = free[rng.integers(len(free))] if free else np.zeros(6)
+            # Where nothing ahead is free it turns on the spot.
+            action = free[rng.integers(len(free))] if free else np.array([0, 0, 0, 0, 1.0, 0])
             _, _, _, _, info = env.step(action.astype(np.float32))
     return moves, np.concatenate(pixels, axis=1)
 
