@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.core_speed import hardware
+from benchmarks.core_speed import UNTRAINED, hardware
 from benchmarks.obey_camera import parse_seeds
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
@@ -48,6 +48,8 @@ from sanawm_env.envs.sensors.contact import Body, free_path
 from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import EVAL_SEEDS, Scene, first_frame, render_scene, sample_scenes
+from sanawm_env.world.config import small_config
+from sanawm_env.world.model import WorldModel
 
 Array = NDArray[np.float64]
 
@@ -70,7 +72,7 @@ class Args:
     seeds: str = "20000000:20000040"
     """Scene seeds, first:last+1."""
     checkpoint: str = DEFAULT_CHECKPOINT
-    """Built-in name or folder of an anchored world."""
+    """Built-in name or folder of an anchored world; `untrained` is a small one of random weights, for tests."""
     walk: int = 5
     """Steps of the walk; moves are offered before the first and after each."""
     moves: int = 24
@@ -172,9 +174,10 @@ def measure(args: Args) -> dict[str, Any]:
     held_out = seeds.start in EVAL_SEEDS and seeds.stop - 1 in EVAL_SEEDS
     if not held_out:
         print(f"note: scenes outside {EVAL_SEEDS} may not be held out", file=sys.stderr)
-    env = gym.make(
-        "SanaWM-v0", checkpoint=args.checkpoint, sensors=("depth",), device=args.device, max_episode_steps=-1
-    )
+    world: Any = {"checkpoint": args.checkpoint, "device": args.device}
+    if args.checkpoint == UNTRAINED:
+        world = {"checkpoint": WorldModel.untrained(small_config(anchored=True, max_translation=0.05))}
+    env = gym.make("SanaWM-v0", **world, sensors=("depth",), max_episode_steps=-1, episode_seconds=None)
     began = time.perf_counter()
     moves: list[Move] = []
     pixels: list[Array] = []
