@@ -61,6 +61,8 @@ AHEAD = 0.7
 """Cosine of the angle from the camera's axis within which it walks."""
 CUT = 0.05
 """Metres into a surface that `kept_of_hits` forgives."""
+REACH = 1.5
+"""Metres beyond which nothing can meet a body within a step."""
 NEAR = 1.5
 """Metres; the depth that decides a step."""
 
@@ -218,8 +220,8 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array, float
     depth = render_scene(scene, pose[None], camera, config.height, config.width)[1][0].double().numpy()
     truth = Truth(scene, start, intrinsics, depth, args.body)
     _, info = env.reset(seed=seed, options={"image": image, "intrinsics": intrinsics})
-    ratio = info["depth"] / depth
-    scale = float(np.median(ratio[np.isfinite(ratio) & (ratio > 0)]))
+    both = np.isfinite(info["depth"]) & np.isfinite(depth)
+    scale = float(np.median(info["depth"][both] / depth[both]))
 
     rng = np.random.default_rng([seed, 5])
     moves, pixels = [], []
@@ -246,11 +248,13 @@ def points_of_cases(env: Any, truth: Truth, scale: float, info: dict[str, Any]) 
     first = moment.state.first_disparity
     scaled = moment.state.changed(first_disparity=first * scale)
     (now,) = AnchoredDepth(env.unwrapped.model).depth(scaled, [moment.frames[-1]])
-    return {
+    known = {
         "": seen_points(info["depth"], camera, c2w, first[0].cpu().numpy()),
         "median_scaled": seen_points(now, camera, c2w, first[0].cpu().numpy() * scale),
         "true_depth": seen_points(truth.true_depth(c2w), camera, c2w, 1 / truth.depth[::2, ::2]),
     }
+    near = {name: np.abs(points - c2w[:3, 3]).max(-1) < REACH for name, points in known.items()}
+    return {name: points[near[name]] for name, points in known.items()}
 
 
 def propose(rng: np.random.Generator, count: int) -> Array:
