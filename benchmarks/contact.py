@@ -11,6 +11,7 @@ printed is one JSON object:
     shortened_of_free          share of free moves that it shortens, of those whose way frame 0 shows
     kept_of_hits               share of hits after which the body, stopped by contact, cuts less than 5 cm into things
     hits, free                 numbers of moves that these are shares of
+    ..._95                     their 95 % bootstrap intervals; scenes are drawn, as moves of one scene err alike
     ..._beyond                 the same of all other moves: behind the camera, beside its view, or hidden
     depth_median_error         median of |depth / true depth - 1| over the pixels of all places; and within 1.5 m
     depth_median_bias          median of depth / true depth - 1
@@ -36,6 +37,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
@@ -95,6 +97,8 @@ class Args:
 class Move:
     """One move, what is true of it, and what contact made of it."""
 
+    seed: int
+    """Of the scene."""
     family: str
     step: int
     """Steps walked before."""
@@ -192,6 +196,8 @@ def measure(args: Args) -> dict[str, Any]:
     families, steps = sorted({m.family for m in moves}), range(args.walk + 1)
     return {
         **summarize(moves),
+        "blocked_of_hits_95": interval([m for m in moves if m.hit and m.seen]),
+        "shortened_of_free_95": interval([m for m in moves if not m.hit and m.seen]),
         **depth_error(np.concatenate(pixels, axis=1)),
         "scale_median_error": _median(np.abs(np.array(scales) - 1)),
         "by_family": {name: summarize([m for m in moves if m.family == name]) for name in families},
@@ -232,7 +238,7 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array, float
         for action in propose(rng, args.moves):
             delta = action_to_delta(action, simulator.max_translation, simulator.max_rotation)
             path = geodesic(c2w, delta, simulator.frames_per_step)
-            moves.append(judge(truth, cases, c2w, path, args, family, step))
+            moves.append(judge(truth, cases, c2w, path, args, (seed, family, step)))
             if action[2] > AHEAD and truth.room(_dense(c2w, path)).min() >= ROOM:
                 ahead.append(action)
         if step < args.walk:
@@ -276,7 +282,7 @@ def judge(truth: Truth, cases: dict[str, Array], c2w: Array, path: Array, args: 
     tried |= {f"margin {margin}": (cases[""], replace(args.body, margin=margin)) for margin in args.margins}
     shares = {name: free_path(points, c2w, path, body)[0] for name, (points, body) in tried.items()}
     room = {name: float(true_room[: 1 + int(share * (len(places) - 1))].min()) for name, share in shares.items()}
-    return Move(family, step, bool(hit.any()), seen, shares, room)
+    return Move(*place, bool(hit.any()), seen, shares, room)
 
 
 def summarize(moves: Sequence[Move], case: str = "") -> dict[str, Any]:
@@ -290,6 +296,23 @@ def summarize(moves: Sequence[Move], case: str = "") -> dict[str, Any]:
         found[f"kept_of_hits{end}"] = _share([m.room[case] >= -CUT for m in hits])
         found[f"hits{end}"], found[f"free{end}"] = len(hits), len(free)
     return found
+
+
+def interval(moves: Sequence[Move]) -> list[float] | None:
+    """95 % interval of the share of shortened moves; None for fewer than two scenes."""
+    seeds = sorted({m.seed for m in moves})
+    if len(seeds) < 2:
+        return None
+    short = [sum(m.shares[""] < 1 for m in moves if m.seed == seed) for seed in seeds]
+    count = [sum(m.seed == seed for m in moves) for seed in seeds]
+    found = bootstrap(
+        (short, count),
+        lambda short, count, axis: short.sum(axis) / count.sum(axis),
+        paired=True,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return [round(float(found.low), 4), round(float(found.high), 4)]
 
 
 def depth_error(pixels: Array) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.contact import Move, Truth, main, summarize
+from benchmarks.contact import Move, Truth, interval, main, summarize
 from sanawm_env.envs.sensors.contact import Body
 from sanawm_env.scenes import render_scene
 from sanawm_env.scenes.builder import Material, SceneBuilder
@@ -59,8 +59,8 @@ def test_frame_0_looks_through_empty_ways_only(truth):
 
 
 def test_shares_of_moves():
-    def move(hit, seen, share, room):
-        return Move("room", 0, hit, seen, {"": share}, {"": room})
+    def move(hit, seen, share, room, seed=0):
+        return Move(seed, "room", 0, hit, seen, {"": share}, {"": room})
 
     moves = [move(True, True, 0.5, 0.0), move(True, True, 1.0, -0.1), move(True, True, 0.9, -0.01)]
     moves += [move(False, True, 1.0, 0.2), move(False, False, 0.3, 0.2)]
@@ -69,6 +69,10 @@ def test_shares_of_moves():
     assert found["blocked_of_hits"] == found["kept_of_hits"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["shortened_of_free"] == 0 and found["shortened_of_free_beyond"] == 1
     assert found["blocked_of_hits_beyond"] is None
+    assert interval(moves[:3]) is None
+    # One scene of two has all the misses: drawing scenes gives anything between both, drawing moves would not.
+    two = moves[:1] * 50 + [move(True, True, 1.0, 0.0, seed=1)] * 50
+    assert interval(two) == [0, 1]
 
 
 def test_with_true_depth_contact_and_truth_agree(capsys):
@@ -78,6 +82,8 @@ def test_with_true_depth_contact_and_truth_agree(capsys):
     assert out["seeds"] == "20000005:20000007" and out["held_out"]
     for name in ("blocked_of_hits", "shortened_of_free", "depth_median_error"):
         assert name in out
+    low, high = out["shortened_of_free_95"]
+    assert low <= out["shortened_of_free"] <= high
     perfect = out["true_depth"]
     assert perfect["hits"] >= 5 and perfect["free"] >= 20
     assert perfect["blocked_of_hits"] >= 0.9 and perfect["shortened_of_free"] <= 0.05
