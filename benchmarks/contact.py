@@ -272,7 +272,9 @@ def propose(rng: np.random.Generator, count: int) -> Array:
     return actions
 
 
-def judge(truth: Truth, cases: dict[str, Array], c2w: Array, path: Array, args: Args, family: str, step: int) -> Move:
+def judge(
+    truth: Truth, cases: dict[str, Array], c2w: Array, path: Array, args: Args, place: tuple[int, str, int]
+) -> Move:
     """One move against the truth."""
     places = _dense(c2w, path)
     true_room = truth.room(places)
