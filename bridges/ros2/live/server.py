@@ -99,7 +99,7 @@ class _Server:
         self._clock = self.node.create_publisher(
             message_class(TYPES[CLOCK]), f"/{CLOCK}", profile(quality_of(CLOCK, self._burst))
         )
-        self._told = 0
+        self._told = self._ticks = 0
         first = session.begin()
         self.teleops = {name: Teleop(self._limits) for name in session.namespaces}
         self.runner = Runner(session, self.teleops, self._publish, options.mode, pool, wake=self._executor.wake)
@@ -118,8 +118,11 @@ class _Server:
         self.runner.settle()
 
     def close(self) -> None:
-        """Leave the graph."""
-        for robot in self.robots.values():
+        """Leave the graph, and say what was sent."""
+        self._say(f"sent /{CLOCK} {self._ticks}")
+        for name, robot in self.robots.items():
+            for topic, count in robot.sent.items():
+                self._say(f"sent /{name}/{topic} {count}".replace("//", "/"))
             robot.close()
         self.node.destroy_node()
         self._executor.shutdown()
@@ -134,6 +137,7 @@ class _Server:
 
     def _tell_time(self) -> None:
         self._clock.publish(ros.clock(make, self._told))
+        self._ticks += 1
 
     def _diagnose(self) -> None:
         clocks = self.node.count_publishers(f"/{CLOCK}")
