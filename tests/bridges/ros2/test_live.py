@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 KILTED, JAZZY = "ROS2_KILTED", "ROS2_JAZZY"
 """Environment variables that name the Pythons; the first can also run `sanawm`."""
 _domain = int(os.environ.get("ROS_DOMAIN_ID", "60"))
+_consumers: list[subprocess.Popen] = []
 
 
 def python(variable: str) -> str:
@@ -37,12 +38,14 @@ def graph():
     """Environment variables of a graph that nobody else is in."""
     global _domain
     _domain += 1
-    return os.environ | {
+    yield os.environ | {
         "ROS_DOMAIN_ID": str(_domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "OMP_NUM_THREADS": "1",
         "GOMP_SPINCOUNT": "10000",
     }
+    while _consumers:
+        _consumers.pop().kill()  # those that a failed test has left
 
 
 @contextmanager
@@ -68,7 +71,9 @@ def served(graph, *arguments):
 
 def consumer(graph, variable, script, *arguments):
     command = [python(variable), str(HERE / "consumers" / script), *map(str, arguments)]
-    return subprocess.Popen(command, env=graph, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, env=graph, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _consumers.append(process)
+    return process
 
 
 def findings(process, timeout):
@@ -95,7 +100,7 @@ def test_nothing_is_lost_on_either_distribution(graph):
             "Kilted": consumer(graph, KILTED, "listen.py", "--frames", frames),
             "Jazzy": consumer(graph, JAZZY, "listen.py", "--frames", frames, "--silent"),
         }
-        heard = {name: findings(process, 240) for name, process in listeners.items()}
+        heard = {name: findings(process, 420) for name, process in listeners.items()}
     sent = dict(line.split()[1:] for line in said if line.startswith("sent "))
     for name, found in heard.items():
         report(f"{name} (Kilted serves, realtime, {found['size'][0]}x{found['size'][1]}, {found['metres']} m driven):")
@@ -120,7 +125,7 @@ def test_a_wall_is_followed_and_the_walk_is_the_same_on_both(graph):
             "Kilted": consumer(graph, KILTED, "follow_wall.py", "--seconds", 60),
             "Jazzy": consumer(other, JAZZY, "follow_wall.py", "--seconds", 60),
         }
-        found = {name: findings(process, 300) for name, process in drivers.items()}
+        found = {name: findings(process, 540) for name, process in drivers.items()}
     for name, each in found.items():
         report(
             f"{name}: wall followed for {each['simulated_seconds']:.0f} s of simulated time in {each['seconds']} s: "
@@ -135,7 +140,7 @@ def test_a_wall_is_followed_and_the_walk_is_the_same_on_both(graph):
 def test_bad_company_and_services(graph):
     arguments = ["--mode", "realtime", "--stamped", "-c", "tiny", "--sensors", "--contact", "none"]
     with served(graph, *arguments):
-        found = findings(consumer(graph, KILTED, "misbehave.py"), 120)
+        found = findings(consumer(graph, KILTED, "misbehave.py"), 240)
         again = subprocess.run(
             [python(KILTED), "-m", "sanawm_env.cli", "ros2", "serve", *arguments],
             env=graph, text=True, capture_output=True, timeout=60,

@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--namespace", default="")
     parser.add_argument("--depth", type=int, default=10)
     parser.add_argument("--slow", type=float, default=0.0)
-    parser.add_argument("--timeout", type=float, default=180.0)
+    parser.add_argument("--timeout", type=float, default=400.0)
     parser.add_argument("--silent", action="store_true", help="send no commands")
     options = parser.parse_args()
     try:
