@@ -67,7 +67,7 @@ class Episode:
     c2w: NDArray[np.float64]
     """`(F, 4, 4)` camera-to-world, OpenCV axes (+x right, +y down, +z forward), metres, frame 0 is the identity."""
     intrinsics: NDArray[np.float64]
-    """`(4,)` fx, fy, cx, cy in pixels of the frames; the centre of the upper left pixel is (0, 0)."""
+    """`(4,)` fx, fy, cx, cy in pixels of the frames, whose upper left corner is (0, 0), as everywhere here."""
     size: tuple[int, int]
     """Rows and columns of the frames."""
     fps: float = 16.0

@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 CAMERA = (
     "observation.c2w is camera-to-world: OpenCV axes (+x right, +y down, +z forward), metres, frame 0 of an episode "
     "is the identity; observation.state is the same as x y z qw qx qy qz; observation.intrinsics is fx fy cx cy in "
-    "pixels, the centre of the upper left pixel is (0, 0)"
+    "pixels, the centre of the upper left pixel is (0.5, 0.5)"
 )
 """For people, in the block of ours of `meta/info.json`."""
 
