@@ -45,7 +45,7 @@ class VideoFile:
                     done += 1
         except (OSError, av.error.FFmpegError, IndexError) as error:
             raise ValueError(
-                f"{self.path} cannot be read ({error}); fetch it again, or leave its episode out."
+                f"{self.path} is no readable video ({error}); fetch it again, or leave its episode out."
             ) from error
         if self.count is not None and done < self.count:
             raise ValueError(
