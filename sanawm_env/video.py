@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -98,7 +97,6 @@ class VideoWriter:
         """Frames written so far."""
         self._size: tuple[int, int] | None = None
         self._files = ExitStack()
-        self._temporary: Path | None = None
         self._container: Any = None
         self._stream: Any = None
 
@@ -144,9 +142,6 @@ class VideoWriter:
         """Finish the file and give it its name; without a frame nothing is left behind."""
         try:
             self.finish()
-            if self._durable and self._temporary is not None:
-                with self._temporary.open("rb") as file:
-                    os.fsync(file.fileno())
         except BaseException:  # for example a disk that ran full
             self.discard()
             raise
@@ -173,8 +168,7 @@ class VideoWriter:
             self.discard()
 
     def _open(self, width: int, height: int) -> None:
-        temporary, self._size = self._files.enter_context(replacing(self.path)), (width, height)
-        self._temporary = temporary
+        temporary, self._size = self._files.enter_context(replacing(self.path, durable=self._durable)), (width, height)
         # The index in front lets a browser play the file while it loads.
         self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self.fps).limit_denominator(1000)

@@ -62,7 +62,8 @@ class DepthWriter:
 
     def write(self, piece: Depth) -> None:
         """Append depth `(n, H, W)`, metres."""
-        with self._archive.open(f"{self._pieces:06d}.npy", "w", force_zip64=True) as stream:
+        archive = self._archive
+        with archive.open(f"{self._pieces:06d}.npy", "w", force_zip64=True) as stream:
             np.lib.format.write_array(stream, np.ascontiguousarray(piece, np.float32))
         self._pieces += 1
         self.frames += len(piece)

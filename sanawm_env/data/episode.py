@@ -44,9 +44,14 @@ class VideoFile:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[None]
                     done += 1
         except (OSError, av.error.FFmpegError, IndexError) as error:
-            raise ValueError(f"{self.path} is no readable video: {error}.") from error
+            raise ValueError(
+                f"{self.path} cannot be read ({error}); fetch it again, or leave its episode out."
+            ) from error
         if self.count is not None and done < self.count:
-            raise ValueError(f"{self.path} ends after {self.first + done} of {self.first + self.count} frames.")
+            raise ValueError(
+                f"{self.path} ends after {self.first + done} of {self.first + self.count} frames; fetch it again, or "
+                "leave its episode out."
+            )
 
 
 @dataclass(frozen=True, eq=False)

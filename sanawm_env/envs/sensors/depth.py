@@ -42,6 +42,8 @@ class Depth:
                 "source of the depth sensor must be the folder of a transformers depth model, a function of "
                 f"(image, intrinsics), or None for the world's own; got {type(self.source).__name__}."
             )
+        if isinstance(self.source, Path):
+            object.__setattr__(self, "source", str(self.source))  # JSON of an environment's spec knows no paths
 
 
 class DepthSource(Protocol):

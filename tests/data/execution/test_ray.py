@@ -149,18 +149,26 @@ def test_nobody_there(tmp_path):
     assert "ray job submit" in end["error"]
 
 
-def test_workers_that_cannot_be_made(tmp_path):
-    end = drive(tmp_path, 4, ray="local", workers=2, worker={"refuse": True})
+@pytest.fixture(scope="module")
+def roomy(cluster):
+    """Address of a cluster with room for two workers."""
+    added = node(cluster, cpus=2)
+    yield cluster.address
+    cluster.remove_node(added, allow_graceful=True)
+
+
+def test_workers_that_cannot_be_made(tmp_path, roomy):
+    end = drive(tmp_path, 4, ray=roomy, workers=2, worker={"refuse": True})
     assert end["error"] == "RuntimeError: no worker could be made. ValueError: there is no such checkpoint."
 
 
-def test_a_folder_that_the_machine_does_not_see(tmp_path):
-    end = drive(tmp_path, 4, ray="local", workers=1, shared=str(tmp_path / "elsewhere"))
+def test_a_folder_that_the_machine_does_not_see(tmp_path, roomy):
+    end = drive(tmp_path, 4, ray=roomy, workers=1, shared=str(tmp_path / "elsewhere"))
     assert "does not see" in end["error"] and "file system that all machines of the cluster share" in end["error"]
 
 
-def test_a_full_disk(tmp_path):
-    end = drive(tmp_path, 8, ray="local", workers=2, worker={"full": [3]})
+def test_a_full_disk(tmp_path, roomy):
+    end = drive(tmp_path, 8, ray=roomy, workers=2, worker={"full": [3]})
     assert end["error"] == "OSError: [Errno 28] No space left on device"
 
 

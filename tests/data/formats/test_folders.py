@@ -90,6 +90,7 @@ def _tamper(path: Path, edit: Callable[[Any], Any]) -> None:
         ("tum", "intrinsics.txt", lambda text: "1 2 3", "four numbers"),
         ("tum", "groundtruth.txt", lambda text: "0 1 2\n", "8 numbers"),
         ("tum", "rgb.txt", lambda text: "99.0 rgb/a.png\n", "clocks differ"),
+        ("tum", "episode.json", lambda v: v | {"fps": 30.0}, "says 30"),
         ("colmap", "sparse/0/cameras.txt", lambda text: "1 OPENCV 4 4 1 1 1 1 0 0 0 0\n", "undistort"),
         ("colmap", "sparse/0/cameras.txt", lambda text: text + "2 PINHOLE 4 4 1 1 1 1\n", "one camera"),
         ("colmap", "sparse/0/images.txt", lambda text: "1 2 3\n\n", "10 words"),
@@ -123,6 +124,15 @@ def test_a_given_picture_travels_with_its_recipe(episodes: list[Episode], tmp_pa
     get_format("webdataset").load().write(tmp_path / "shards", [made])
     (found,) = get_format("webdataset").load().read(tmp_path / "shards")
     assert found.recipe is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_given_picture_that_is_gone_is_no_lost_recipe(kind: str, episodes: list[Episode], tmp_path: Path) -> None:
+    image = {"file": str(tmp_path / "gone.png"), "sha256": "00"}
+    made = replace(episodes[0], recipe={"checkpoint_hash": "abc", "image": image})
+    with pytest.raises(ValueError, match=r"gone\.png, is missing, .* put it there again"):
+        get_format(kind).load().write(tmp_path / "out", [made])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_intrinsics_of_a_tum_recording(episodes: list[Episode], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
-from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
+from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth, aligned
 from sanawm_env.scenes import make_clips
 from sanawm_env.world.config import small_config
 
@@ -53,6 +53,15 @@ def test_where_frame_0_ends_the_network_looks_at_the_present_picture(world):
     alone, _ = world.start(picture[None], [[40, 40, 24, 16]], [0])
     source = AnchoredDepth(world)
     assert np.array_equal(source.depth(turned, [picture])[0], source.depth(alone, [picture])[0])
+
+
+def test_a_guess_is_brought_to_the_scale_of_what_is_known():
+    guess = torch.full((3, 4, 10), 0.5)
+    known = torch.full((3, 4, 10), -1.0)
+    known[0, :, :5], known[0, 0, 0] = 0.25, 9.0  # all at 4 m but for one pixel
+    known[1, 0, :4] = 0.25  # too little
+    known[2] = 0.001  # the sky has no scale
+    assert torch.equal(aligned(guess, known), torch.tensor([0.25, 0.5, 0.5])[:, None, None].expand(3, 4, 10))
 
 
 def test_a_slot_does_not_depend_on_its_neighbours(world):

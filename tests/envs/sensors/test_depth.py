@@ -1,5 +1,7 @@
 """`Depth` and functions as its source."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,10 @@ def test_a_vector_environment_shows_the_same(mode, batched):
 def test_bad_settings(arguments, says):
     with pytest.raises(ValueError, match=says):
         Depth(**arguments)
+
+
+def test_a_folder_is_kept_as_text():
+    assert Depth(source=Path("models") / "depth") == Depth(source="models/depth")
 
 
 @pytest.mark.parametrize("asked", [{"sensors": "depth"}, {"sensors": ["scan"]}, {"contact": "report"}])
