@@ -103,7 +103,7 @@ class Serve:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive; got {value}.")
-        require_rclpy()
+        require_rclpy()  # before the world is loaded
         session = self._session(namespaces)
         linear, angular = session.top_speeds
         limits = Limits(

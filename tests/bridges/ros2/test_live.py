@@ -187,12 +187,3 @@ def test_rclpys_own_deserialiser_reads_our_bags(graph, tmp_path):
         found = findings(consumer(graph, variable, "read_bag.py", bag), 60)
         assert not found["problems"] and set(found["counts"]) == set(kinds) and found["counts"]["/odom"] >= 48, found
         report(f"{variable}: rclpy's deserialiser read {sum(found['counts'].values())} messages of a bag")
-
-
-def test_a_python_without_rclpy_says_what_to_do(capsys):
-    from sanawm_env.cli.main import main
-
-    with pytest.raises(SystemExit) as end:
-        main(["ros2", "serve"])
-    error = capsys.readouterr().err
-    assert end.value.code == 2 and "source /opt/ros/" in error and len(error.strip().splitlines()) == 1
