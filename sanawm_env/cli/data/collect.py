@@ -174,7 +174,7 @@ class Collect:
     def _check_early(self) -> None:
         """What needs no world, so that a mistake is told before minutes of loading."""
         from sanawm_env.data.collection.filters import make_filters
-        from sanawm_env.data.encode import CODECS
+        from sanawm_env.data.storage.encode import CODECS
 
         if self.codec not in CODECS:
             raise ValueError(f"unknown codec {self.codec!r}; there are {', '.join(CODECS)}.")

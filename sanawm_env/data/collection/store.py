@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
-from sanawm_env.data.depth import depth_file
-from sanawm_env.data.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import depth_file
+from sanawm_env.data.storage.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.files import FULL, replacing, write_json
 
 __all__ = ["Store"]

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.native import refined_file
+from sanawm_env.data.storage.native import refined_file
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel

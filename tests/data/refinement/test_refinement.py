@@ -13,9 +13,9 @@ from sanawm_env.cli.main import main
 from sanawm_env.data.collection.recorder import Done
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.episode import VideoFile
-from sanawm_env.data.native import refined_file
 from sanawm_env.data.refinement.run import Queue, RefineJob, refining_beside
 from sanawm_env.data.refinement.wanted import Refinement, check_only_if, record_file
+from sanawm_env.data.storage.native import refined_file
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.data.native import CAMERA as VIDEO
-from sanawm_env.data.native import PER_CHUNK, VIDEO_PATH, item_file, item_files, video_file
+from sanawm_env.data.storage.native import CAMERA as VIDEO
+from sanawm_env.data.storage.native import PER_CHUNK, VIDEO_PATH, item_file, item_files, video_file
 
 __all__ = [
     "CAMERA",
