@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.contact import Body
-from sanawm_env.envs.sensors.depth import Depth, FunctionDepth
+from sanawm_env.envs.sensors.depth import Depth
 from sanawm_env.envs.sensors.scan import Scan
+from sanawm_env.envs.sensors.sources import FunctionDepth
 from sanawm_env.envs.wrappers import DifferentialDrive, VectorDifferentialDrive, camera_mount
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
