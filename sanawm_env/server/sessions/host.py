@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -358,6 +358,7 @@ class Host:
                 self._step(group[begin : begin + size])
 
     def _step(self, group: list[tuple[Session, _Asked]]) -> None:
+        outcomes: Sequence[dict[str, Any] | Exception]
         try:
             outcomes = step_many(self, [(session, asked.message) for session, asked in group])  # type: ignore[misc]
         except Exception as error:  # of the server; a client's mistakes are outcomes
