@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,6 +59,7 @@ class Connection:
         self._client = secrets.token_hex(8)
         self._attached: dict[str, dict[str, Any]] = {}
         self._socket: Any = None
+        self._leave = ExitStack()
         self._lock = threading.RLock()
         self.users = 0
         """Environments that use it; the last one closes it."""
@@ -124,10 +126,8 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-                self._patience = 0.0
+            self._socket, self._patience = None, 0.0
+            self._leave.close()
 
     # -- the socket -----------------------------------------------------------------------------------------
 
@@ -136,30 +136,32 @@ class Connection:
         from websockets.sync.client import connect
 
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        with suppress(Exception):  # of a socket that is lost anyway
+            self._leave.close()
+        options: dict[str, Any] = {"compression": None, "max_size": None, "open_timeout": 10, "close_timeout": 2}
         try:
-            self._socket = connect(
-                self._address, additional_headers=headers, compression=None, max_size=None, open_timeout=10, proxy=None
-            )
+            opened = connect(self._address, additional_headers=headers, proxy=None, **options)
+            self._socket = self._leave.enter_context(opened)
         except (OSError, TimeoutError) as error:
             raise ConnectionError(
                 f"no session server answers at {self._address} ({error}); start `sanawm serve`."
             ) from error
         except InvalidHandshake as error:
             raise ConnectionRefusedError(f"{self._address} is no session server, or turned us away: {error}") from error
-        for message in self._attached.values():
+        try:
             # The former socket may not have been noticed to be gone; who attached there was this client, too.
-            self._send({**message, "id": 0})
-        for _ in self._attached:
-            head, _ = wire.split(self._socket.recv())
-            if head["type"] == "error":
-                raise RemoteError(head["code"], head["error"])
-        if not self._attached:
-            self._send({"type": "ping", "id": 0})
-            try:
-                self._socket.recv()
-            except _closed() as error:
-                self._refused(error)
-                raise
+            for message in self._attached.values() or [{"type": "ping"}]:
+                self._send({**message, "id": 0})
+                self._await_attached()
+        except _closed() as error:
+            self._refused(error)
+            raise
+
+    def _await_attached(self) -> None:
+        while (head := wire.split(self._socket.recv())[0]).get("id") != 0:
+            pass  # an event of a session that plays
+        if head["type"] == "error":
+            raise RemoteError(head["code"], head["error"])
 
     def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
         self._socket.send(wire.frame(message, payload) if payload else json.dumps(message, allow_nan=False))

@@ -93,7 +93,7 @@ def test_a_moment_is_restored_and_forked(make, model):
         remote.restore(RemoteSnapshot(here.session, "sxyz", 0, 0.0, 0))
     for env in (left, right):
         env.close()
-    same(remote.step(moves[5])[4]["time"], 0.75)  # the others' end is not its own
+    same(remote.step(moves[5])[4]["time"], 1.0)  # the others' end is not its own
 
 
 def test_pictures_and_world_files(make, model, tmp_path):
@@ -185,7 +185,7 @@ def test_before_reset_after_close_and_without_a_server(make, server):
 
 def test_a_session_that_is_there(make, server):
     env = make()
-    first, _ = env.reset(seed=6)
+    env.reset(seed=6)
     with pytest.raises(RemoteError, match="somebody else"):
         RemoteSanaWMEnv(server.url, session=env.session)
     other = RemoteSanaWMEnv(server.url, session=env.session, take=True)
