@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvicorn
 
 from sanawm_env.server.web.limits import LARGEST_IMAGE
 from sanawm_env.world.model import WorldModel
@@ -17,13 +18,11 @@ from sanawm_env.world.model import WorldModel
 __all__ = ["listen", "locked", "make_server"]
 
 
-def make_server(app: Any) -> Any:
+def make_server(app: Any) -> uvicorn.Server:
     """A `uvicorn.Server` for an application of `make_app`: `run(sockets=[listen(...)])` serves until interrupted.
 
     It keeps no access log, since addresses hold the token, and compresses no frames.
     """
-    import uvicorn
-
     config = uvicorn.Config(
         app,
         log_level="warning",
