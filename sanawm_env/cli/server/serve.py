@@ -58,7 +58,8 @@ class Serve:
         """
         self._check()
         need_extra("serve")
-        from sanawm_env.server.web.run import listen, locked, make_server
+        from sanawm_env.server.web.listening import listen, locked
+        from sanawm_env.server.web.run import make_server
 
         with listen(self.host, self.port) as listening, locked(self.data) as folder:
             app, token = self.application(folder)

@@ -233,7 +233,7 @@ class RemoteSanaWMVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def _show(self, slots: Sequence[int]) -> tuple[Any, dict[str, Any]]:
         seen = [_of(each, "observation") for each in self._seen]
-        empty = create_empty_array(self.single_observation_space, self.num_envs)
+        empty: Any = create_empty_array(self.single_observation_space, self.num_envs)
         observations = concatenate(self.single_observation_space, seen, empty)
         mask = np.zeros(self.num_envs, bool)
         mask[list(slots)] = True

@@ -7,7 +7,7 @@ import pytest
 
 from sanawm_env.cli import main
 from sanawm_env.cli.server.serve import Serve, address
-from sanawm_env.server.web.run import listen, locked
+from sanawm_env.server.web.listening import listen, locked
 
 
 @pytest.mark.parametrize(
