@@ -19,6 +19,9 @@ from sanawm_env.server import wire
 __all__ = ["Connection", "RemoteError"]
 
 _LONGEST_PAUSE = 2.0
+"""Seconds between two tries to connect."""
+_AT_ONCE = 32
+"""Requests that wait for their answers; the server takes 64 of a socket."""
 
 
 class RemoteError(ValueError):
@@ -83,7 +86,13 @@ class Connection:
         return answer
 
     def ask_all(self, messages: Sequence[dict[str, Any]], payload: bytes = b"") -> list[dict[str, Any] | Exception]:
-        """Several requests at once; those that the server refuses are errors in the list."""
+        """Several requests, as many at once as the server takes; those that it refuses are errors in the list."""
+        answers: list[dict[str, Any] | Exception] = []
+        for begin in range(0, len(messages), _AT_ONCE):
+            answers += self._ask_some(messages[begin : begin + _AT_ONCE], payload)
+        return answers
+
+    def _ask_some(self, messages: Sequence[dict[str, Any]], payload: bytes) -> list[dict[str, Any] | Exception]:
         with self._lock:
             waiting = {next(self._ids): message for message in messages}
             order = list(waiting)

@@ -18,7 +18,7 @@ from sanawm_env.server.web.pictures import codec, jpeg
 __all__ = ["serve_socket"]
 
 _LOG = logging.getLogger(__name__)
-_UNDER_WAY = 256
+_UNDER_WAY = 64
 """Requests of one socket that may be unanswered."""
 _UNHEARD = 8
 """Events that may wait for a slow socket; a watcher misses what comes beyond."""

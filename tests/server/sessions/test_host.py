@@ -209,6 +209,7 @@ def test_an_idle_session_leaves_the_memory_and_comes_back(asking):
     while ask.host.in_memory():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert ask.host.call(ask.host.listed).result() == [{"session": session, "asleep": True}]
     again = ask("step", session, n=2, action=[0, 0, 1, 0, 0, 0])
     np.testing.assert_array_equal(again["info"]["frames"], before["info"]["frames"])
     assert again["reward"] == before["reward"] and again["n"] == 2
