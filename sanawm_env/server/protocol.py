@@ -122,10 +122,10 @@ class Forget(OfSession):
 
 @dataclass(frozen=True)
 class View(OfSession):
-    """A snapshot's last frame."""
+    """The last frame of a snapshot, or of the present."""
 
     type = "view"
-    snapshot: str = ""
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +158,13 @@ class Host:
     def session_ids(self) -> list[str]:
         """Of all sessions, in memory or not."""
         return list(self._known)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Descriptions of all sessions, without waking those that lie on the disk; in the host's thread."""
+        return [
+            {"session": name, "asleep": True} if session is None else session.describe()
+            for name, session in self._known.items()
+        ]
 
     def in_memory(self) -> list[Session]:
         """The sessions that lie in memory, for reading numbers of."""
@@ -331,7 +338,10 @@ class Host:
             for function, future in calls:
                 if future.set_running_or_notify_cancel():
                     _settle(future, function)
-            self._round(heads)
+            try:
+                self._round(heads)
+            except Exception:  # must not end the thread that all sessions need
+                _LOG.exception("a round failed")
             if time.monotonic() - swept > 1.0:
                 swept = time.monotonic()
                 self._sweep(swept - self.limits.idle_seconds)
@@ -358,6 +368,7 @@ class Host:
                 self._step(group[begin : begin + size])
 
     def _step(self, group: list[tuple[Session, _Asked]]) -> None:
+        outcomes: Sequence[dict[str, Any] | Exception]
         try:
             outcomes = step_many(self, [(session, asked.message) for session, asked in group])  # type: ignore[misc]
         except Exception as error:  # of the server; a client's mistakes are outcomes

@@ -208,7 +208,8 @@ def _forget(host: Host, session: Session, message: protocol.Forget, payload: byt
 
 
 def _view(host: Host, session: Session, message: protocol.View, payload: bytes) -> Answer:
-    image = session.tree.moment(message.snapshot).state.last_frame[0].cpu().numpy()
+    moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
+    image = moment.state.last_frame[0].cpu().numpy()
     return {"type": "view", "session": session.id, "snapshot": message.snapshot, "image": image}
 
 

@@ -28,7 +28,8 @@ from sanawm_env.server.sessions.snapshots import Node, Tree, describe
 
 __all__ = ["Session", "content", "new_id", "refusing"]
 
-KEPT_ANSWERS = 8
+KEPT_ANSWERS = 4
+"""Each holds the frames of its step."""
 
 
 @dataclass(eq=False)
