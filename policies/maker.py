@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sanawm_env.policies.registry import FILES, POLICIES, make_policy
+from sanawm_env.policies.registry import ADDRESSES, FILES, POLICIES, make_policy
 
 __all__ = ["PolicyMaker", "seed_beside"]
 
@@ -32,15 +32,20 @@ class PolicyMaker:
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         """Make one to see whether it can be.
 
+        One that needs something which may not be there has a method `check`, which sees to that and returns a text
+        that tells one such thing from another: a server is asked who it is.
+
         Args:
             name: Of `make_policy`.
             settings: Its settings.
 
         Raises:
             ValueError, FileNotFoundError: It cannot be made; names the fix.
+            RemotePolicyError: Its server is not there.
         """
         self._name, self._settings = name, dict(settings)
-        make_policy(name, **settings)
+        policy = make_policy(name, **settings)
+        self._checked: str = policy.check() if hasattr(policy, "check") else ""
         self._seeded = "seed" in settings or self._takes_seed()
 
     def make(self, number: int) -> Any:
@@ -53,18 +58,18 @@ class PolicyMaker:
         return ",".join([self._name, *(f"{key}={value}" for key, value in settings.items())])
 
     def digest(self) -> str:
-        """Hash of what the policy is made from: this package's policies, and its own file or module.
+        """Hash of what the policy is made from: this package's policies, and its own file, module or server.
 
-        Modules that the user's own module imports are not in it.
+        Modules that the user's own module imports are not in it; of a server, only what it says of itself.
         """
         kind, _, rest = self._name.partition(":")
         folder = Path(__file__).parent
         files = sorted(folder.rglob("*.py"))
         if kind in FILES:
             files.append(Path(rest))
-        elif self._name not in POLICIES:
+        elif self._name not in POLICIES and kind not in ADDRESSES:
             files += [Path(file) for file in [getattr(sys.modules.get(kind), "__file__", None)] if file]
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self._checked.encode())
         for file in files:
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]

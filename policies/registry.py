@@ -31,10 +31,14 @@ FILES: dict[str, str] = {
 }
 """Kinds that are read from a file, `<kind>:<path>`."""
 
+ADDRESSES: dict[str, str] = {"remote": "sanawm_env.policies.remote.policy:RemotePolicy"}
+"""Kinds that are elsewhere, `<kind>:<address>`."""
+
 
 def policy_names() -> tuple[str, ...]:
     """Every form that `make_policy` knows."""
-    return (*POLICIES, *(f"{kind}:<path>" for kind in FILES), "<package.module>:<function>")
+    files, addresses = (f"{kind}:<path>" for kind in FILES), (f"{kind}:<address>" for kind in ADDRESSES)
+    return (*POLICIES, *files, *addresses, "<package.module>:<function>")
 
 
 def make_policy(name: str, **settings: Any) -> Policy:
@@ -42,7 +46,8 @@ def make_policy(name: str, **settings: Any) -> Policy:
 
     Args:
         name: `scripted:follow` or another of `POLICIES`; `sb3:<zip>` or `bc:<safetensors>`, a trained one;
-            `<package.module>:<function>`, anything that can be imported and gives a `Policy` when it is called.
+            `remote:<ws://host:port>`, one that is served; `<package.module>:<function>`, anything that can be imported
+            and gives a `Policy` when it is called.
         **settings: Arguments of its constructor, loader or function.
 
     Raises:
@@ -55,8 +60,8 @@ def make_policy(name: str, **settings: Any) -> Policy:
     kinds = {known.partition(":")[0] for known in POLICIES}
     if kind in kinds and name not in POLICIES:
         raise ValueError(f"unknown policy {name!r}; known are {', '.join(policy_names())}.")
-    if kind in FILES:
-        return _call(name, _find(FILES[kind]), settings, rest)
+    if (place := (FILES | ADDRESSES).get(kind)) is not None:
+        return _call(name, _find(place), settings, rest)
     policy = _call(name, _find(POLICIES.get(name, name)), settings)
     if not isinstance(policy, Policy) or inspect.isclass(policy):
         raise ValueError(

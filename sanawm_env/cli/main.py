@@ -20,6 +20,7 @@ from sanawm_env.cli.doctor.command import Doctor
 from sanawm_env.cli.evaluation.bench import Bench
 from sanawm_env.cli.evaluation.evaluate import Evaluate
 from sanawm_env.cli.evaluation.evaluate_policy import EvaluatePolicy
+from sanawm_env.cli.evaluation.serve_policy import ServePolicy
 from sanawm_env.cli.info import Info
 from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
@@ -56,6 +57,7 @@ Command = (
     | Annotated[Refine, tyro.conf.subcommand("refine")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[EvaluatePolicy, tyro.conf.subcommand("evaluate-policy")]
+    | Annotated[ServePolicy, tyro.conf.subcommand("serve-policy")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Review, tyro.conf.subcommand("review")]
