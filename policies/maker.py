@@ -17,8 +17,7 @@ __all__ = ["PolicyMaker", "seed_beside"]
 def seed_beside(reset_seed: int) -> int:
     """A policy's seed for the episode of a reset seed: it follows from it, and yet gives other random numbers.
 
-    An environment and a policy that were both seeded with 7 would draw the same numbers, and a random walk would know
-    where the goal is.
+    An environment and a policy that were both seeded with 7 would draw from the same stream.
     """
     return int(np.random.SeedSequence([reset_seed, 1]).generate_state(1)[0] >> 1)
 

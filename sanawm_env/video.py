@@ -21,9 +21,11 @@ __all__ = ["Encoding", "VideoWriter", "read_video", "tile", "write_video"]
 
 Frames = NDArray[np.uint8]
 
-_REPEATABLE = "threads=1:lookahead-threads=1:sync-lookahead=0"
-"""Settings of x264 under which equal frames give equal files. With several threads their number changes the file, and
-beside a busy process (a world between two chunks) so does chance; decoded pixels, and scores of them, with it."""
+_REPEATABLE = "threads=1:lookahead-threads=1:sync-lookahead=0:cpu-independent=1"
+"""Settings of x264 under which equal frames give equal files, on any processor. With several threads their number
+changes the file, and beside a busy process (a world between two chunks) so does chance; decoded pixels, and scores of
+them, with it. Left to itself x264 takes other shortcuts on other processors, and on those with AVX-512 the same frames
+give dozens of different files when the machine is busy."""
 
 
 class _Discarded(Exception):

@@ -34,7 +34,7 @@ def simulation(runner: Runner, clocks: int) -> Status:
     text, level = "paused" if runner.paused else "running", OK
     factor = runner.real_time_factor
     if clocks > 1:
-        text, level = f"/clock has {clocks} publishers: stop the others, or time jumps to and fro", WARNING
+        text, level = f"/clock has {clocks} publishers: stop the others, or time jumps back and forth", WARNING
     elif runner.mode == "realtime" and 0 < factor < 0.95:
         text, level = f"slower than real time, {factor:.2f}; fewer worlds, or a smaller one, are faster", WARNING
     values = {

@@ -13,6 +13,7 @@ from sanawm_env.bridges.ros2.robot import START, Frame, frames_of
 
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
+from sanawm_env.envs.wrappers.drive import VectorDifferentialDrive
 from sanawm_env.envs.wrappers.twist import VectorTwistActions
 
 __all__ = ["Session", "check_namespace", "namespaces_of"]
@@ -65,6 +66,8 @@ class Session:
         namespaces: Sequence[str],
         *,
         seed: int = 0,
+        holonomic: bool = False,
+        accelerations: tuple[float, float] = (np.inf, np.inf),
         scan_range: tuple[float, float] = (0.1, 10.0),
     ) -> None:
         """Take over an environment.
@@ -73,10 +76,14 @@ class Session:
             envs: Without a task and without an end, `info_frames=True`, a slot for each namespace.
             namespaces: Of the robots.
             seed: World i begins with `seed + i`.
+            holonomic: Whether robots can move to the side and up (`TwistActions`); otherwise they have two wheels
+                (`DifferentialDrive`).
+            accelerations: Greatest change of speed, m/s^2, and of turning, rad/s^2, of those with wheels.
             scan_range: Least and greatest range of the laser, metres.
         """
         if len(namespaces) != envs.num_envs:
             raise ValueError(f"{len(namespaces)} namespaces for {envs.num_envs} worlds; give one for each.")
+        self._holonomic, self._accelerations = holonomic, accelerations
         self._use(envs)
         self._slots = {name: slot for slot, name in enumerate(namespaces)}
         self.seeds = {name: seed + slot for name, slot in self._slots.items()}
@@ -106,8 +113,7 @@ class Session:
     @property
     def top_speeds(self) -> tuple[float, float]:
         """m/s along an axis and rad/s about one that a step can reach."""
-        high = self._moved.single_action_space.high  # type: ignore[attr-defined]
-        return float(high[0]), float(high[5])
+        return self._top_speeds
 
     @property
     def now(self) -> int:
@@ -134,7 +140,9 @@ class Session:
             The frames of each.
         """
         actions = np.stack([twists[name] for name in self._slots])
-        high = self._moved.single_action_space.high  # type: ignore[attr-defined]
+        if not self._holonomic:
+            actions = actions[:, [0, 5]]
+        high = self._moved.single_action_space.high
         info = self._moved.step(actions.clip(-high, high))[-1]
         return self._show(info, self.namespaces)
 
@@ -192,7 +200,13 @@ class Session:
     # -- parts --------------------------------------------------------------------------------------------
 
     def _use(self, envs: SanaWMVectorEnv) -> None:
-        self._envs, self._moved = envs, VectorTwistActions(envs)
+        self._envs = envs
+        self._top_speeds = envs.max_translation / envs.step_seconds, envs.max_rotation / envs.step_seconds
+        self._moved: Any = (
+            VectorTwistActions(envs)
+            if self._holonomic
+            else VectorDifferentialDrive(envs, *self._top_speeds, *self._accelerations)
+        )
 
     def _slot(self, namespace: str) -> int:
         if namespace not in self._slots:

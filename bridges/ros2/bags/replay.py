@@ -47,6 +47,8 @@ class Plan:
     """`(F, 4, 4)` poses at these moments, relative to the first."""
     nearest: NDArray[np.int64]
     """`(F,)` index of the robot's image that lies nearest to each."""
+    rate: float
+    """Frames per second of the robot's time."""
     notes: tuple[str, ...]
 
 
@@ -70,23 +72,23 @@ def plan_replay(
     Raises:
         ValueError: No picture while the path is known, or less than two frames of it.
     """
-    config, way = world.config, recording.way
-    usable = np.flatnonzero((recording.stamps >= way.start - _EARLY) & (recording.stamps < way.end))
+    config, path = world.config, recording.path
+    usable = np.flatnonzero((recording.stamps >= path.start - _EARLY) & (recording.stamps < path.end))
     if not len(usable):
         first, last = recording.stamps[[0, -1]] / 1e9
         raise ValueError(
-            f"no image was taken while the path was known: images are from {first:.2f} to {last:.2f} s, {way.source} "
-            f"from {way.start / 1e9:.2f} to {way.end / 1e9:.2f} s. Their clocks may differ."
+            f"no image was taken while the path was known: images are from {first:.2f} to {last:.2f} s, {path.source} "
+            f"from {path.start / 1e9:.2f} to {path.end / 1e9:.2f} s. Their clocks may differ."
         )
     notes = list(recording.notes)
     begin = int(recording.stamps[usable[0]])
-    end = way.end if seconds is None else min(way.end, begin + round(seconds * 1e9))
+    end = path.end if seconds is None else min(path.end, begin + round(seconds * 1e9))
     rate = config.fps * slow
     count = int((end - begin) / 1e9 * rate) + 1
     if count < 2:
         raise ValueError(f"the path is known for {(end - begin) / 1e9:.3f} s after the first image: not a frame long.")
     stamps = begin + np.round(np.arange(count) * 1e9 / rate).astype(np.int64)
-    c2w = relative(way.poses(stamps))
+    c2w = relative(path.poses(stamps))
     notes += _too_fast(c2w, world, slow)
     picture = next(recording.images([int(usable[0])]))
     camera = recording.lens.intrinsics if recording.lens is not None and fov_deg is None else None
@@ -103,7 +105,7 @@ def plan_replay(
     after = np.minimum(after, len(recording.stamps) - 1)
     before = np.maximum(after - 1, 0)
     earlier = stamps - recording.stamps[before] <= np.abs(recording.stamps[after] - stamps)
-    return Plan(start, stamps, c2w, np.where(earlier, before, after), tuple(notes))
+    return Plan(start, stamps, c2w, np.where(earlier, before, after), rate, tuple(notes))
 
 
 def replay(
@@ -146,7 +148,7 @@ def replay(
     temporary.mkdir()
     bag_name = "world.mcap" if storage == "mcap" else "world.db3"
     topics = [topic for topic in TYPES if topic != CLOCK]  # the robot's bag brings the clock
-    scores = []
+    scores, frozen = [], []
     try:
         with (
             BagWriter(temporary / bag_name, storage, single=True, namespace=NAMESPACE, topics=topics) as bag,
@@ -154,15 +156,16 @@ def replay(
         ):
             first, camera = plan.start.image[None], plan.start.intrinsics[None]
             state, _ = world.start(first, camera, [seed], *text)
-            frames = frames_along(world, state, plan.c2w, stamps=plan.stamps, **options)
+            frames = frames_along(world, state, plan.c2w, stamps=plan.stamps, rate=plan.rate, **options)
             shown = recording.images(plan.nearest.tolist())
             for frame, picture in zip(frames, shown, strict=False):
                 theirs, _ = fit_image(picture, None, config.width, config.height)
                 bag.publish(frame)
                 video.write(np.concatenate([theirs, frame.rgb], axis=1))
                 scores.append(float(psnr(frame.rgb, theirs)))
+                frozen.append(float(psnr(plan.start.image, theirs)))
                 progress(1)
-        found = _report(recording, plan, world, seed, bag.counts, np.array(scores))
+        found = _report(recording, plan, world, seed, bag.counts, np.array(scores), np.array(frozen))
         write_json(temporary / "replay.json", found)
         os.replace(temporary, out)
     finally:
@@ -171,11 +174,17 @@ def replay(
 
 
 def _report(
-    recording: Recording, plan: Plan, world: WorldModel, seed: int, counts: dict[str, int], scores: NDArray[np.float64]
+    recording: Recording,
+    plan: Plan,
+    world: WorldModel,
+    seed: int,
+    counts: dict[str, int],
+    scores: NDArray[np.float64],
+    frozen: NDArray[np.float64],
 ) -> dict[str, Any]:
+    """What `replay.json` holds; `standing_still` is the score of a world that goes on showing the first picture."""
     apart = np.abs(recording.stamps[plan.nearest[: len(scores)]] - plan.stamps[: len(scores)])
     second = max(1, round(world.config.fps))
-    means = [round(float(scores[i : i + second].mean()), 2) for i in range(0, len(scores), second)]
     length = np.linalg.norm(np.diff(plan.c2w[:, :3, 3], axis=0), axis=-1).sum()
     return {
         "format": FORMAT,
@@ -183,7 +192,7 @@ def _report(
         "bag": str(recording.bag.path),
         "image_topic": recording.image_topic,
         "camera_info_topic": None if recording.lens is None else recording.lens.topic,
-        "path": recording.way.source,
+        "path": recording.path.source,
         "checkpoint": world.config.name,
         "checkpoint_hash": world.checkpoint,
         "seed": seed,
@@ -196,10 +205,19 @@ def _report(
         "path_metres": round(float(length), 4),
         "largest_distance_in_time_ms": round(float(apart.max()) / 1e6, 3),
         "messages": counts,
-        "psnr_db": {"mean": round(float(scores.mean()), 2), "of_each_second": means},
+        "psnr_db": {
+            "mean": round(float(scores.mean()), 2),
+            "of_each_second": _means(scores, second),
+            "standing_still": _means(frozen, second),
+        },
         "damage": list(recording.bag.damage.values()),
         "notes": list(plan.notes),
     }
+
+
+def _means(scores: NDArray[np.float64], each: int) -> list[float]:
+    """Of so many values at a time."""
+    return [round(float(scores[i : i + each].mean()), 2) for i in range(0, len(scores), each)]
 
 
 def _too_fast(c2w: NDArray[np.float64], world: WorldModel, slow: float) -> list[str]:

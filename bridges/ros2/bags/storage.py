@@ -6,6 +6,7 @@ beginning then, up to where it breaks off.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ def open_bag(path: Path) -> Bag:
     except Exception as error:
         if path.is_file() and path.suffix != ".mcap":
             raise ValueError(f"{path} is no readable bag: {_reason(error)}.") from error
-    files = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES) if path.is_dir() else [path]
+    files = [each for each in path.iterdir() if each.suffix in _SUFFIXES] if path.is_dir() else [path]
+    files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
     bag, counts, reasons = Bag(path, {}), Counter[tuple[str, str]](), []
     for file in files:
         try:

@@ -34,6 +34,7 @@ def frames_along(
     c2w: NDArray[np.float64],
     *,
     stamps: NDArray[np.int64] | None = None,
+    rate: float | None = None,
     sense: Sense | None = None,
     scan_range: tuple[float, float] = SCAN_RANGE,
     **options: Any,
@@ -45,11 +46,12 @@ def frames_along(
         state: Of one slot, at frame 0.
         c2w: `(F, 4, 4)` poses relative to frame 0, metres, that of frame 0 first.
         stamps: `(F,)` nanoseconds; None counts from 1 s on.
+        rate: Frames per second between these, from which velocities follow; None is the world's.
         sense: Sensors; they see frame 0 and the last frame of every chunk.
         scan_range: Least and greatest range of the laser, metres.
         **options: Of `states_along`.
     """
-    before, done, fps = None, 0, world.config.fps
+    before, done, fps = None, 0, rate or world.config.fps
     intrinsics = state.intrinsics[0].cpu().numpy()
     first = state.last_frame.cpu().numpy()[:, None]
     for reached, (pictures,) in chain([(state, first)], states_along(world, state, c2w[None, 1:], **options)):

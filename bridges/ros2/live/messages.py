@@ -74,7 +74,7 @@ def _fitting(value: Any, kind: str) -> Any:
     if kind in _SEQUENCES:
         # An ndarray would be checked entry by entry, a quarter of a second for a picture of 720 rows.
         values = array.array(_SEQUENCES[kind])
-        values.frombytes(np.ascontiguousarray(value, values.typecode).view(np.uint8).data)
+        values.frombytes(np.ascontiguousarray(value, values.typecode).reshape(-1).view(np.uint8).data)
         return values
     if kind == "octet":
         return bytes([value])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,8 @@ class RobotNode:
         from rclpy.node import Node
 
         self.namespace = namespace
+        self.sent: Counter[str] = Counter()
+        """Messages by topic."""
         self.node = Node(NAME, namespace=f"/{namespace}")
         self._teleop, self._services, self._now, self._stamped = teleop, services, now, stamped
         kinds = {topic: kind for topic, kind in TYPES.items() if topic != CLOCK and available(kind)}
@@ -84,6 +87,7 @@ class RobotNode:
         """Send a frame: images are made for subscribers only."""
         for topic, message in frame_messages(make, frame, self._wanted):
             self._publishers[topic].publish(message)
+            self.sent[topic] += 1
 
     def close(self) -> None:
         """Leave the graph."""

@@ -13,6 +13,7 @@ from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.bridges.ros2.diagnose import report
 from sanawm_env.bridges.ros2.live.messages import available, make, message_class, require_rclpy
 from sanawm_env.bridges.ros2.live.robot_node import NAME, RobotNode, WorldServices, answering, profile
+from sanawm_env.bridges.ros2.live.simulation_interfaces import Acts, offer
 from sanawm_env.bridges.ros2.qos import quality_of
 from sanawm_env.bridges.ros2.robot import Frame
 from sanawm_env.bridges.ros2.runner import Mode, Runner
@@ -99,7 +100,7 @@ class _Server:
         self._clock = self.node.create_publisher(
             message_class(TYPES[CLOCK]), f"/{CLOCK}", profile(quality_of(CLOCK, self._burst))
         )
-        self._told = 0
+        self._told = self._ticks = 0
         first = session.begin()
         self.teleops = {name: Teleop(self._limits) for name in session.namespaces}
         self.runner = Runner(session, self.teleops, self._publish, options.mode, pool, wake=self._executor.wake)
@@ -118,8 +119,11 @@ class _Server:
         self.runner.settle()
 
     def close(self) -> None:
-        """Leave the graph."""
-        for robot in self.robots.values():
+        """Leave the graph, and say what was sent."""
+        self._say(f"sent /{CLOCK} {self._ticks}")
+        for name, robot in self.robots.items():
+            for topic, count in robot.sent.items():
+                self._say(f"sent /{name}/{topic} {count}".replace("//", "/"))
             robot.close()
         self.node.destroy_node()
         self._executor.shutdown()
@@ -134,6 +138,7 @@ class _Server:
 
     def _tell_time(self) -> None:
         self._clock.publish(ros.clock(make, self._told))
+        self._ticks += 1
 
     def _diagnose(self) -> None:
         clocks = self.node.count_publishers(f"/{CLOCK}")
@@ -146,8 +151,7 @@ class _Server:
         empty, trigger, flag = (message_class(f"std_srvs/srv/{name}") for name in ("Empty", "Trigger", "SetBool"))
 
         def reset(request: Any, response: Any) -> Any:
-            for name in self.session.namespaces:
-                self._reset(name)
+            self._reset_all()
             return response
 
         def pause(request: Any, response: Any) -> Any:
@@ -162,6 +166,8 @@ class _Server:
         node.create_service(empty, "~/reset", reset)
         node.create_service(flag, "~/pause", pause)
         node.create_service(trigger, "~/step", answering(step))
+        acts = Acts(self._reset_all, lambda: self.runner.paused, self.runner.pause, self.runner.step)
+        offer(node, acts)
         node.create_timer(1.0, self._tell_time)  # for those who come while nothing moves
         kind = "diagnostic_msgs/msg/DiagnosticArray"
         if available(kind):
@@ -183,6 +189,10 @@ class _Server:
         )
         self._executor.add_node(robot.node)
         return robot
+
+    def _reset_all(self) -> None:
+        for name in self.session.namespaces:
+            self._reset(name)
 
     def _reset(self, name: str) -> None:
         self.runner.settle()

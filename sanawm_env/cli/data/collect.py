@@ -91,7 +91,7 @@ class Collect:
     refine_if: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """With --refine: filters as of --keep, give it several times; only what passes all of them is refined."""
     refine_workers: int | None = None
-    """With --refine and --ray: processes that refine; one for each GPU, or core, that the others leave otherwise."""
+    """With --refine and --ray: processes that refine; 1 otherwise."""
     refine_offload: Literal["none", "model", "sequential"] = "none"
     """Keep only one part (model) or one layer (sequential) of the refiner at a time on the GPU."""
 
@@ -174,7 +174,7 @@ class Collect:
     def _check_early(self) -> None:
         """What needs no world, so that a mistake is told before minutes of loading."""
         from sanawm_env.data.collection.filters import make_filters
-        from sanawm_env.data.encode import CODECS
+        from sanawm_env.data.storage.encode import CODECS
 
         if self.codec not in CODECS:
             raise ValueError(f"unknown codec {self.codec!r}; there are {', '.join(CODECS)}.")
@@ -202,8 +202,9 @@ class Collect:
         if self.ray is None:
             check_ready(files, as_device(self.device), self.refine_offload)
         refinement = Refinement(weights_hash(files), tuple(self.refine_if))
+        workers = self.refine_workers or 1
         return RefineJob(
-            files, refinement, self.codec, self.device, self.refine_offload, self.ray, self.refine_workers, self.threads
+            files, refinement, self.codec, self.device, self.refine_offload, self.ray, workers, self.threads
         )
 
     def _pictures(self) -> list[Path]:

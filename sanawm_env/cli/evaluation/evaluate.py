@@ -148,11 +148,9 @@ class Evaluate:
         from sanawm_env.world.model import WorldModel
 
         device = as_device(self.device)
-        return (
-            WorldModel.untrained(device=device)
-            if self.checkpoint == "untrained"
-            else WorldModel.load(self.checkpoint, device)
-        )
+        if self.checkpoint == "untrained":
+            return WorldModel.untrained(device=device)
+        return WorldModel.load(self.checkpoint, device)
 
     def setting(self, world: WorldModel) -> Setting:
         """How it is run.

@@ -177,12 +177,12 @@ class EvaluatePolicy:
 
     def _check_options(self) -> None:
         """Numbers and files, before anything is loaded."""
-        check_sharing(self.ray, self.workers, self.threads)
         if self.ray is not None and self.video is not None:
             raise ValueError(
                 "--video films in this process; leave --ray out, or film episodes afterwards: the same ones are played "
                 "by --seeds N --video FILE."
             )
+        check_sharing(self.ray, self.workers, self.threads)
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         check_distinct("--policy", self.policy)

@@ -66,6 +66,10 @@ class Serve:
     """m/s to which commands are limited; what the world can do otherwise."""
     max_angular: float | None = None
     """rad/s, likewise."""
+    acceleration: float = 1.0
+    """m/s^2 by which the speed of a robot with two wheels changes at most."""
+    turn_acceleration: float = 2.0
+    """rad/s^2, likewise of turning."""
     timeout: float = 0.5
     """Seconds of simulated time after which a command that is not repeated stops the robot (realtime and fast)."""
     best_effort: bool = False
@@ -95,10 +99,11 @@ class Serve:
         namespaces = namespaces_of(self.worlds, self.namespace)
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"--seconds must be positive; got {self.seconds}.")
-        for option, value in (("--max-linear", self.max_linear), ("--max-angular", self.max_angular)):
+        for name in ("max_linear", "max_angular", "acceleration", "turn_acceleration", "timeout"):
+            value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{option} must be positive; got {value}.")
-        require_rclpy()
+                raise ValueError(f"--{name.replace('_', '-')} must be positive; got {value}.")
+        require_rclpy()  # before the world is loaded
         session = self._session(namespaces)
         linear, angular = session.top_speeds
         limits = Limits(
@@ -135,4 +140,5 @@ class Serve:
             episode_seconds=None,
             **arguments,
         )
-        return Session(envs, namespaces, seed=self.seed)
+        accelerations = self.acceleration, self.turn_acceleration
+        return Session(envs, namespaces, seed=self.seed, holonomic=self.holonomic, accelerations=accelerations)

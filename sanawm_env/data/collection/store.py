@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
-from sanawm_env.data.depth import depth_file
-from sanawm_env.data.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import depth_file
+from sanawm_env.data.storage.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
 from sanawm_env.files import FULL, replacing, write_json
 
 __all__ = ["Store"]
@@ -67,7 +67,8 @@ class Store:
     def opened(self) -> Iterator[Store]:
         """Make the folder if it is new, hold it for this process, and clear away what killed ones left.
 
-        A new folder in which no plan has been written down in the end is gone again.
+        A new folder in which no plan has been written down in the end is gone again, and so is one in which something
+        went wrong before the first episode was there, such as a cluster that could not be reached.
 
         Raises:
             ValueError: Something else lies there, another process collects into it, it cannot be written to, or the
@@ -77,7 +78,7 @@ class Store:
             raise ValueError(f"{self.root} is a file; name a folder for the dataset.")
         if self.root.is_dir() and any(self.root.iterdir()) and not self.ours.is_dir():
             raise ValueError(f"{self.root} holds something else than a collection; choose another --out.")
-        new = not self.root.exists()
+        new, held, ended = not self.root.exists(), False, False
         try:
             self.ours.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.ours / "lock", os.O_CREAT | os.O_RDWR, 0o666)
@@ -90,11 +91,13 @@ class Store:
                 raise ValueError(
                     f"another process collects into {self.root} already; wait for it, or choose another --out."
                 ) from None
+            held = True
             if not self.sweep(_ORPHANS_SECONDS):
                 raise ValueError(
                     f"workers of an earlier run still write into {self.root}; wait until they have ended, or end them."
                 )
             yield self
+            ended = True
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -103,7 +106,8 @@ class Store:
                 "broken: make room, and give the same line again."
             ) from error
         finally:
-            if not (self.ours / "collection.json").exists():
+            empty = held and new and not ended and not item_files(self.root) and self.sweep(0)
+            if empty or (held and not (self.ours / "collection.json").exists()):
                 shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
             os.close(handle)
 

@@ -331,7 +331,7 @@ class Worker:
         config = self._model.config
         fov = self._plan.env.get("fov_deg") if item.fov is None else item.fov
         scene, _ = draw_seeds(seeding.np_random(item.seed)[0])
-        return start_hash(built_in(scene, config.width, config.height, fov).image)
+        return start_hash(built_in(scene, config.width, config.height, fov, bool(self._plan.env.get("level"))).image)
 
 
 @dataclass(eq=False)

@@ -1,8 +1,8 @@
 """COLMAP's text model: a folder for each episode, with `images/` and `sparse/0/{cameras,images,points3D}.txt`.
 
-COLMAP stores world-to-camera poses and counts pixels so that the centre of the upper left one is (0.5, 0.5): the
-principal point is half a pixel more than ours. There are no points, and depth has no place in it. `episode.json` holds
-the steps. Models of others have frames in the order of their names, no times (16 fps), one camera and no distortion.
+COLMAP stores world-to-camera poses, and like us counts pixels so that the centre of the upper left one is (0.5, 0.5).
+There are no points, and depth has no place in it. `episode.json` holds the steps. Models of others have frames in the
+order of their names, no times (16 fps), one camera and no distortion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
     model.mkdir(parents=True)
     fx, fy, cx, cy = np.asarray(episode.intrinsics, float)
     height, width = episode.size
-    camera = f"1 PINHOLE {width} {height} {fx:.17g} {fy:.17g} {cx + 0.5:.17g} {cy + 0.5:.17g}\n"
+    camera = f"1 PINHOLE {width} {height} {fx:.17g} {fy:.17g} {cx:.17g} {cy:.17g}\n"
     w2c = np.linalg.inv(episode.c2w)
     quaternions = np.roll(Rotation.from_matrix(w2c[:, :3, :3]).as_quat(), 1, axis=1)  # COLMAP's w is in front
     lines = []
@@ -72,7 +72,7 @@ def _camera(path: Path) -> tuple[tuple[int, int], NDArray[np.float64]]:
         parameters = [parameters[0], *parameters]
     elif model != "PINHOLE" or len(parameters) != 4:
         raise ValueError(f"the camera is {model}; undistort the images first (colmap image_undistorter).")
-    return (height, width), np.array(parameters) - [0, 0, 0.5, 0.5]
+    return (height, width), np.array(parameters)
 
 
 def _text(path: Path) -> str:

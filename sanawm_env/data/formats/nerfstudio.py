@@ -1,6 +1,6 @@
 """nerfstudio: a folder for each episode with `transforms.json`, which instant-ngp and gsplat trainers read as well.
 
-Its cameras have OpenGL's axes (+x right, +y up, looking along -z) and its world has +z up; pixels count as in COLMAP,
+Its cameras have OpenGL's axes (+x right, +y up, looking along -z) and its world has +z up; pixels count as ours,
 the centre of the upper left one at (0.5, 0.5). Depth is 16 bits of millimetres, up to 65.5 m. `episode.json` holds the
 steps. Others' captures have no times (16 fps), and must have one camera without distortion.
 """
@@ -51,7 +51,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
         if episode.depth is not None:
             frames[-1]["depth_file_path"] = f"depth/{name}"
     height, width = (int(side) for side in episode.size)
-    lens = {"fl_x": fx, "fl_y": fy, "cx": cx + 0.5, "cy": cy + 0.5, "w": width, "h": height}
+    lens = {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": width, "h": height}
     header = {"camera_model": "PINHOLE", **lens, "applied_transform": _UPRIGHT[:3].tolist()}
     write_json(folder / _MARKER, header | {"frames": frames})
 
@@ -79,7 +79,7 @@ def _read_one(folder: Path) -> Episode:
     poses = np.array([frame["transform_matrix"] for frame in listed], float) @ _FLIP
     size = (int(values["h"]), int(values["w"])) if {"h", "w"} <= set(values) else picture_size(frames.paths[0])
     facts = load_facts(folder)
-    known: dict[str, Any] = {"size": size, "intrinsics": np.array(lens, float) - [0, 0, 0.5, 0.5]}
+    known: dict[str, Any] = {"size": size, "intrinsics": np.array(lens, float)}
     return episode_from(facts, frames, poses, depth, **(known | ({} if facts else {"name": folder.name})))
 
 

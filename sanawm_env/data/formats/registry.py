@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,8 +27,7 @@ __all__ = [
 Mode: TypeAlias = Literal["create", "append"]
 """`create` refuses a target that holds something; `append` adds episodes to a dataset of the same format."""
 
-
-LOSABLE = {
+LOSABLE: dict[str, Callable[[Episode], bool]] = {
     "depth": lambda episode: episode.depth is not None,
     "given picture": lambda episode: bool((episode.recipe or {}).get("image")),
 }

@@ -2,7 +2,8 @@
 
 `groundtruth.txt` has a line `time tx ty tz qx qy qz qw` for each frame (camera to world, OpenCV axes, metres,
 seconds), `rgb.txt` the picture of each time, `depth.txt` its depth if there is any (16 bits, 5000 units to
-the metre, up to 13 m). `intrinsics.txt` has `fx fy cx cy`, for which the benchmark has no file.
+the metre, up to 13 m). `intrinsics.txt` has `fx fy cx cy`, for which the benchmark has no file; as in its
+tables and in OpenCV, the centre of the upper left pixel is (0, 0), half a pixel less than in an episode.
 `episode.json` holds the steps. Frames of others' recordings get the nearest pose within 20 ms; those without one are
 left out.
 """
@@ -33,6 +34,8 @@ __all__ = ["check", "detect", "read", "write"]
 _MARKER = "groundtruth.txt"
 _PER_METRE = 5000.0
 """The benchmark's unit of depth."""
+_CENTRE = np.array([0.0, 0.0, 0.5, 0.5])
+"""From what the benchmark counts from, the centre of the upper left pixel, to its corner."""
 _OTHER_RATE = 0.01
 """Share by which two frame rates must differ to be two."""
 _APART = 0.02
@@ -50,7 +53,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
     rows = np.concatenate([episode.c2w[:, :3, 3], quaternions], 1)
     lines = [f"{stamp} {' '.join(f'{value:.17g}' for value in row)}" for stamp, row in zip(stamps, rows, strict=True)]
     (folder / "intrinsics.txt").write_text(
-        " ".join(f"{value:.17g}" for value in episode.intrinsics) + "\n", encoding="utf-8"
+        " ".join(f"{value:.17g}" for value in episode.intrinsics - _CENTRE) + "\n", encoding="utf-8"
     )
     (folder / _MARKER).write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
@@ -106,7 +109,7 @@ def _intrinsics(folder: Path) -> NDArray[np.float64]:
     values = np.array([float(word) for word in path.read_text(encoding="utf-8").split()])
     if values.shape != (4,):
         raise ValueError(f"intrinsics.txt must have four numbers, fx fy cx cy; got {len(values)}.")
-    return values
+    return values + _CENTRE
 
 
 def _depth(folder: Path, times: NDArray[np.float64]) -> DepthFiles | None:

@@ -113,7 +113,11 @@ def refine_after(job: RefineJob, store: Store, say: Callable[[str], None]) -> bo
 
 
 class Beside:
-    """A collection's second queue at work, in a thread that watches over refiners of Ray's."""
+    """A collection's second queue at work, in a thread that watches over refiners of Ray's.
+
+    It begins with the first episode that has been played: refiners that came first could take all the room of a small
+    cluster, and wait for ever for somebody to play.
+    """
 
     def __init__(self, job: RefineJob, store: Store, say: Callable[[str], None]) -> None:
         """Let wait what an earlier run has left."""
@@ -122,7 +126,7 @@ class Beside:
         self.complete = False
         """Whether all that was wanted is refined, once the queue has ended."""
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._work, name="sanawm-refine", daemon=True)
+        self._thread: threading.Thread | None = None
         for number in job.refinement.todo(store):
             self.queue.add(number)
 
@@ -132,11 +136,25 @@ class Beside:
         def offering(items: Iterator[Item]) -> Iterator[Done | None]:
             with closing(play(items)) as results:  # type: ignore[type-var]
                 for result in results:
-                    if result is not None and self._job.refinement.wants(self._store, result.number):
-                        self.queue.add(result.number)
+                    if result is not None:
+                        if self._job.refinement.wants(self._store, result.number):
+                            self.queue.add(result.number)
+                        self.begin()
                     yield result
 
         return offering
+
+    def begin(self) -> None:
+        """Let the refiners come, if they have not yet."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="sanawm-refine", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait until all that waits is refined, or, once `stop` is set, until the refiners are let go."""
+        self.queue.close()
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self) -> None:
         try:
@@ -155,14 +173,13 @@ def refining_beside(job: RefineJob, store: Store, say: Callable[[str], None]) ->
         Exception: What ended the refining, once the block is done.
     """
     beside = Beside(job, store, say)
-    beside.thread.start()
     try:
         yield beside
+        beside.begin()  # nothing was played, and an earlier run has left something
+        beside.end()
     except BaseException:
         beside.stop.set()
+        beside.end()
         raise
-    finally:
-        beside.queue.close()
-        beside.thread.join()
     if beside.error is not None:
         raise beside.error

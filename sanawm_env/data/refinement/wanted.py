@@ -16,7 +16,7 @@ import numpy as np
 from sanawm_env.data.collection.filters import Candidate, make_filters, needs_frames
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.episode import VideoFile
-from sanawm_env.data.native import refined_file
+from sanawm_env.data.storage.native import refined_file
 
 __all__ = ["FORMAT", "Refinement", "check_only_if", "record_file"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.encode import ClipWriter
 from sanawm_env.data.execution import Result, enter_folder
-from sanawm_env.data.native import refined_file
 from sanawm_env.data.refinement.wanted import FORMAT, Refinement, record_file
+from sanawm_env.data.storage.encode import ClipWriter
+from sanawm_env.data.storage.native import refined_file
 from sanawm_env.files import write_json
 from sanawm_env.world.offline.recipe import versions
 from sanawm_env.world.offline.refiner import Offload, Refiner

@@ -111,3 +111,22 @@ def test_namespaces():
             check_namespace(bad)
     with pytest.raises(ValueError, match="at least one"):
         namespaces_of(0)
+
+
+def test_two_wheels_do_not_slip_and_other_robots_may(model):
+    asked = np.array([0.2, 0.3, -0.1, 0, 0, 0.2])
+    for holonomic, expected in ((False, asked * [1, 0, 0, 0, 0, 1]), (True, asked)):
+        envs = SanaWMVectorEnv(1, model, autoreset_mode="Disabled", chunk_frames=1, episode_seconds=None)
+        session = Session(envs, [""], holonomic=holonomic)
+        session.begin()
+        np.testing.assert_allclose(session.step({"": asked})[""][-1].twist, expected, atol=1e-5)
+
+
+def test_wheels_gain_speed_as_fast_as_they_can(model):
+    envs = SanaWMVectorEnv(1, model, autoreset_mode="Disabled", chunk_frames=1, episode_seconds=None)
+    session = Session(envs, [""], accelerations=(0.4, 1.0))
+    session.begin()
+    speeds = [session.step({"": np.array([0.25, 0, 0, 0, 0, 0])})[""][-1].twist[0] for _ in range(4)]
+    assert speeds == pytest.approx([0.1, 0.2, 0.25, 0.25], abs=1e-5)  # steps of a quarter of a second
+    session.reset("")
+    assert session.step({"": np.array([0.25, 0, 0, 0, 0, 0])})[""][-1].twist[0] == pytest.approx(0.1, abs=1e-5)

@@ -243,6 +243,7 @@ def test_a_zip_of_stable_baselines3(capsys):
         (["--policy", "scripted:orbit", "--video", "no/where.mp4"], "create it first"),
         (["--policy", "scripted:orbit", "--json", "no/where.json"], "folder that exists"),
         (["--policy", "scripted:orbit", "--workers", "2"], "belong to --ray"),
+        (["--policy", "scripted:orbit", "--ray", "local", "--video", "v.mp4"], "--video films in this process"),
         (["--policy", "scripted:orbit", "--ray", "local", "--workers", "0"], "--workers must be at least 1"),
     ],
 )

@@ -301,6 +301,41 @@ def test_an_older_recipe_is_refused_before_anything_is_played(world, tmp_path, m
     assert list(root.glob("sanawm/episodes/*.json")) == [file]
 
 
+def test_what_goes_wrong_before_the_first_episode_leaves_no_folder(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=2), tmp_path / "ds"
+
+    def unreachable(items: Iterator) -> Iterator:
+        raise ValueError("no cluster there")
+        yield
+
+    def begin() -> None:
+        with Store(root).opened() as store:
+            store.begin(plan)
+            collect(plan, store, unreachable, say=lambda line: None)
+
+    with pytest.raises(ValueError, match="no cluster"):
+        begin()
+    assert not root.exists()
+    run(world, replace(plan, episodes=1), root)
+    with pytest.raises(ValueError, match="no cluster"):
+        begin()
+    assert len(Store(root).done()) == 1
+
+
+def test_who_comes_second_touches_nothing(tmp_path, monkeypatch):
+    """Also where both saw no folder in the beginning, and the first has no plan yet."""
+    root = tmp_path / "ds"
+    with Store(root).opened():
+        (root / "sanawm" / ".half.12345678.json").touch()
+        with monkeypatch.context() as patched:
+            for name in ("exists", "is_dir"):
+                real = getattr(type(root), name)
+                patched.setattr(type(root), name, lambda path, real=real: path != root and real(path))
+            with pytest.raises(ValueError, match="another process collects"), Store(root).opened():
+                pass
+        assert (root / "sanawm" / ".half.12345678.json").exists()
+
+
 def test_a_plan_of_another_version_is_named(world, tmp_path, mine):
     plan, root = planned(world, f"{mine}:Moody", episodes=1), tmp_path / "ds"
     run(world, plan, root)

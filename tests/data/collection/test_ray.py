@@ -145,8 +145,8 @@ def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, nodes
     counts = [[metrics["items", state] for state in ("done", "failed", "queued", "running")] for metrics in seen]
     assert statistics.mode(map(sum, counts)) == COUNT  # one may be read between two that belong together
     done = [each[0] for each in counts]
-    assert done == sorted(done) and 2 <= done[0] <= done[-1] <= COUNT and all(each[1] == 0 for each in counts)
-    assert seen[-1]["lost", None] == 1 and seen[-1]["retries", None] in (0, 1)
+    assert done == sorted(done) and done[0] < done[-1] <= COUNT and all(each[1] == 0 for each in counts)
+    assert seen[-1]["lost", None] >= 1 and 0 <= seen[-1]["retries", None] <= seen[-1]["lost", None]
     assert 1 < max(metrics["worker_items_per_hour", "ray-0"] for metrics in seen) < 3600 * COUNT
 
 

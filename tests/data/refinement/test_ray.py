@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.native import refined_file
+from sanawm_env.data.storage.native import refined_file
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
@@ -21,7 +21,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
-COUNT = 8
+COUNT = 6
 
 
 @pytest.fixture(scope="module")

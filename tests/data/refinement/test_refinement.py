@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 import torch
 
 from sanawm_env.cli.main import main
+from sanawm_env.data.collection.recorder import Done
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.episode import VideoFile
-from sanawm_env.data.native import refined_file
 from sanawm_env.data.refinement.run import Queue, RefineJob, refining_beside
 from sanawm_env.data.refinement.wanted import Refinement, check_only_if, record_file
+from sanawm_env.data.storage.native import refined_file
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
@@ -176,9 +178,9 @@ def test_an_interrupted_collection_lets_its_refiners_go(tmp_path, monkeypatch):
 
     monkeypatch.setattr("sanawm_env.data.refinement.run.refine", refine)
     with pytest.raises(KeyboardInterrupt), refining_beside(job(), Store(tmp_path), print) as beside:
-        beside.queue.add(4)
+        beside.begin()
         raise KeyboardInterrupt
-    assert not beside.thread.is_alive() and not beside.complete
+    assert not beside.complete and not [each for each in threading.enumerate() if each.name == "sanawm-refine"]
 
 
 def test_what_ended_the_refining_comes_out_after_the_collection(tmp_path, monkeypatch):
@@ -188,9 +190,36 @@ def test_what_ended_the_refining_comes_out_after_the_collection(tmp_path, monkey
     monkeypatch.setattr("sanawm_env.data.refinement.run.refine", refine)
     ended = []
     with pytest.raises(RuntimeError, match="no worker"), refining_beside(job(), Store(tmp_path), print) as beside:
-        beside.thread.join()
+        beside.begin()
+        beside.end()
         ended.append("the collection")
     assert ended
+
+
+def test_refiners_come_with_the_first_episode_and_find_what_was_left(tmp_path, monkeypatch):
+    begun = threading.Event()
+
+    def refine(job, store, items, say, stop):
+        begun.set()
+        seen.extend(item for item in items if item is not None)
+        return True
+
+    seen = []
+    monkeypatch.setattr("sanawm_env.data.refinement.run.refine", refine)
+    monkeypatch.setattr(Refinement, "todo", lambda self, store: iter([7]))
+    monkeypatch.setattr(Refinement, "wants", lambda self, store, number: number != 1)
+    done = [Done(number, True, (), False, 1, 0, 1.0, 1.0, 1) for number in range(3)]
+    with refining_beside(job(), Store(tmp_path), print) as beside:
+        play = beside.play(lambda items: (result for result in [None, *done]))(iter([]))
+        assert next(play) is None and not begun.is_set()
+        assert next(play) is done[0] and begun.wait(60)
+        assert list(play) == done[1:]
+    assert seen == [7, 0, 2] and beside.complete
+
+    seen.clear()
+    with refining_beside(job(), Store(tmp_path), print) as beside:
+        pass  # all was played before
+    assert seen == [7] and beside.complete
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from typing import Any
 import av
 import numpy as np
 
-from sanawm_env.data.encode import CODECS, DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode, Frames
 from sanawm_env.data.formats.common.folders import refuse_options
+from sanawm_env.data.storage.encode import CODECS, DEFAULT_CODEC, ClipWriter
 
 __all__ = ["Member", "MemberVideo", "archive_options", "write_clip", "zip_member"]
 
@@ -118,7 +118,7 @@ def write_clip(path: Path, episode: Episode, codec: str | None = None) -> None:
     Args:
         path: Destination, `*.mp4`.
         episode: Whose frames.
-        codec: Of `sanawm_env.data.encode.CODECS`; None is the usual one for training.
+        codec: Of `sanawm_env.data.storage.encode.CODECS`; None is the usual one for training.
 
     Raises:
         ValueError: Unknown codec, or more or fewer frames than poses.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.registry import Problem
-from sanawm_env.data.native import is_native, mending, video_number
+from sanawm_env.data.storage.native import is_native, mending, video_number
 
 __all__ = ["check_videos"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.data.depth import DepthFile, depth_file
 from sanawm_env.data.episode import Episode, VideoFile
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.native import mending
 from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import DepthFile, depth_file
+from sanawm_env.data.storage.native import mending
 
 __all__ = ["Item", "checkpoint_of", "read_items", "recipes_hash"]
 

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sanawm_env.data.encode import CODECS, DEFAULT_CODEC
 from sanawm_env.data.formats.lerobot import layout, statistics
 from sanawm_env.data.formats.lerobot.items import Item, read_items, recipes_hash
 from sanawm_env.data.formats.lerobot.rows import arrow_column, declared, rows_of
+from sanawm_env.data.storage.encode import CODECS, DEFAULT_CODEC
 
 __all__ = ["index"]
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from sanawm_env.data.depth import depth_file, write_depth
-from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.pictures import given_picture
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
 from sanawm_env.data.formats.lerobot.native import index
 from sanawm_env.data.formats.registry import Mode, prepare_target
-from sanawm_env.data.native import video_number
+from sanawm_env.data.storage.depth import depth_file, write_depth
+from sanawm_env.data.storage.encode import DEFAULT_CODEC, ClipWriter
+from sanawm_env.data.storage.native import video_number
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["write"]

@@ -66,6 +66,8 @@ def test_another_writers_bag(world, recording, tmp_path):
     seen = [(time, pixels(message)) for _, time, message in answer.messages(["/world/camera/image_raw"])]
     assert [time for time, _ in seen] == plan.stamps.tolist()
     assert all(np.array_equal(a, b) for (_, a), b in zip(seen, wanted, strict=True))
+    speeds = [message.twist.twist.linear.x for _, _, message in answer.messages(["/world/odom"])]
+    assert speeds[0] == 0 and np.abs(np.array(speeds[1:]) - 0.5).max() < 0.05  # of the robot's time
     video, fps = read_video(tmp_path / "out" / "side_by_side.mp4")
     assert video.shape == (33, 64, 224, 3) and fps == 16
     assert np.abs(video[0, :, :112].astype(int) - video[0, :, 112:]).mean() < 3  # both begin with the robot's picture

@@ -54,6 +54,24 @@ def test_without_metadata(bag, tmp_path):
     assert len(shown(found)) == 601 and not found.damage
 
 
+def test_a_recording_in_several_files(tmp_path):
+    """As `ros2 bag record --max-bag-duration` leaves them, of which the last was not finished."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number, (begin, end) in {0: (0, 4), 2: (4, 8), 10: (8, 20)}.items():
+        lines = [line for line in robots.robot(seconds=20.0) if begin <= (line[2] - robots.START) / 1e9 < end]
+        (file,) = robots.write(tmp_path / f"{number}", lines).glob("*.mcap")
+        shutil.move(file, parts / f"robot_{number}.mcap")
+    last = parts / "robot_10.mcap"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    found = open_bag(parts)
+    times = [time for _, time, _ in found.messages([IMAGES])]
+    assert times == sorted(times) and 300 < len(times) < 450 and list(found.damage) == ["robot_10.mcap"]
+    last.write_bytes(b"")
+    found = open_bag(parts)
+    assert len(shown(found)) == 240 and found.damage == {"robot_10.mcap": "nothing of robot_10.mcap can be read"}
+
+
 @pytest.mark.parametrize("share", [0.3, 0.55, 0.9])
 @pytest.mark.parametrize("metadata", [True, False])
 def test_a_file_that_breaks_off(bag, tmp_path, share, metadata):

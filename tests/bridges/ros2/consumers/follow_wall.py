@@ -106,7 +106,7 @@ def main() -> None:
         if options.trace:
             print(now / 1e9, node.odometry[-1][1:], command, flush=True)
         node.send(*command)
-        if not node.answer(now, 60.0):
+        if not node.answer(now, 120.0):
             raise SystemExit(f"no answer to the command at {now / 1e9:.2f} s")
         steps += 1
     took, asked = time.monotonic() - began, time.monotonic()

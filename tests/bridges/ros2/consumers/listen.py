@@ -6,12 +6,12 @@ listen.py --frames 900 [--namespace world_0] [--slow SECONDS]: drives gently unt
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import rclpy
@@ -167,8 +167,8 @@ class Listener(Node):
             self.problems.append("tf and odom differ")
         if any(abs(sum(x * x for x in pose[3:]) - 1) > 1e-9 for pose in self.poses.values()):
             self.problems.append("odom: a quaternion is not normalised")
-        way_gone = sum(math.dist(self.poses[a][:3], self.poses[b][:3]) for a, b in itertools.pairwise(both))
-        by_speed = sum(abs(self.speeds[b]) * (b - a) / 1e9 for a, b in itertools.pairwise(both) if b - a < 1e8)
+        way_gone = sum(math.dist(self.poses[a][:3], self.poses[b][:3]) for a, b in pairwise(both))
+        by_speed = sum(abs(self.speeds[b]) * (b - a) / 1e9 for a, b in pairwise(both) if b - a < 1e8)
         if abs(way_gone - by_speed) > 0.05 * way_gone + 0.05:
             self.problems.append(f"odom: {way_gone:.2f} m by poses, {by_speed:.2f} m by twists")
         if len(self.sizes) != 1:
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--namespace", default="")
     parser.add_argument("--depth", type=int, default=10)
     parser.add_argument("--slow", type=float, default=0.0)
-    parser.add_argument("--timeout", type=float, default=180.0)
+    parser.add_argument("--timeout", type=float, default=400.0)
     parser.add_argument("--silent", action="store_true", help="send no commands")
     options = parser.parse_args()
     try:

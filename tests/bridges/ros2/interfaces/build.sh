@@ -13,7 +13,7 @@ tools=(ament-cmake ament-package ament-cmake-include-directories ament-cmake-gte
 paths() { "$venv/bin/python" -c "$1"; }
 include=$(paths 'import sysconfig; print(sysconfig.get_path("include"))')
 numpy=$(paths 'import numpy; print(numpy.get_include())')
-grep -rl /opt/python "$venv/share" --include='*.cmake' | xargs -r sed -i -E \
+{ grep -rl /opt/python "$venv/share" --include='*.cmake' || true; } | xargs -r sed -i -E \
     -e "s#/opt/python/[^;\"]*/numpy/(_core|core)/include#$numpy#g" \
     -e "s#/opt/python/[^;\"]*/include/python[0-9.]+#$include#g"
 

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sanawm_env.data.encode import ClipWriter
 from sanawm_env.data.episode import all_frames
 from sanawm_env.data.formats import lerobot
+from sanawm_env.data.storage.encode import ClipWriter
 
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 VIDEO = "videos/observation.images.main/chunk-000/file-001.mp4"
