@@ -32,8 +32,7 @@ class PolicyMaker:
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         """Make one to see whether it can be.
 
-        One that needs something which may not be there has a method `check`, which sees to that and returns a text
-        that tells one such thing from another: a server is asked who it is.
+        One that is served is asked who it is.
 
         Args:
             name: Of `make_policy`.
@@ -45,7 +44,7 @@ class PolicyMaker:
         """
         self._name, self._settings = name, dict(settings)
         policy = make_policy(name, **settings)
-        self._checked: str = policy.check() if hasattr(policy, "check") else ""
+        self._server: str = policy.check() if name.partition(":")[0] in ADDRESSES else ""
         self._seeded = "seed" in settings or self._takes_seed()
 
     def make(self, number: int) -> Any:
@@ -69,7 +68,7 @@ class PolicyMaker:
             files.append(Path(rest))
         elif self._name not in POLICIES and kind not in ADDRESSES:
             files += [Path(file) for file in [getattr(sys.modules.get(kind), "__file__", None)] if file]
-        digest = hashlib.sha256(self._checked.encode())
+        digest = hashlib.sha256(self._server.encode())
         for file in files:
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]

@@ -28,8 +28,7 @@ def read_actions(answer: dict[str, Any], space: spaces.Space[Any], replan: int |
     """
     if "actions" not in answer:
         raise ValueError(f"the answer has no 'actions', but {', '.join(map(str, answer)) or 'nothing'}")
-    given = answer["actions"]
-    chunk = _chunk(np.asarray(given) if isinstance(given, list | int | float) else given, space)
+    chunk = _chunk(answer["actions"], space)
     if replan is not None and len(chunk) < replan:
         raise ValueError(f"the chunk has {len(chunk)} actions, and {replan} are to be done (replan={replan})")
     chunk = _whole(chunk, space) if not isinstance(space, spaces.Box) else chunk
@@ -40,15 +39,18 @@ def _chunk(given: Any, space: spaces.Space[Any]) -> NDArray[Any]:
     """`(H, *shape)` real and finite numbers."""
     shape = space.shape or ()
     wanted = f"a chunk (H, {', '.join(map(str, shape))}) of real numbers" if shape else "a chunk (H,) of whole numbers"
-    if not isinstance(given, np.ndarray | np.generic) or given.dtype.kind not in "biuf":
-        raise ValueError(f"'actions' must be {wanted}; got {type(given).__name__}")
-    found = np.asarray(given)
+    try:
+        found = np.asarray(given)
+    except ValueError:  # rows of different lengths
+        found = np.asarray(None)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"'actions' must be {wanted}; got {type(given).__name__} of something else")
     if not shape and found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.shape == shape:
         found = found[None]
     if found.shape[1:] != shape or found.ndim != len(shape) + 1 or not len(found):
-        raise ValueError(f"'actions' must be {wanted}; got shape {given.shape}")
+        raise ValueError(f"'actions' must be {wanted}; got shape {np.shape(given)}")
     if not np.isfinite(found).all():
         at = int(np.argmax(~np.isfinite(found).reshape(len(found), -1).all(1)))
         raise ValueError(f"'actions' must be finite; action {at} of the chunk is {found[at].tolist()}")

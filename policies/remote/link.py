@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ _LARGEST_ANSWER = 64 * 2**20
 _LONGEST_WORDS = 300
 
 
-class RemotePolicyError(RuntimeError):
+class RemotePolicyError(ConnectionError):
     """A policy server that is not there, does not answer in time, or answers what cannot be used; names it."""
 
 
@@ -39,6 +39,7 @@ def read_address(address: str) -> str:
     try:
         parts = urlsplit(full)
         fine = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+        fine = fine and not any(letter.isspace() for letter in full)
     except ValueError:
         fine = False
     if not fine:
@@ -63,6 +64,7 @@ class Link:
             RemotePolicyError: No such server, a wrong key, or no server of policies.
         """
         self.address, self._timeout = address, timeout
+        self._stack = ExitStack()
         self._socket = self._connect(time.monotonic() + wait)
         try:
             self.metadata = self._read(lambda: self._socket.recv(), "its metadata")
@@ -92,7 +94,7 @@ class Link:
     def close(self) -> None:
         """End the connection; again is no harm."""
         with suppress(Exception):
-            self._socket.close()
+            self._stack.close()
 
     def _connect(self, until: float) -> Any:
         from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
@@ -101,7 +103,7 @@ class Link:
         key = os.environ.get(KEY)
         while True:
             try:
-                return connect(
+                connection = connect(
                     self.address,
                     additional_headers={"Authorization": f"Api-Key {key}"} if key else None,
                     compression=None,
@@ -111,6 +113,7 @@ class Link:
                     # openpi's servers answer no ping while they infer, and the first time takes a minute.
                     ping_interval=None,
                 )
+                return self._stack.enter_context(connection)
             except ConnectionRefusedError:
                 if (left := until - time.monotonic()) <= 0:
                     raise self._error(
@@ -131,16 +134,17 @@ class Link:
     def _read(self, receive: Any, what: str) -> dict[str, Any]:
         from websockets.exceptions import ConnectionClosed
 
-        try:
-            with self._deadline() as late:
+        broken: Exception | None = None
+        with self._deadline() as late:
+            try:
                 answer = receive()
-        except (ConnectionClosed, OSError) as error:
-            if late.is_set():
-                self.close()
-                raise self._error(
-                    f"{what} did not come within {self._timeout:g} s; give it longer by the setting timeout=SECONDS"
-                ) from None
-            raise self._error(f"the connection broke before {what} came ({_short(error)})") from None
+            except (ConnectionClosed, OSError) as error:
+                broken = error
+        if late.is_set():
+            self.close()
+            raise self._error(f"{what} did not come within {self._timeout:g} s; give it longer by timeout=SECONDS")
+        if broken is not None:
+            raise self._error(f"the connection broke before {what} came ({_short(broken)})")
         if isinstance(answer, str):
             raise self._error(f"the server says: {_short(answer)}")
         try:

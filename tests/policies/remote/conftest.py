@@ -1,0 +1,1 @@
+"""Lets the tests of this folder import `servers`, which lies beside them."""
