@@ -43,7 +43,7 @@ class PolicyMaker:
             RemotePolicyError: Its server is not there.
         """
         self._name, self._settings = name, dict(settings)
-        policy = make_policy(name, **settings)
+        policy: Any = make_policy(name, **settings)
         self._server: str = policy.check() if name.partition(":")[0] in ADDRESSES else ""
         self._seeded = "seed" in settings or self._takes_seed()
 

@@ -45,8 +45,8 @@ class Collect:
     """
 
     policy: str
-    """Who acts: scripted:follow, random:smooth, planner:cem, sb3:FILE.zip, bc:FILE.safetensors or
-    package.module:function, with settings as in `planner:cem,frame_budget=2304`."""
+    """Who acts: scripted:follow, random:smooth, planner:cem, sb3:FILE.zip, bc:FILE.safetensors, remote:ws://HOST:PORT
+    or package.module:function, with settings as in `planner:cem,frame_budget=2304`."""
     out: Path
     """Folder of the dataset; a new one, or one that this command began."""
     task: str | None = None

@@ -39,7 +39,8 @@ class EvaluatePolicy:
 
     policy: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Who plays; give it several times to compare: scripted:follow, random:smooth, planner:cem, sb3:FILE.zip,
-    bc:FILE.safetensors or package.module:function. An sb3 file holds pickled objects: load only what you trust."""
+    bc:FILE.safetensors, remote:ws://HOST:PORT or package.module:function. An sb3 file holds pickled objects: load only
+    what you trust."""
     task: tuple[str, ...] = ("PointNav",)
     """One or more of PointNav, ImageNav, FollowPath, Explore, LoopClosure, or their ids; `suite` is all five."""
     episodes: int | None = None
