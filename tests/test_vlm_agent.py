@@ -5,6 +5,7 @@ import io
 import json
 import re
 import runpy
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sanawm_env.cli.main import main
 from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.evaluation.policy.trials import run_trials
 from sanawm_env.tasks import PointNav
@@ -155,6 +157,26 @@ def test_other_forms_of_a_response():
 
     assert of([{"type": "text", "text": "a"}, 3, {"text": "b"}]) == "a b"
     assert of(None) == "" and read_words(b'{"choices": []}') == "" and read_words(b"[" * 100_000) == ""
+
+
+def test_as_a_policy_of_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(Path(__file__).parent.parent / "examples")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    line = (
+        "-c",
+        "untrained",
+        "--device",
+        "cpu",
+        "--discrete",
+        "--task",
+        "PointNav,stop_action=True",
+        "--episodes",
+        "1",
+    )
+    with stub(monkeypatch, steer) as asked:
+        main(["evaluate-policy", "--policy", "vlm_agent:VLMAgent", *line, "--json", str(tmp_path / "a.json")])
+    (episode,) = json.loads((tmp_path / "a.json").read_text())["episodes"]
+    assert episode["success"] and episode["steps"] == len(asked)
 
 
 def test_the_script(monkeypatch, capsys):

@@ -69,8 +69,10 @@ def test_their_client_on_our_server(openpi, key):
             policy.infer({"prompt": "go"})
 
 
-def test_their_chunk_broker_plays_what_ours_plays(openpi):
-    broker = pytest.importorskip("openpi_client.action_chunk_broker", reason="it needs dm-tree")
+def test_their_chunk_broker_plays_what_ours_plays(openpi, need):
+    need("tree")
+    from openpi_client import action_chunk_broker as broker
+
     _, client = openpi
     theirs, ours = [], []
 

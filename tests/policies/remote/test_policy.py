@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 from sanawm_env.policies import make_policy
+from sanawm_env.policies.demonstrations import collect
+from sanawm_env.policies.imitation import train
 from sanawm_env.policies.maker import PolicyMaker
 from sanawm_env.policies.remote.link import KEY, RemotePolicyError, read_address
 from sanawm_env.policies.remote.wire import pack
@@ -138,6 +140,20 @@ def test_a_served_policy_plays_as_it_does_here(name, task, discrete):
             assert ours[1:] == theirs[1:] and len(ours[0]) > 2
             for a, b in zip(ours[0], theirs[0], strict=True):
                 assert np.array_equal(a["c2w"], b["c2w"]) and np.array_equal(a["frames"], b["frames"])
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_a_trained_policy_that_is_served(tmp_path, discrete):
+    """It reads the picture and every entry, so that all of them have to arrive as they are."""
+    env = make("SanaWM/PointNav-v0", max_episode_steps=6)
+    env = habitat_moves(env) if discrete else env
+    clone, _ = train(collect(env, make_policy("scripted:follow"), 2, seed=0, image=True), epochs=2)
+    clone.save(tmp_path / "clone.safetensors")
+    with served(f"bc:{tmp_path / 'clone.safetensors'}") as address:
+        for seed in (5, 6):
+            ours, theirs = play(env, clone, seed), play(env, remote(address), seed)
+            assert ours[1:] == theirs[1:] and len(ours[0]) > 1
+            assert np.array_equal(ours[0][-1]["c2w"], theirs[0][-1]["c2w"])
 
 
 def test_what_a_table_keeps_depends_on_the_server():
