@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ KEY = "SANAWM_POLICY_API_KEY"
 """Environment variable with the key that servers want; an option would stand in recipes, tables and `ps`."""
 
 _OPEN_SECONDS = 10.0
+"""For the connection, and again for the metadata, which servers send before they do anything else."""
 _LARGEST_ANSWER = 64 * 2**20
 _LONGEST_WORDS = 300
 
@@ -50,14 +51,14 @@ def read_address(address: str) -> str:
 
 
 class Link:
-    """A connection that has received the server's metadata. Every wait on it ends after `timeout` seconds."""
+    """A connection that has received the server's metadata; every wait on it has an end."""
 
     def __init__(self, address: str, timeout: float, wait: float = 0.0) -> None:
         """Connect.
 
         Args:
             address: Of `read_address`.
-            timeout: Seconds for the metadata, and for each answer.
+            timeout: Seconds for each answer.
             wait: Seconds for which to try again while nobody listens there.
 
         Raises:
@@ -67,7 +68,7 @@ class Link:
         self._stack = ExitStack()
         self._socket = self._connect(time.monotonic() + wait)
         try:
-            self.metadata = self._read(lambda: self._socket.recv(), "its metadata")
+            self.metadata = self._read(lambda: self._socket.recv(), "its metadata", _OPEN_SECONDS)
             """The first message: what the server says about itself."""
         except BaseException:
             self.close()
@@ -89,7 +90,7 @@ class Link:
             message = pack(request)
         except WireError as error:
             raise self._error(f"the observation {error}") from None
-        return self._read(exchange, "an answer")
+        return self._read(exchange, "an answer", self._timeout, "; give it longer by timeout=SECONDS")
 
     def close(self) -> None:
         """End the connection; again is no harm."""
@@ -108,7 +109,7 @@ class Link:
                     additional_headers={"Authorization": f"Api-Key {key}"} if key else None,
                     compression=None,
                     max_size=_LARGEST_ANSWER,
-                    open_timeout=min(_OPEN_SECONDS, self._timeout),
+                    open_timeout=_OPEN_SECONDS,
                     close_timeout=1,
                     # openpi's servers answer no ping while they infer, and the first time takes a minute.
                     ping_interval=None,
@@ -131,18 +132,18 @@ class Link:
             except OSError as error:
                 raise self._error(f"it cannot be reached ({error.strerror or error})") from None
 
-    def _read(self, receive: Any, what: str) -> dict[str, Any]:
+    def _read(self, receive: Callable[[], str | bytes], what: str, seconds: float, fix: str = "") -> dict[str, Any]:
         from websockets.exceptions import ConnectionClosed
 
         broken: Exception | None = None
-        with self._deadline() as late:
+        with self._deadline(seconds) as late:
             try:
                 answer = receive()
             except (ConnectionClosed, OSError) as error:
                 broken = error
         if late.is_set():
             self.close()
-            raise self._error(f"{what} did not come within {self._timeout:g} s; give it longer by timeout=SECONDS")
+            raise self._error(f"{what} did not come within {seconds:g} s{fix}")
         if broken is not None:
             raise self._error(f"the connection broke before {what} came ({_short(broken)})")
         if isinstance(answer, str):
@@ -156,7 +157,7 @@ class Link:
         return found
 
     @contextmanager
-    def _deadline(self) -> Iterator[threading.Event]:
+    def _deadline(self, seconds: float) -> Iterator[threading.Event]:
         """Cut the connection when time is up, whatever is being waited for; sending can hang as well as receiving."""
         late = threading.Event()
 
@@ -165,7 +166,7 @@ class Link:
             with suppress(OSError):
                 self._socket.socket.shutdown(2)
 
-        timer = threading.Timer(self._timeout, cut)
+        timer = threading.Timer(seconds, cut)
         timer.daemon = True
         timer.start()
         try:

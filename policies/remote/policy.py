@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sanawm_env.policies.base import Env, Info
@@ -68,6 +68,7 @@ class RemotePolicy:
         self._replan, self._timeout, self._wait, self._clip = replan, float(timeout), float(wait), bool(clip)
         self._prompt, self._names, self._seed = prompt, dict(names or {}), int(seed)
         self._link: Link | None = None
+        self._closing: Callable[[], Any] | None = None
         self._first: dict[str, Any] = {}
         self._space: Any = None
         self._instruction = ""
@@ -88,11 +89,11 @@ class RemotePolicy:
 
     def begin(self, env: Env, observation: Any, info: Info) -> None:
         """See `Policy`."""
-        if self._link is not None:
-            self._link.close()
+        if self._closing is not None:
+            self._closing()
         self._ahead.clear()
         self._link = link = Link(self._address, self._timeout, self._wait)
-        weakref.finalize(self, link.close)
+        self._closing = weakref.finalize(self, link.close)
         named(observation, self._names)
         self._space = env.action_space
         self._instruction = instruction(env) if self._prompt is None else self._prompt
