@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sanawm_env.policies.maker import PolicyMaker
 from sanawm_env.policies.remote.described import describe
 from sanawm_env.policies.remote.requests import named
+from sanawm_env.policies.remote.server import Player
 from sanawm_env.policies.remote.wire import pack, unpack
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -80,8 +82,14 @@ def test_bad_requests(address, change, said):
 def test_an_episode_that_cannot_begin_is_not_gone_on_with(address):
     env = make("SanaWM/Explore-v0")
     observation, _ = env.reset(seed=0)
-    said = ask(address, {**named(observation, {}), "episode": {"seed": 1, "environment": describe(env)}})
-    assert "scripted:follow steers by a relative goal" in said
+    other = {**named(observation, {}), "episode": {"seed": 1, "environment": describe(env)}}
+    assert "scripted:follow steers by a relative goal" in ask(address, FIRST, other)
+    player = Player(PolicyMaker("scripted:follow", {}))
+    player.answer(FIRST)
+    with pytest.raises(ValueError, match="relative goal"):
+        player.answer(other)
+    with pytest.raises(ValueError, match="first request of an episode"):
+        player.answer(named(OBSERVATION, {}))
 
 
 def test_a_broken_connection_is_closed_with_a_reason(address):
