@@ -2,20 +2,24 @@
 
     python benchmarks/contact.py --seeds 20000000:20000040
 
-Each scene's true first frame begins a world. From places along a short walk a body is offered moves of a full step in
-all directions; the scene says which of them come nearer to a surface than the body's radius ("hits"), and contact
-says, from depth alone, which it would shorten. The last line printed is one JSON object:
+Each scene's true first frame begins a world. From places along a short walk ahead, which keeps clear of the true
+geometry, a body is offered moves of a full step in all directions. The scene says which of them come nearer to a
+surface than the body's radius ("hits"), and contact says, from depth alone, which it would shorten. The last line
+printed is one JSON object:
 
     blocked_of_hits            share of hits that contact shortens, of those whose contact point frame 0 shows
     shortened_of_free          share of free moves that it shortens, of those whose way frame 0 shows
-    blocked_of_hits_beyond     the same of all others: behind the camera, beside its view, or hidden
-    shortened_of_free_beyond
-    hits, free, ..._beyond     numbers of moves that these are shares of
-    kept_of_hits[_beyond]      share of hits after which the body, where contact stopped it, cuts 5 cm into nothing
+    kept_of_hits               share of hits after which the body, stopped by contact, cuts less than 5 cm into things
+    hits, free                 numbers of moves that these are shares of
+    ..._95                     their 95 % bootstrap intervals; scenes are drawn, as moves of one scene err alike
+    ..._beyond                 the same of all other moves: behind the camera, beside its view, or hidden
     depth_median_error         median of |depth / true depth - 1| over the pixels of all places; and within 1.5 m
     depth_median_bias          median of depth / true depth - 1
-    by_family                  the same for each family of scenes
-    by_margin                  shares for other margins of the body, m
+    scale_median_error         median over scenes of |s - 1|; s is the median of depth / true depth in frame 0
+    by_family, by_step         the same for each family of scenes, and after so many steps of the walk
+    by_margin                  the same for bodies with other margins, m
+    median_scaled              the same if frame 0's depth is divided by s: how much is due to an unknown scale?
+    true_depth                 the same with the true depth of frame 0 and of the present place: is the rest right?
 """
 
 from __future__ import annotations
@@ -33,26 +37,34 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.core_speed import hardware
+from benchmarks.core_speed import UNTRAINED, hardware
 from benchmarks.obey_camera import parse_seeds
 from sanawm_env.camera.pose import action_to_delta, geodesic
-from sanawm_env.envs.sensors.contact import Body, free_path, stop_short
+from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
+from sanawm_env.envs.sensors.contact import Body, free_path
 from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.scenes import EVAL_SEEDS, Scene, first_frame, render_scene, sample_scenes
+from sanawm_env.world.config import small_config
+from sanawm_env.world.model import WorldModel
 
 Array = NDArray[np.float64]
 
 SPACING = 0.005
 """Metres between the places of a move at which the truth is asked for."""
-ROOM = 0.1
+ROOM = 0.03
 """Metres that the walk keeps between the body's side and everything."""
+AHEAD = 0.7
+"""Cosine of the angle from the camera's axis within which it walks."""
 CUT = 0.05
 """Metres into a surface that `kept_of_hits` forgives."""
+REACH = 1.5
+"""Metres beyond which nothing can meet a body within a step."""
 NEAR = 1.5
 """Metres; the depth that decides a step."""
 
@@ -64,14 +76,14 @@ class Args:
     seeds: str = "20000000:20000040"
     """Scene seeds, first:last+1."""
     checkpoint: str = DEFAULT_CHECKPOINT
-    """Built-in name or folder of an anchored world."""
-    walk: int = 3
+    """Built-in name or folder of an anchored world; `untrained` is a small one of random weights, for tests."""
+    walk: int = 5
     """Steps of the walk; moves are offered before the first and after each."""
     moves: int = 24
     """Moves offered at each place."""
     body: Body = field(default_factory=Body)
     """Who moves."""
-    margins: tuple[float, ...] = (-0.1, -0.05, 0.0, 0.05, 0.1)
+    margins: tuple[float, ...] = (-0.05, 0.05, 0.1, 0.2)
     """Other margins to report, m."""
     device: str = "auto"
     """Where to compute."""
@@ -85,14 +97,18 @@ class Args:
 class Move:
     """One move, what is true of it, and what contact made of it."""
 
+    seed: int
+    """Of the scene."""
     family: str
+    step: int
+    """Steps walked before."""
     hit: bool
     """Whether the body would come nearer to a surface than its radius."""
     seen: bool
     """Whether frame 0 shows the contact point of a hit, or the way of a free move."""
-    shares: dict[float, float]
-    """Share of the path that contact leaves, for each margin."""
-    room: dict[float, float]
+    shares: dict[str, float]
+    """Share of the path that contact leaves, in each case."""
+    room: dict[str, float]
     """True least room (m) along that share."""
 
 
@@ -164,24 +180,31 @@ def measure(args: Args) -> dict[str, Any]:
     held_out = seeds.start in EVAL_SEEDS and seeds.stop - 1 in EVAL_SEEDS
     if not held_out:
         print(f"note: scenes outside {EVAL_SEEDS} may not be held out", file=sys.stderr)
-    env = gym.make(
-        "SanaWM-v0", checkpoint=args.checkpoint, sensors=("depth",), device=args.device, max_episode_steps=-1
-    )
+    world: Any = {"checkpoint": args.checkpoint, "device": args.device}
+    if args.checkpoint == UNTRAINED:
+        world = {"checkpoint": WorldModel.untrained(small_config(anchored=True, max_translation=0.05))}
+    env = gym.make("SanaWM-v0", **world, sensors=("depth",), max_episode_steps=-1, episode_seconds=None)
     began = time.perf_counter()
     moves: list[Move] = []
-    errors: list[Array] = []
+    pixels: list[Array] = []
+    scales: list[float] = []
     for seed in tqdm(seeds, unit="scene", file=sys.stderr):
-        found, pixels = try_scene(env, seed, args)
+        found, seen, scale = try_scene(env, seed, args)
         moves += found
-        errors.append(pixels)
+        pixels.append(seen)
+        scales.append(scale)
+    families, steps = sorted({m.family for m in moves}), range(args.walk + 1)
     return {
-        **summarize(moves, args.body.margin),
-        **depth_error(np.concatenate(errors, axis=1)),
-        "by_family": {
-            name: summarize([m for m in moves if m.family == name], args.body.margin)
-            for name in sorted({m.family for m in moves})
-        },
-        "by_margin": {str(margin): summarize(moves, margin) for margin in sorted(moves[0].shares)},
+        **summarize(moves),
+        "blocked_of_hits_95": interval([m for m in moves if m.hit and m.seen]),
+        "shortened_of_free_95": interval([m for m in moves if not m.hit and m.seen]),
+        **depth_error(np.concatenate(pixels, axis=1)),
+        "scale_median_error": _median(np.abs(np.array(scales) - 1)),
+        "by_family": {name: summarize([m for m in moves if m.family == name]) for name in families},
+        "by_step": {str(step): summarize([m for m in moves if m.step == step]) for step in steps},
+        "by_margin": {str(margin): summarize(moves, f"margin {margin}") for margin in args.margins},
+        "median_scaled": summarize(moves, "median_scaled"),
+        "true_depth": summarize(moves, "true_depth"),
         "seeds": f"{seeds.start}:{seeds.stop}",
         "held_out": held_out,
         "checkpoint": args.checkpoint,
@@ -193,8 +216,8 @@ def measure(args: Args) -> dict[str, Any]:
     }
 
 
-def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array]:
-    """All moves of one scene, and depth beside true depth, `(2, pixels)`."""
+def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array, float]:
+    """All moves of one scene, depth beside true depth `(2, pixels)`, and the scale of frame 0's depth."""
     simulator = env.unwrapped.simulation
     config = simulator.model.config
     image, camera, scene, pose = first_frame(seed, config.height, config.width)
@@ -203,26 +226,41 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array]:
     depth = render_scene(scene, pose[None], camera, config.height, config.width)[1][0].double().numpy()
     truth = Truth(scene, start, intrinsics, depth, args.body)
     _, info = env.reset(seed=seed, options={"image": image, "intrinsics": intrinsics})
-    first = env.unwrapped.state.first_disparity[0].cpu().numpy()
+    both = np.isfinite(info["depth"]) & np.isfinite(depth)
+    scale = float(np.median(info["depth"][both] / depth[both]))
 
     rng = np.random.default_rng([seed, 5])
     moves, pixels = [], []
     for step in range(args.walk + 1):
-        c2w, guess = info["c2w"], info["depth"]
-        points = seen_points(guess, intrinsics, c2w, first)
-        pixels.append(np.stack([guess.ravel(), truth.true_depth(c2w).ravel()]))
-        actions, free = propose(rng, args.moves), []
-        for action in actions:
+        c2w, cases = info["c2w"], points_of_cases(env, truth, scale, info)
+        pixels.append(np.stack([info["depth"].ravel(), truth.true_depth(c2w).ravel()]))
+        ahead = []
+        for action in propose(rng, args.moves):
             delta = action_to_delta(action, simulator.max_translation, simulator.max_rotation)
             path = geodesic(c2w, delta, simulator.frames_per_step)
-            room = truth.room(_dense(c2w, path))
-            moves.append(judge(truth, family, points, c2w, path, args))
-            if room.min() >= ROOM:
-                free.append(action)
+            moves.append(judge(truth, cases, c2w, path, args, (seed, family, step)))
+            if action[2] > AHEAD and truth.room(_dense(c2w, path)).min() >= ROOM:
+                ahead.append(action)
         if step < args.walk:
-            action = free[rng.integers(len(free))] if free else np.zeros(6)
+            # Where nothing ahead is free it turns on the spot.
+            action = ahead[rng.integers(len(ahead))] if ahead else np.array([0, 0, 0, 0, 1.0, 0])
             _, _, _, _, info = env.step(action.astype(np.float32))
-    return moves, np.concatenate(pixels, axis=1)
+    return moves, np.concatenate(pixels, axis=1), scale
+
+
+def points_of_cases(env: Any, truth: Truth, scale: float, info: dict[str, Any]) -> dict[str, Array]:
+    """What contact knows: as it is, if frame 0's depth had the right scale, and if depth were true."""
+    moment, c2w, camera = env.unwrapped.snapshot(), info["c2w"], truth.intrinsics
+    first = moment.state.first_disparity
+    scaled = moment.state.changed(first_disparity=first * scale)
+    (now,) = AnchoredDepth(env.unwrapped.model).depth(scaled, [moment.frames[-1]])
+    known = {
+        "": seen_points(info["depth"], camera, c2w, first[0].cpu().numpy()),
+        "median_scaled": seen_points(now, camera, c2w, first[0].cpu().numpy() * scale),
+        "true_depth": seen_points(truth.true_depth(c2w), camera, c2w, 1 / truth.depth[::2, ::2]),
+    }
+    near = {name: np.abs(points - c2w[:3, 3]).max(-1) < REACH for name, points in known.items()}
+    return {name: points[near[name]] for name, points in known.items()}
 
 
 def propose(rng: np.random.Generator, count: int) -> Array:
@@ -234,30 +272,49 @@ def propose(rng: np.random.Generator, count: int) -> Array:
     return actions
 
 
-def judge(truth: Truth, family: str, points: Array, c2w: Array, path: Array, args: Args) -> Move:
+def judge(
+    truth: Truth, cases: dict[str, Array], c2w: Array, path: Array, args: Args, place: tuple[int, str, int]
+) -> Move:
     """One move against the truth."""
     places = _dense(c2w, path)
-    hit = truth.room(places) < 0
+    true_room = truth.room(places)
+    hit = true_room < 0
     seen = truth.shows_contact(places[hit.argmax()]) if hit.any() else truth.shows_way(path[:, :3, 3])
-    shares, room = {}, {}
-    for margin in {args.body.margin, *args.margins}:
-        body = replace(args.body, margin=margin)
-        shares[margin] = free_path(points, c2w, path, body)[0]
-        room[margin] = float(truth.room(_dense(c2w, stop_short(c2w, path, shares[margin]))).min())
-    return Move(family, bool(hit.any()), seen, shares, room)
+    tried = {name: (points, args.body) for name, points in cases.items()}
+    tried |= {f"margin {margin}": (cases[""], replace(args.body, margin=margin)) for margin in args.margins}
+    shares = {name: free_path(points, c2w, path, body)[0] for name, (points, body) in tried.items()}
+    room = {name: float(true_room[: 1 + int(share * (len(places) - 1))].min()) for name, share in shares.items()}
+    return Move(*place, bool(hit.any()), seen, shares, room)
 
 
-def summarize(moves: Sequence[Move], margin: float) -> dict[str, Any]:
+def summarize(moves: Sequence[Move], case: str = "") -> dict[str, Any]:
     """Numbers and shares, within the first view and beyond it; None where there are no such moves."""
     found: dict[str, Any] = {}
     for end, seen in (("", True), ("_beyond", False)):
         hits = [m for m in moves if m.hit and m.seen == seen]
         free = [m for m in moves if not m.hit and m.seen == seen]
-        found[f"blocked_of_hits{end}"] = _share([m.shares[margin] < 1 for m in hits])
-        found[f"shortened_of_free{end}"] = _share([m.shares[margin] < 1 for m in free])
-        found[f"kept_of_hits{end}"] = _share([m.room[margin] >= -CUT for m in hits])
+        found[f"blocked_of_hits{end}"] = _share([m.shares[case] < 1 for m in hits])
+        found[f"shortened_of_free{end}"] = _share([m.shares[case] < 1 for m in free])
+        found[f"kept_of_hits{end}"] = _share([m.room[case] >= -CUT for m in hits])
         found[f"hits{end}"], found[f"free{end}"] = len(hits), len(free)
     return found
+
+
+def interval(moves: Sequence[Move]) -> list[float] | None:
+    """95 % interval of the share of shortened moves; None for fewer than two scenes."""
+    seeds = sorted({m.seed for m in moves})
+    if len(seeds) < 2:
+        return None
+    short = [sum(m.shares[""] < 1 for m in moves if m.seed == seed) for seed in seeds]
+    count = [sum(m.seed == seed for m in moves) for seed in seeds]
+    found = bootstrap(
+        (short, count),
+        lambda short, count, axis: short.sum(axis) / count.sum(axis),
+        paired=True,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return [round(float(found.low), 4), round(float(found.high), 4)]
 
 
 def depth_error(pixels: Array) -> dict[str, float | None]:

@@ -25,6 +25,8 @@ from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
 from sanawm_env.cli.rollout import Rollout
 from sanawm_env.cli.ros2.command import Ros2Command
+from sanawm_env.cli.server.serve import Serve
+from sanawm_env.files import FULL
 
 __all__ = ["main"]
 
@@ -57,6 +59,7 @@ Command = (
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Review, tyro.conf.subcommand("review")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
@@ -96,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         # A library's own exceptions say little without their name; ours are whole sentences.
         name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
-        print(f"sanawm: error: {name}{' '.join(str(error).split())}", file=sys.stderr)
+        room = isinstance(error, OSError) and error.errno in FULL
+        hint = ". Make room, and give the same line again." if room else ""
+        print(f"sanawm: error: {name}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -169,6 +169,7 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |
     | `fov_deg`           | `None`       | horizontal field of view, degrees, in place of `intrinsics`: see below |
+    | `level`             | `False`      | procedural scenes begin with an upright camera, as robots have them |
     | `chunk_frames`      | `None`       | latent frames per step; None is the checkpoint's default          |
     | `sampler_steps`     | `None`       | model calls per chunk, along the checkpoint's noise schedule      |
     | `sigmas`            | `None`       | the noise schedule itself, descending to 0                        |

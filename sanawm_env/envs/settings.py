@@ -39,6 +39,7 @@ class Settings:
     prompt: str | None = None
     intrinsics: IntrinsicsSource | None = None
     fov_deg: float | None = None
+    level: bool = False
     chunk_frames: int | None = None
     sampler_steps: int | None = None
     sigmas: Sequence[float] | None = None
@@ -96,6 +97,8 @@ class Settings:
             raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
         if self.intrinsics is not None and self.image is None:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
+        if self.level and self.image is not None:
+            raise ValueError("level turns the camera of procedural scenes upright; an image's stands as it stood.")
         self._set("image", None if self.image is None else read_image(self.image))
         self._check_controls()
 

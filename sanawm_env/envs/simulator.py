@@ -188,7 +188,7 @@ class Simulator:
 
         Raises:
             ActionError: An action outside the space.
-            ValueError: A reward term gave no finite number.
+            ValueError: A reward term gave no finite number, or a depth source no depth.
         """
         count, stops = len(now), np.zeros(len(now), bool)
         if self.runner is not None and self.runner.task.stop_action:

@@ -72,23 +72,23 @@ def plan_replay(
     Raises:
         ValueError: No picture while the path is known, or less than two frames of it.
     """
-    config, way = world.config, recording.way
-    usable = np.flatnonzero((recording.stamps >= way.start - _EARLY) & (recording.stamps < way.end))
+    config, path = world.config, recording.path
+    usable = np.flatnonzero((recording.stamps >= path.start - _EARLY) & (recording.stamps < path.end))
     if not len(usable):
         first, last = recording.stamps[[0, -1]] / 1e9
         raise ValueError(
-            f"no image was taken while the path was known: images are from {first:.2f} to {last:.2f} s, {way.source} "
-            f"from {way.start / 1e9:.2f} to {way.end / 1e9:.2f} s. Their clocks may differ."
+            f"no image was taken while the path was known: images are from {first:.2f} to {last:.2f} s, {path.source} "
+            f"from {path.start / 1e9:.2f} to {path.end / 1e9:.2f} s. Their clocks may differ."
         )
     notes = list(recording.notes)
     begin = int(recording.stamps[usable[0]])
-    end = way.end if seconds is None else min(way.end, begin + round(seconds * 1e9))
+    end = path.end if seconds is None else min(path.end, begin + round(seconds * 1e9))
     rate = config.fps * slow
     count = int((end - begin) / 1e9 * rate) + 1
     if count < 2:
         raise ValueError(f"the path is known for {(end - begin) / 1e9:.3f} s after the first image: not a frame long.")
     stamps = begin + np.round(np.arange(count) * 1e9 / rate).astype(np.int64)
-    c2w = relative(way.poses(stamps))
+    c2w = relative(path.poses(stamps))
     notes += _too_fast(c2w, world, slow)
     picture = next(recording.images([int(usable[0])]))
     camera = recording.lens.intrinsics if recording.lens is not None and fov_deg is None else None
@@ -192,7 +192,7 @@ def _report(
         "bag": str(recording.bag.path),
         "image_topic": recording.image_topic,
         "camera_info_topic": None if recording.lens is None else recording.lens.topic,
-        "path": recording.way.source,
+        "path": recording.path.source,
         "checkpoint": world.config.name,
         "checkpoint_hash": world.checkpoint,
         "seed": seed,

@@ -104,7 +104,7 @@ def between(tree: Mapping[str, Mapping[str, Track]], base: str, frame: str, stam
     return inverse
 
 
-def steady(stamps: Sequence[int]) -> int:
+def steady(stamps: Sequence[int] | NDArray[np.int64]) -> int:
     """How many stamps there are before the clock goes backwards; a little disorder is none."""
     given = np.asarray(stamps, np.int64)
     if not len(given):

@@ -113,8 +113,9 @@ def sense_with(world: WorldModel, sensors: Sequence[Any]) -> Sense | None:
     if not sensors:
         return None
     from sanawm_env.envs.sensors.arguments import read_sensors
-    from sanawm_env.envs.sensors.depth import Depth, depth_source
+    from sanawm_env.envs.sensors.depth import Depth
     from sanawm_env.envs.sensors.scan import Scan, laser_scan
+    from sanawm_env.envs.sensors.sources import depth_source
 
     given = read_sensors(sensors)
     shown = next((each for each in given if isinstance(each, Depth)), None)

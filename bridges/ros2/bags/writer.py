@@ -89,8 +89,9 @@ class BagWriter:
         self._temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
         # Its folder has the bag's name already, since rosbags names the file in it, and metadata.yaml names that one.
         self._folder = self._temporary / (out.stem if single else out.name)
-        self._writer: Writer | None = Writer(self._folder, version=9, storage_plugin=STORAGES[storage])
-        self._writer.open()
+        archive = Writer(self._folder, version=9, storage_plugin=STORAGES[storage])
+        archive.open()
+        self._writer: Writer | None = archive
 
     def publish(self, frame: Frame) -> None:
         """Write one frame.

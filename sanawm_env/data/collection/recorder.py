@@ -14,9 +14,9 @@ from sanawm_env.data.collection.filters import Candidate, Filter
 from sanawm_env.data.collection.looks import decline, sharpness_and_contrast
 from sanawm_env.data.collection.plan import Item
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.depth import DepthWriter
-from sanawm_env.data.encode import ClipWriter
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
+from sanawm_env.data.storage.depth import DepthWriter
+from sanawm_env.data.storage.encode import ClipWriter
 
 __all__ = ["Done", "EpisodeRecorder", "Played"]
 

@@ -51,7 +51,7 @@ _TOPICS = (TF_STATIC, TF, ODOMETRY, INFO, IMAGE, DEPTH)
 _ODOMETRY, _TF, _INFO = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage", "sensor_msgs/msg/CameraInfo"
 _KINDS = (pictures.RAW, _INFO, _ODOMETRY, _TF)
 _CENTRE = np.array([0.0, 0.0, 0.5, 0.5])
-"""An episode counts from the centre of the upper left pixel, a `Frame` from its corner."""
+"""ROS counts from the centre of the upper left pixel, an episode from its corner."""
 
 
 def detect(path: Path) -> bool:
@@ -116,7 +116,7 @@ def _frames(episode: Episode) -> Iterator[Frame]:
                 ros.nanoseconds(done, episode.fps, START),
                 rgb,
                 episode.c2w[done],
-                episode.intrinsics + _CENTRE,
+                episode.intrinsics,
                 depth=None if depth is None else next(depth),
                 twist=speeds[done],
             )
@@ -193,7 +193,7 @@ def _read_one(folder: Path) -> Episode:
     depth = None
     if set(chosen) <= set(seen.get("depth", [])):
         depth = _BagImages(bag, shown["depth"][0], chosen)
-    known: dict[str, Any] = {"intrinsics": np.array(lens.k)[[0, 4, 2, 5]], "size": (height, width)}
+    known: dict[str, Any] = {"intrinsics": np.array(lens.k)[[0, 4, 2, 5]] + _CENTRE, "size": (height, width)}
     if not facts:
         apart = np.diff(chosen)
         known |= {"name": folder.name, "fps": float(1e9 / np.median(apart)) if len(apart) else 16.0}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.world.state import StateError, WorldState
+if TYPE_CHECKING:
+    from sanawm_env.envs.snapshot import EnvSnapshot
 
 __all__ = ["OPTIONS", "as_moment", "as_size", "check_options"]
 
@@ -47,6 +47,9 @@ def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot
         FileNotFoundError: No such file.
         ValueError: Another type, another checkpoint, or more than one slot.
     """
+    from sanawm_env.envs.snapshot import EnvSnapshot
+    from sanawm_env.world.state import StateError, WorldState
+
     if isinstance(moment, str | Path):
         moment = EnvSnapshot.load(moment, checkpoint)
     if isinstance(moment, WorldState):

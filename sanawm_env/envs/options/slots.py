@@ -12,8 +12,6 @@ import gymnasium as gym
 import numpy as np
 
 from sanawm_env.envs.options.arguments import OPTIONS
-from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.world.state import WorldState
 
 __all__ = ["VECTOR_OPTIONS", "naming", "one_each", "read_moments", "read_options", "read_seeds", "read_slots"]
 
@@ -116,6 +114,9 @@ def read_slots(slots: int | Sequence[int] | None, count: int) -> list[int]:
 
 def read_moments(moments: Any) -> list[Any]:
     """One moment per slot from a single one, a sequence, or a state of many slots or its file."""
+    from sanawm_env.envs.snapshot import EnvSnapshot
+    from sanawm_env.world.state import WorldState
+
     if isinstance(moments, str | Path) and Path(moments).is_file():
         try:
             held = WorldState.load(moments)

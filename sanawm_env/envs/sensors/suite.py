@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sanawm_env.camera.trajectory import KeyboardState
 from sanawm_env.envs.sensors.arguments import read_body, read_sensors
 from sanawm_env.envs.sensors.contact import Body, Contact, free_path, stop_short
-from sanawm_env.envs.sensors.depth import Depth, DepthSource, depth_source
+from sanawm_env.envs.sensors.depth import Depth, DepthSource
 from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.envs.sensors.scan import Scan, laser_scan
+from sanawm_env.envs.sensors.sources import depth_source
 from sanawm_env.world.model import WorldModel
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ Everything else (resizing, greyscale, frame stacks, time limits, videos) is Gymn
 """
 
 from sanawm_env.envs.wrappers.discrete import DiscreteNavigation, NavigationAction, VectorDiscreteNavigation
-from sanawm_env.envs.wrappers.drive import DifferentialDrive, VectorDifferentialDrive, camera_mount
+from sanawm_env.envs.wrappers.drive import DifferentialDrive, VectorDifferentialDrive
 from sanawm_env.envs.wrappers.twist import TwistActions, VectorTwistActions
+from sanawm_env.envs.wrappers.unicycle import camera_mount
 
 __all__ = [
     "DifferentialDrive",

@@ -16,7 +16,7 @@ from scipy.spatial.transform import RigidTransform
 from sanawm_env.camera.pose import delta_to_action
 from sanawm_env.envs.wrappers.motion import Motion
 
-__all__ = ["TwistActions", "VectorTwistActions"]
+__all__ = ["TwistActions", "VectorTwistActions", "path_delta"]
 
 ROS_TO_CAMERA = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 """REP 103's body axes (x forward, y left, z up) seen from OpenCV's (x right, y down, z forward)."""
@@ -108,8 +108,20 @@ def _convert(twist: Any, motion: Motion, space: Any, where: str = "") -> NDArray
             "action_space, or raise max_translation and max_rotation of the environment."
         )
     linear, angular = ROS_TO_CAMERA @ values[:3], ROS_TO_CAMERA @ values[3:6]
+    delta = path_delta(linear * motion.step_seconds, angular * motion.step_seconds, motion)
+    return motion.action(delta, bool(motion.stop and values[6] > 0))
+
+
+def path_delta(linear: NDArray[np.float64], angular: NDArray[np.float64], motion: Motion) -> NDArray[np.float64]:
+    """The normalised pose delta `(6,)` at the end of a step of constant velocity, or of its first share that fits.
+
+    Args:
+        linear: `(3,)` m/s times the step's seconds, camera axes.
+        angular: `(3,)` rad/s times the step's seconds.
+        motion: The limits.
+    """
     # scipy's exponential coordinates put the rotation first.
-    path = np.concatenate([angular, linear]) * motion.step_seconds
+    path = np.concatenate([angular, linear])
     delta = _end(path, motion)
     if np.abs(delta).max() > 1:
         # A displacement is no longer than its path, so the first share of it fits whatever the direction is.
@@ -120,7 +132,7 @@ def _convert(twist: Any, motion: Motion, space: Any, where: str = "") -> NDArray
             last = int(np.flatnonzero(np.append(True, fits))[-1])
             slowest, fastest = shares[last], shares[last + 1]
         delta = _end(slowest * path, motion)
-    return motion.action(delta.clip(-1, 1), bool(motion.stop and values[6] > 0))
+    return delta.clip(-1, 1)
 
 
 def _end(path: NDArray[np.float64], motion: Motion) -> NDArray[np.float64]:

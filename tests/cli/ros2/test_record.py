@@ -78,10 +78,10 @@ def test_a_policy(record, tmp_path):
 
 def test_sensors_at_the_end_of_steps(record, tmp_path, monkeypatch):
     """A world without depth of its own is given one."""
-    from sanawm_env.envs.sensors import depth
+    from sanawm_env.envs.sensors import sources
 
-    flat = depth.FunctionDepth(lambda image, intrinsics: np.full(image.shape[:2], 2.0, np.float32))
-    monkeypatch.setattr(depth, "depth_source", lambda settings, model: flat)
+    flat = sources.FunctionDepth(lambda image, intrinsics: np.full(image.shape[:2], 2.0, np.float32))
+    monkeypatch.setattr(sources, "depth_source", lambda settings, model: flat)
     monkeypatch.setattr("sanawm_env.envs.sensors.suite.depth_source", lambda settings, model: flat)
     for extra, out in ((["--actions", "w-24"], "a.mcap"), (["--policy", "random:smooth", "--seconds", 1.5], "b.mcap")):
         code, text = record("--sensors", "depth", "scan", *extra, out=out)

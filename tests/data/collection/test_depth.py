@@ -5,9 +5,9 @@ import pytest
 
 from sanawm_env import SanaWMEnv, WorldModel
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.depth import DepthWriter, depth_file
 from sanawm_env.data.formats.lerobot.items import read_items
 from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import DepthWriter, depth_file
 from sanawm_env.world.config import small_config
 from tests.data.collection.test_collect import planned, run
 

@@ -3,13 +3,17 @@
 import math
 from itertools import pairwise
 
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sanawm_env import Depth, WorldModel
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.contact import GRAIN, STEP, Body, free_path, stop_short
+from sanawm_env.envs.sensors.points import seen_points
+from sanawm_env.world.config import small_config
 
 BODY = Body(radius=0.2, height=0.4, camera=0.3)
 NOTHING = np.empty((0, 3))
@@ -177,3 +181,29 @@ def test_more_points_never_free_more_of_a_path_from_a_free_place(cloud, action):
 def test_bodies_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Body(**wrong)
+
+
+def test_environments_stop_where_free_path_says():
+    """With nothing in sight now, by what frame 0 showed: the camera turns round and backs into it."""
+    world = WorldModel.untrained(small_config(anchored=True, chunk_frames=1, max_chunk_frames=1))
+    nowhere = Depth(source=lambda image, intrinsics: np.full(image.shape[:2], np.inf))
+    arguments = {"sensors": nowhere, "contact": "block", "max_translation": 2.0, "max_rotation": 0.6}
+    body = Body(radius=0.4, margin=0.1)
+    env = gymnasium.make("SanaWM-v0", checkpoint=world, body=body, **arguments)
+    _, info = env.reset(seed=3)
+    turn, back = np.array([0, 0, 0, 0, 1, 0], np.float32), np.array([0, 0, -0.7, 0, 0.1, 0], np.float32)
+    met = []
+    for action in [turn] * 5 + [back] * 4:
+        moment = env.unwrapped.snapshot()
+        points = seen_points(
+            info["depth"], moment.state.intrinsics[0].numpy(), info["c2w"], moment.state.first_disparity[0].numpy()
+        )
+        controls = env.unwrapped.simulation.controls
+        path = controls.move(info["c2w"][None], [None], action[None])[0][0]
+        share, clearance = free_path(points, info["c2w"], path, body)
+        before, (_, _, _, _, info) = info, env.step(action)
+        np.testing.assert_array_equal(info["frame_c2w"], stop_short(before["c2w"], path, share))
+        assert info["collided"] == (share < 1) and info["clearance"] == clearance
+        assert info["collisions"] == before["collisions"] + info["collided"]
+        met.append(share < 1)
+    assert not any(met[:6]) and met[-1]

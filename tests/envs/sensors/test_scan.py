@@ -119,7 +119,7 @@ def test_rooms_from_tilted_cameras(corner, yaw, pitch, roll, below, thickness, f
     seen = np.isfinite(ranges)
     assert (ranges[seen] >= nearest[seen] * 0.995).all() and (ranges[seen] <= farthest[seen] * 1.005).all()
     plain = seen & (np.ptp(np.diff(around, axis=0), axis=0) < 2e-3 * expected) & (farthest < 1.1 * nearest)
-    assert np.allclose(ranges[plain], expected[plain], rtol=1e-3)
+    assert np.allclose(ranges[plain], expected[plain], rtol=3e-3)
     # Where it can look, which is told here from where the middle of the slab is on the wall.
     place = (
         np.stack([-np.sin(azimuths + math.radians(yaw)), np.cos(azimuths + math.radians(yaw))], -1) * expected[:, None]

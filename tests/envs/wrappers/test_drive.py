@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.contact import Body
-from sanawm_env.envs.sensors.depth import Depth, FunctionDepth
+from sanawm_env.envs.sensors.depth import Depth
 from sanawm_env.envs.sensors.scan import Scan
+from sanawm_env.envs.sensors.sources import FunctionDepth
 from sanawm_env.envs.wrappers import DifferentialDrive, VectorDifferentialDrive, camera_mount
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
@@ -122,7 +123,7 @@ def test_2000_steps_stay_on_the_ground():
         *_, info = env.step(rng.uniform(-env.action_space.high, env.action_space.high).astype(np.float32))
         base = MOUNT @ info["frame_c2w"][-1] @ np.linalg.inv(MOUNT)
         off.append(max(abs(base[2, 3]), math.hypot(base[0, 2], base[1, 2])))
-    assert max(off) < 1e-6, "rounding does not add up"
+    assert max(off) < 1e-8, "rounding does not add up"
     assert np.hypot(*info["base_pose"][:2]) > 1, "it went somewhere"
 
 
@@ -133,13 +134,6 @@ def test_a_mount_moves_the_camera_about_the_base():
     assert np.allclose(info["base_pose"], [0, 0, 0.25], atol=1e-7)
     # Turning on the spot to the left swings the camera, 0.2 m ahead of the axis, to the left.
     assert np.allclose(info["c2w"][:3, 3], [-0.2 * math.sin(0.25), 0, 0.2 * math.cos(0.25) - 0.2], atol=1e-7)
-
-
-def test_camera_mount_is_urdfs():
-    assert np.allclose(camera_mount()[:3, :3], [[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-    assert np.allclose(camera_mount((1, 2, 3))[:3, 3], [1, 2, 3])
-    assert np.allclose(camera_mount(rpy=(0, 0.3, 0))[:3, 2], [math.cos(0.3), 0, -math.sin(0.3)]), "looks down"
-    assert np.allclose(camera_mount(rpy=(0, 0, 0.3))[:3, 2], [math.cos(0.3), math.sin(0.3), 0]), "looks left"
 
 
 # -- the velocity before is the world's, not the wrapper's ------------------------------------------------------
@@ -328,6 +322,8 @@ def test_worlds_that_cannot_do_it():
         DifferentialDrive(world(), max_speed=1.9, max_turn=1, mount=camera_mount((0.5, 0, 0)))
     with pytest.raises(ValueError, match="max_speed must be a positive number of m/s"):
         DifferentialDrive(world(), max_speed=0)
+    with pytest.raises(ValueError, match=r"max_acceleration must be .* got '1'"):
+        DifferentialDrive(world(), max_acceleration="1")
     with pytest.raises(ValueError, match="max_turn must be"):
         DifferentialDrive(world(), max_turn=math.inf)
     with pytest.raises(ValueError, match=r"mount must be one pose .* not orthonormal"):

@@ -44,31 +44,31 @@ def test_images_lens_and_path(read):
     assert found.lens.intrinsics.values.tolist() == [60, 60, 32, 24]  # from a pixel's corner, not its centre
     shown = list(found.images([0, 0, 4, 9, 9, 30]))
     assert all(np.array_equal(a, robots.picture(k)) for a, k in zip(shown, [0, 0, 4, 9, 9, 30], strict=True))
-    way = found.way
-    assert (way.source, way.start, way.end) == ("/odom", START, START + 10**9)
-    assert np.abs(way.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes and not found.bag.damage
+    path = found.path
+    assert (path.source, path.start, path.end) == ("/odom", START, START + 10**9)
+    assert np.abs(path.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes and not found.bag.damage
 
 
 def test_path_out_of_tf_alone(read):
     lines = [*robots.images(), *robots.transforms(), robots.mount(), robots.info()]
     found = read(lines)
-    assert found.way.source == "tf odom -> cam_optical"
-    assert np.abs(found.way.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes
+    assert found.path.source == "tf odom -> cam_optical"
+    assert np.abs(found.path.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes
 
 
 def test_a_map_that_corrects_itself_is_left_out(read):
     corrected = robots.moving("map", "odom", lambda seconds: ((10 * seconds, 0, 0), Rotation.identity()), hz=10.0)
     lines = [*robots.images(), *robots.transforms(), *corrected, robots.mount(), robots.info()]
     found = read(lines)
-    assert np.abs(found.way.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes
+    assert np.abs(found.path.poses(STAMPS) - TRUE).max() < 1e-4 and not found.notes
 
 
 def test_tf_in_place_of_odometry_on_demand(read, tmp_path):
     lines = [*robots.robot(), *robots.transforms()]
     found = read(lines, odom_topic="/tf")
-    assert found.way.source == "tf odom -> cam_optical"
+    assert found.path.source == "tf odom -> cam_optical"
     bag = open_bag(tmp_path / "robot")
-    assert read_recording(bag).way.source == "/odom"
+    assert read_recording(bag).path.source == "/odom"
     with pytest.raises(ValueError, match="no frame above the camera's; choose --world-frame of base_link, odom"):
         read_recording(bag, Choices(odom_topic="/tf", world_frame="map"))
 
@@ -79,7 +79,7 @@ def test_a_head_that_turns(read):
 
     turning = robots.moving("base_link", "head", lambda seconds: ((0, 0, 0.3), head(seconds)), hz=100.0)
     found = read([*robots.images(), *robots.odometries(), *turning, robots.mount(parent="head"), robots.info()])
-    (pose,) = found.way.poses(STAMPS[2:3])
+    (pose,) = found.path.poses(STAMPS[2:3])
     place, turn = robots.pose_at(0.5)
     wanted = turn * head(0.5) * Rotation.from_quat(robots.OPTICAL)
     assert np.abs(pose[:3, :3] - wanted.as_matrix()).max() < 1e-4
@@ -93,7 +93,7 @@ def test_images_with_the_bodys_axes(read):
     show = lambda k, stamp: robots.image(robots.picture(k), "rgb8", stamp, "camera_link")  # noqa: E731
     lines = [*robots.images(show=show), *robots.odometries(), ("/tf_static", "tf2_msgs/TFMessage", START, fixed)]
     found = read([*lines, robots.info()])
-    assert np.abs(found.way.poses(STAMPS) - TRUE).max() < 1e-4
+    assert np.abs(found.path.poses(STAMPS) - TRUE).max() < 1e-4
     assert any("'camera_link' points up, which is no optical one" in note for note in found.notes)
 
 
@@ -104,7 +104,7 @@ def test_without_a_mount(read):
     wanted = TRUE.copy()
     for index, moment in enumerate(MOMENTS):
         wanted[index, :3, 3] = robots.pose_at(moment)[0]
-    assert np.abs(found.way.poses(STAMPS) - wanted).max() < 1e-4
+    assert np.abs(found.path.poses(STAMPS) - wanted).max() < 1e-4
 
 
 def test_without_camera_info_and_compressed_only(read):
@@ -142,7 +142,7 @@ def test_two_cameras_two_odometries(read, tmp_path):
     with pytest.raises(ValueError, match=r"--odom-topic: .*/visual_odom"):
         read_recording(bag, Choices(image_topic=IMAGES))
     found = read_recording(bag, Choices(image_topic="/left/image_raw", odom_topic="/visual_odom"))
-    assert found.way.source == "/visual_odom"
+    assert found.path.source == "/visual_odom"
     for wrong in (Choices(image_topic="/odom"), Choices(image_topic="/nothing")):
         with pytest.raises(ValueError, match=r"no images on /.*; there is .*image_raw \(sensor_msgs/msg/Image, 31\)"):
             read_recording(bag, wrong)
@@ -168,7 +168,7 @@ def test_frames_that_tf_does_not_know(read, tmp_path):
     with pytest.raises(ValueError, match="'elsewhere'; choose one with --camera-frame: base_link, cam_optical, odom"):
         read([*robots.images(show=show), *robots.transforms(), robots.mount()])
     found = read_recording(open_bag(tmp_path / "robot"), Choices(camera_frame="cam_optical"))
-    assert np.abs(found.way.poses(STAMPS) - TRUE).max() < 1e-4
+    assert np.abs(found.path.poses(STAMPS) - TRUE).max() < 1e-4
 
 
 def test_static_tf_alone_is_no_path(read):
@@ -190,7 +190,7 @@ def test_a_clock_that_goes_backwards(read):
         for topic, kind, time, message in [*robots.images(), *robots.odometries()]
     ]
     found = read([*robots.robot(), *again])
-    assert len(found.stamps) == 31 and found.way.end == START + 10**9
+    assert len(found.stamps) == 31 and found.path.end == START + 10**9
     assert [note.split(";")[0] for note in found.notes] == [
         "the clock of images of /cam/image_raw goes backwards by 1.0 s after 31 of 62 messages",
         "the clock of /odom goes backwards by 1.0 s after 51 of 102 messages",
@@ -205,7 +205,7 @@ def test_odometry_that_jumps(read):
             yield topic, kind, stamp, message
 
     found = read([*robots.images(), *moved(robots.odometries()), robots.mount(), robots.info()])
-    assert found.way.end == START + 600_000_000
+    assert found.path.end == START + 600_000_000
     (note,) = found.notes
     assert "/odom jumps by 3.01 m in 20 ms, 0.6 s after its beginning" in note and "--max-speed" in note
 
@@ -261,5 +261,5 @@ def test_an_interrupted_recording(tmp_path):
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     (folder / "metadata.yaml").unlink()
     found = read_recording(open_bag(folder))
-    assert 200 < len(found.stamps) < 401 and found.way.end < START + 14 * 10**9
+    assert 200 < len(found.stamps) < 401 and found.path.end < START + 14 * 10**9
     assert "breaks off" in found.bag.damage["robot.mcap"]

@@ -1,0 +1,1 @@
+"""`sanawm serve` and what else runs a session server."""

@@ -1,0 +1,1 @@
+"""The Python client of the session server: NumPy, Gymnasium and websockets, no torch."""

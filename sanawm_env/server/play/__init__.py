@@ -1,0 +1,1 @@
+"""Sessions that step by themselves, in time, and who watches them."""

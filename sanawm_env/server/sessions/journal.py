@@ -1,0 +1,113 @@
+"""What a session writes so that it outlives its process: a head, a journal of operations, and its newest moment.
+
+A line is in the journal before the operation's answer leaves the server, and moments are whole or absent; so whatever
+kills the process, the folder tells where the session was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from io import BufferedWriter
+from pathlib import Path
+from typing import Any
+
+from sanawm_env.files import write_json
+from sanawm_env.server.sessions.snapshots import remove_moment
+
+__all__ = ["Journal", "Written", "read_folder"]
+
+_HEAD, _LINES, _MOMENT = "session.json", "journal.jsonl", "moment-"
+
+
+@dataclass
+class Written:
+    """What a folder tells."""
+
+    head: dict[str, Any]
+    """Of `Journal.create`."""
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    """The operations, oldest first."""
+    moments: dict[int, Path] = field(default_factory=dict)
+    """Files of moments, by the number of the operation that they follow."""
+
+
+class Journal:
+    """The folder of one session."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open nothing yet."""
+        self.folder = folder
+        self._file: BufferedWriter | None = None
+
+    def create(self, head: dict[str, Any]) -> None:
+        """Make the folder; with the head in it it counts as a session."""
+        (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / _HEAD, head)
+
+    def moment(self, n: int) -> Path:
+        """Where the moment after operation n belongs."""
+        return self.folder / f"{_MOMENT}{n}.safetensors"
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line, which from then on survives the process."""
+        if self._file is None:
+            path = self.folder / _LINES
+            _drop_torn_line(path)
+            self._file = path.open("ab")
+        self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def prune(self, n: int) -> None:
+        """Remove moments older than that after operation n, which is written."""
+        for number, path in _moments(self.folder).items():
+            if number < n:
+                remove_moment(path)
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_folder(folder: Path) -> Written:
+    """Read what `Journal` wrote.
+
+    Raises:
+        OSError, ValueError: It is no session's folder, or somebody changed it.
+    """
+    head = json.loads((folder / _HEAD).read_text(encoding="utf-8"))
+    if not isinstance(head, dict):
+        raise ValueError(f"{folder / _HEAD} is no session's head; restore it from a copy, or remove the folder.")
+    written = Written(head, moments=_moments(folder))
+    path = folder / _LINES
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():  # the last part was never finished
+        value = json.loads(line)
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} has a line that is no operation; restore it from a copy, or remove the folder.")
+        written.lines.append(value)
+    return written
+
+
+def _moments(folder: Path) -> dict[int, Path]:
+    found = {}
+    for path in folder.glob(f"{_MOMENT}*.safetensors"):
+        number = path.stem.removeprefix(_MOMENT)
+        if number.isdecimal():
+            found[int(number)] = path
+    return found
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off what a killed process left of a line."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.seek(whole)
+            file.truncate()
+            os.fsync(file.fileno())

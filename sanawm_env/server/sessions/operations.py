@@ -1,0 +1,264 @@
+"""What each request does to a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sanawm_env.envs.actions import ActionError
+from sanawm_env.envs.simulator import StepResult
+from sanawm_env.envs.slots import Slots
+from sanawm_env.envs.snapshot import EnvSnapshot
+from sanawm_env.server import protocol
+from sanawm_env.server.errors import ServerError
+from sanawm_env.server.sessions.session import Session, content, refusing
+from sanawm_env.server.sessions.snapshots import load_moment, save_moment
+
+if TYPE_CHECKING:
+    from sanawm_env.server.sessions.host import Host
+
+__all__ = ["OPERATIONS", "step_many"]
+
+Answer = dict[str, Any]
+
+
+# -- steps ----------------------------------------------------------------------------------------------------
+
+
+def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> list[Answer | ServerError]:
+    """Steps of sessions that share a simulator, in one call; a mistake concerns its own session only."""
+    outcomes: list[Any] = [None] * len(asked)
+    texts = [content(message) for _, message in asked]
+    going: list[int] = []
+    for i, (session, message) in enumerate(asked):
+        try:
+            outcomes[i] = session.repeated(message, texts[i][1])
+            if outcomes[i] is None:
+                session.require()
+                going.append(i)
+        except ServerError as error:
+            outcomes[i] = error
+    if not going:
+        return outcomes
+    try:
+        stepped = _stepped(host, [asked[i] for i in going])
+    except (ValueError, TypeError, RuntimeError) as error:
+        if len(going) == 1:
+            if isinstance(error, RuntimeError):
+                raise
+            outcomes[going[0]] = ServerError("invalid", " ".join(str(error).split())[:500])
+            return outcomes
+        for i in going:  # so that the others do not pay for the one
+            outcomes[i] = step_many(host, [asked[i]])[0]
+        return outcomes
+    for i, (after, result, seconds) in zip(going, stepped, strict=True):
+        session = asked[i][0]
+        answer = session.stepped(after, result, seconds)
+        outcomes[i] = session.done(texts[i][0], texts[i][1], answer)
+        host.steps += 1
+        if session.n - session.saved >= host.limits.save_every:
+            host.save_moment(session)
+    return outcomes
+
+
+def _stepped(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> list[tuple[Slots, StepResult, float]]:
+    simulator = asked[0][0].simulator
+    now = [session.require() for session, _ in asked]
+    actions = [_as_action(message.action) for _, message in asked]
+    together = now[0] if len(now) == 1 else Slots.of([slots.only for slots in now])
+    began = time.perf_counter()
+    after, result = simulator.step(together, actions)
+    seconds = time.perf_counter() - began
+    host.step_seconds.append(seconds)
+    if len(now) == 1:
+        return [(after, result, seconds)]
+    return [(Slots.of([after.take(i)]), _only(result, i), seconds) for i in range(len(now))]
+
+
+def _only(result: StepResult, i: int) -> StepResult:
+    part = slice(i, i + 1)
+    return StepResult(result.rewards[part], result.terminated[part], result.truncated[part], list(result.infos[part]))
+
+
+def _as_action(values: list[Any]) -> Any:
+    try:
+        return np.array(values)
+    except ValueError:
+        raise ActionError("action is a list of numbers as the action space has it.") from None
+
+
+# -- the others -----------------------------------------------------------------------------------------------
+
+
+def _reset(host: Host, session: Session, message: protocol.Reset, payload: bytes) -> Answer:
+    line, text = content(message)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    now = session.begin(message.seed, _options(host, session, message.options))
+    return _entered(host, session, now, line, text, {"rng": session.rng.bit_generator.state})
+
+
+def _restore(host: Host, session: Session, message: protocol.Restore, payload: bytes) -> Answer:
+    line, text = content(message)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    source = session if message.source is None else host.session(message.source)
+    with refusing():
+        now = Slots.of([session.simulator.adopt(source.tree.moment(message.snapshot))])
+    session.tree.present = message.snapshot if source is session else None
+    return _entered(host, session, now, line, text, {})
+
+
+def _configure(host: Host, session: Session, message: protocol.Configure, payload: bytes) -> Answer:
+    line, text = content(message)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    settings = session.settings | message.settings
+    simulator = host.simulators.get(settings)
+    here, before = session.require().only, (session.simulator, session.settings)
+    session.simulator, session.settings = simulator, settings
+    try:
+        options: dict[str, Any] = {"state": here} | ({} if message.goal is None else {"goal": _numbers(message.goal)})
+        now = session.begin(None, options)
+        return _entered(host, session, now, line, text, {
+            "rng": session.rng.bit_generator.state, "settings_now": settings,
+        })  # fmt: skip
+    except BaseException:
+        session.simulator, session.settings = before
+        raise
+
+
+def _entered(host: Host, session: Session, now: Slots, line: Answer, text: str, extra: Answer) -> Answer:
+    """Make a moment the present that no step led to; it is on the disk before the operation counts."""
+    save_moment(now.only, session.journal.moment(session.n + 1))
+    answer = session.entered(now) | {"rng": extra.get("rng")}
+    answer = session.done(line | extra, text, answer)
+    session.saved = session.n
+    host.write(session.journal.prune, session.n)
+    return answer
+
+
+def _snapshot(host: Host, session: Session, message: protocol.Snapshot, payload: bytes) -> Answer:
+    return take_snapshot(host, session, message)
+
+
+def take_snapshot(host: Host, session: Session, message: protocol.Snapshot) -> Answer:
+    """Remember the present of a session."""
+    line, text = content(message)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    here = session.require().only
+    host.make_room(here.nbytes)
+    node = session.snapshot(message.name, message.automatic)
+    host.write(save_moment, here, session.tree.path(node.id))
+    return session.done(line | {"node": node.to_dict()}, text, {"type": "snapshot", **node.to_dict()})
+
+
+def _open(host: Host, session: Session, message: protocol.Open, payload: bytes) -> Answer:
+    line, text = content(message, payload)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    host.make_room(len(payload))
+    path = session.journal.folder / "opened.safetensors"
+    path.write_bytes(payload)
+    try:
+        with refusing():
+            moment = session.simulator.adopt(load_moment(path))
+    except ServerError as error:
+        raise ServerError("invalid", str(error).replace(str(path), "the world file")) from None
+    finally:
+        path.unlink()
+    node = session.snapshot("opened", False, moment)
+    save_moment(moment, session.tree.path(node.id))
+    return session.done(line | {"node": node.to_dict()}, text, {"type": "snapshot", **node.to_dict()})
+
+
+def _fork(host: Host, session: Session, message: protocol.Fork, payload: bytes) -> Answer:
+    line, text = content(message)
+    if (known := session.repeated(message, text)) is not None:
+        return known
+    if not 1 <= message.count <= 64:
+        raise ServerError("invalid", f"count lies in 1..64; got {message.count}.")
+    moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
+    host.require_sessions(message.count)
+    names = [host.branched(session, moment).id for _ in range(message.count)]
+    return session.done(line | {"sessions": names}, text, {"type": "forked", "sessions": names})
+
+
+def _describe(host: Host, session: Session, message: protocol.Describe, payload: bytes) -> Answer:
+    return session.describe()
+
+
+def _delete(host: Host, session: Session, message: protocol.Delete, payload: bytes) -> Answer:
+    host.delete(session.id)
+    return {"type": "done", "session": session.id}
+
+
+def _snapshots(host: Host, session: Session, message: protocol.Snapshots, payload: bytes) -> Answer:
+    nodes = [node.to_dict() for node in session.tree]
+    return {"type": "snapshots", "session": session.id, "snapshots": nodes, "present": session.tree.present}
+
+
+def _forget(host: Host, session: Session, message: protocol.Forget, payload: bytes) -> Answer:
+    host.forget(session, message.snapshot)
+    return {"type": "done", "session": session.id}
+
+
+def _view(host: Host, session: Session, message: protocol.View, payload: bytes) -> Answer:
+    moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
+    image = moment.state.last_frame[0].cpu().numpy()
+    return {"type": "view", "session": session.id, "snapshot": message.snapshot, "image": image}
+
+
+def _save(host: Host, session: Session, message: protocol.Save, payload: bytes) -> Answer:
+    moment: EnvSnapshot
+    moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
+    return {"type": "file", "session": session.id, "moment": moment}
+
+
+def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    """Reset options as `Simulator.plan` takes them: ids become files and moments, and no text is taken for a path."""
+    given = {key: value for key, value in options.items() if value is not None}
+    if "image" in given:
+        given["image"] = host.find_image(given["image"])
+    if "state" in given:
+        value = given["state"]
+        if not (isinstance(value, dict) and value.keys() <= {"snapshot", "session"} and "snapshot" in value):
+            raise ServerError("invalid", 'option \'state\' is {"snapshot": id}, with "session" if another one has it.')
+        source = host.session(value["session"]) if "session" in value else session
+        given["state"] = source.tree.moment(value["snapshot"])
+    if "goal" in given:
+        given["goal"] = _numbers(given["goal"])
+    if "prompt" in given and not isinstance(given["prompt"], str):
+        raise ServerError("invalid", "option 'prompt' is a text.")
+    if "intrinsics" in given:
+        given["intrinsics"] = _numbers(given["intrinsics"])
+    return given
+
+
+def _numbers(value: Any) -> Any:
+    """Nested lists of numbers as an array."""
+    try:
+        return np.array(value, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ServerError("invalid", "a goal or a camera is (nested) lists of numbers.") from None
+
+
+OPERATIONS: dict[type[protocol.Message], Callable[[Host, Session, Any, bytes], Answer]] = {
+    protocol.Reset: _reset,
+    protocol.Snapshot: _snapshot,
+    protocol.Restore: _restore,
+    protocol.Fork: _fork,
+    protocol.Configure: _configure,
+    protocol.Open: _open,
+    protocol.Describe: _describe,
+    protocol.Delete: _delete,
+    protocol.Snapshots: _snapshots,
+    protocol.Forget: _forget,
+    protocol.View: _view,
+    protocol.Save: _save,
+}
+"""By the kind of request; steps are `step_many`."""

@@ -1,0 +1,94 @@
+"""From a client's settings to a `Simulator`; sessions of equal settings share one."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sanawm_env.envs.settings import Settings
+from sanawm_env.envs.simulator import Simulator
+from sanawm_env.server.errors import ServerError
+from sanawm_env.tasks import TASKS, TERMS, get_task
+from sanawm_env.world.model import WorldModel
+
+__all__ = ["ALLOWED", "Simulators", "check_task"]
+
+ALLOWED = (
+    "image", "prompt", "intrinsics", "fov_deg", "chunk_frames", "sampler_steps", "sigmas", "max_translation",
+    "max_rotation", "action_mode", "keymap", "obs_mode", "obs_size", "task", "info_frames", "episode_seconds",
+    "max_episode_steps",
+)  # fmt: skip
+"""The settings that a client may choose. Device, precision and files belong to whoever runs the server."""
+
+_MOST_SAMPLER_STEPS = 100
+
+
+class Simulators:
+    """One simulator per distinct settings, for as long as a session uses it."""
+
+    def __init__(self, model: WorldModel, find_image: Callable[[str], Path]) -> None:
+        """Make none yet.
+
+        Args:
+            model: Of all of them.
+            find_image: From an image's id to its file; raises `ServerError`.
+        """
+        self._model, self._find_image = model, find_image
+        self._made: weakref.WeakValueDictionary[str, Simulator] = weakref.WeakValueDictionary()
+
+    def get(self, settings: dict[str, Any]) -> Simulator:
+        """The simulator of settings as JSON has them.
+
+        Raises:
+            ServerError: A setting that does not exist, or cannot have that value.
+        """
+        key = json.dumps(settings, sort_keys=True)
+        if (known := self._made.get(key)) is not None:
+            return known
+        if unknown := [name for name in settings if name not in ALLOWED]:
+            raise ServerError("invalid", f"a client cannot set {unknown[0][:60]!r}; settings are {', '.join(ALLOWED)}.")
+        given = {name: value for name, value in settings.items() if value is not None or name == "episode_seconds"}
+        if (image := given.get("image")) is not None:
+            given["image"] = self._find_image(image)
+        if "task" in given:
+            given["task"] = check_task(given["task"])
+        try:
+            if (
+                len(given.get("sigmas", ())) > _MOST_SAMPLER_STEPS
+                or given.get("sampler_steps", 1) > _MOST_SAMPLER_STEPS
+            ):
+                raise ValueError(f"at most {_MOST_SAMPLER_STEPS} sampler steps.")
+            made = Simulator(self._model, Settings.read(given))
+        except ServerError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
+            raise ServerError("invalid", f"settings: {' '.join(str(error).split())[:500]}") from None
+        self._made[key] = made
+        return made
+
+
+def check_task(value: Any) -> Any:
+    """A task of this project, by its name or from its settings.
+
+    `Task.to_dict` may name any module, which loading would import: from a client only our own tasks are taken, with
+    the reward terms that they know.
+
+    Raises:
+        ServerError: Another task or term, or a setting that it refuses.
+    """
+    name = value.get("task_class") if isinstance(value, dict) else value
+    if not isinstance(name, str) or name not in TASKS:
+        raise ServerError("invalid", f"task is one of {', '.join(TASKS)}, or an object with that 'task_class'.")
+    if not isinstance(value, dict):
+        return name
+    terms = value.get("terms")
+    rewards = value.get("rewards")
+    if terms or (isinstance(rewards, dict) and not rewards.keys() <= TERMS.keys()):
+        raise ServerError("invalid", f"a client cannot bring reward terms; there are {', '.join(TERMS)}.")
+    try:
+        return get_task({key: each for key, each in value.items() if key != "terms"})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ServerError("invalid", f"task: {' '.join(str(error).split())[:500]}") from None
