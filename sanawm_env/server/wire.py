@@ -116,7 +116,6 @@ class _Encoder:
             images = array.reshape(-1, *array.shape[-3:])
             places = [self._put(self._image(one)) for one in images]
             return {"$images": number, "format": self._format, "shape": list(array.shape), "at": places}
-        array = np.ascontiguousarray(array)
         plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
         place = self._put(plain.tobytes())
         return {"$array": number, "dtype": plain.dtype.str, "shape": list(array.shape), "at": place}
@@ -158,7 +157,7 @@ class _Decoder:
                 return self._keep(value["$array"], self._raw(value))
             if "$images" in value:
                 return self._keep(value["$images"], self._pictures(value))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OSError, SyntaxError) as error:
             raise WireError(f"a broken description of an array ({error}).") from None
         return {key: self.walk(each) for key, each in value.items()}
 

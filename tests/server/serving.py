@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sanawm_env.server.web.app import make_app
 from sanawm_env.server.web.auth import Guard
-from sanawm_env.server.web.run import listen, make_server
+from sanawm_env.server.web.listening import listen
+from sanawm_env.server.web.run import make_server
 
 TOKEN = "a-token-of-tests"
 

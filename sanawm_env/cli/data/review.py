@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,13 +40,14 @@ class Review:
             import uvicorn
 
             from sanawm_env.data.review.server import make_app
+            from sanawm_env.server.web.listening import listen
         except ModuleNotFoundError as error:
             if error.name not in ("uvicorn", "starlette"):
                 raise
             raise ValueError(f"`sanawm review` needs {error.name}: pip install 'sanawm_env[review]'.") from None
         token = secrets.token_urlsafe(18)
         app = make_app(self.dataset, token)
-        listening = self._socket()
+        listening = listen("127.0.0.1", self.port)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
         report(f"{self.dataset}: open {address} (Ctrl-C ends it)")
         if self.open:
@@ -57,17 +57,3 @@ class Review:
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         with listening:
             uvicorn.Server(config).run(sockets=[listening])
-
-    def _socket(self) -> socket.socket:
-        """Listens to this machine only."""
-        found = socket.socket()
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind(("127.0.0.1", self.port))
-            found.listen()
-        except OSError as error:
-            found.close()
-            raise ValueError(
-                f"port {self.port} cannot be had ({error.strerror}); give another --port, or --port 0 for a free one."
-            ) from None
-        return found

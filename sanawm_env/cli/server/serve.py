@@ -6,13 +6,14 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
-__all__ = ["Serve", "address", "missing"]
+__all__ = ["Serve", "address", "need_extra"]
 
 
 @dataclass
@@ -56,10 +57,10 @@ class Serve:
             ValueError, OSError: An option that cannot be used, or a port that cannot be had.
         """
         self._check()
-        try:
-            from sanawm_env.server.web.run import listen, locked, make_server
-        except ModuleNotFoundError as error:
-            raise missing(error, "serve") from None
+        need_extra("serve")
+        from sanawm_env.server.web.listening import listen, locked
+        from sanawm_env.server.web.run import make_server
+
         with listen(self.host, self.port) as listening, locked(self.data) as folder:
             app, token = self.application(folder)
             server = make_server(app)
@@ -109,8 +110,14 @@ def address(listening: socket.socket, token: str | None) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"?token={token}" if token else "")
 
 
-def missing(error: ModuleNotFoundError, command: str) -> Exception:
-    """What to install for a command that lacks a module."""
-    if error.name not in ("uvicorn", "starlette", "websockets"):
-        return error
-    return ValueError(f"`sanawm {command}` needs {error.name}: pip install 'sanawm_env[play]'.")
+def need_extra(command: str) -> None:
+    """See that the server's libraries are there.
+
+    Raises:
+        ValueError: Says what to install.
+    """
+    for name in ("starlette", "uvicorn", "websockets"):
+        try:
+            import_module(name)
+        except ModuleNotFoundError:
+            raise ValueError(f"`sanawm {command}` needs {name}: pip install 'sanawm_env[play]'.") from None

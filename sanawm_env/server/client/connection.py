@@ -86,7 +86,8 @@ class Connection:
         """Several requests at once; those that the server refuses are errors in the list."""
         with self._lock:
             waiting = {next(self._ids): message for message in messages}
-            order, answers = list(waiting), {}
+            order = list(waiting)
+            answers: dict[int, dict[str, Any] | Exception] = {}
             deadline: float | None = None
             unsent = True
             while waiting:
@@ -99,9 +100,9 @@ class Connection:
                             self._send({**message, "id": number}, payload)
                         unsent = False
                     head, data = wire.split(self._socket.recv())
-                    if (number := head.get("id")) in waiting:
-                        del waiting[number]
-                        answers[number] = _read(head, data)
+                    if (answered := head.get("id")) in waiting:
+                        del waiting[answered]
+                        answers[answered] = _read(head, data)
                     deadline = None
                 except (OSError, _closed()) as error:
                     deadline = self._lost(error, deadline)

@@ -210,7 +210,7 @@ class RemoteSanaWMVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         for slot, answer in zip(slots, answers, strict=True):
             if seeds[slot] is not None:
                 self._rngs[slot] = seeding.np_random(seeds[slot])
-            self._rngs[slot][0].bit_generator.state = answer["rng"]
+                self._rngs[slot][0].bit_generator.state = answer["rng"]
             self._ended[slot] = False
 
     def _ask(self, slots: Sequence[int], messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -223,6 +223,8 @@ class RemoteSanaWMVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 failed = failed or (slot, answer)
                 continue
             self._seen[slot] = self._remotes[slot].done(answer)
+            if answer["rng"] is not None:  # the server drew
+                self._rngs[slot][0].bit_generator.state = answer["rng"]
             done.append(answer)
         if failed is not None:
             with naming(failed[0]):
@@ -231,7 +233,7 @@ class RemoteSanaWMVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def _show(self, slots: Sequence[int]) -> tuple[Any, dict[str, Any]]:
         seen = [_of(each, "observation") for each in self._seen]
-        empty = create_empty_array(self.single_observation_space, self.num_envs)
+        empty: Any = create_empty_array(self.single_observation_space, self.num_envs)
         observations = concatenate(self.single_observation_space, seen, empty)
         mask = np.zeros(self.num_envs, bool)
         mask[list(slots)] = True

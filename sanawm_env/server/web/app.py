@@ -173,7 +173,9 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
             except Exception as error:
                 dispatcher.refused += 1
                 text = told(error)
-                return JSONResponse({key: text[key] for key in ("error", "code")}, CODES[text["code"]])
+                # Whoever sends too much is hung up on, rather than read to the end.
+                headers = {"Connection": "close"} if text["code"] == "too-large" else None
+                return JSONResponse({key: text[key] for key in ("error", "code")}, CODES[text["code"]], headers)
 
         return answer
 

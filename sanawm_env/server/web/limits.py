@@ -71,11 +71,11 @@ class Uploads:
         try:
             with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise ServerError(
-                        "too-large", f"a picture has at most {MOST_PIXELS // 10**6} megapixels; shrink it."
-                    )
+                    raise _too_many_pixels()
                 pixels = read_image(picture)
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        except Image.DecompressionBombError:
+            raise _too_many_pixels() from None
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise ServerError("invalid", "no picture; upload a PNG, JPEG or WebP file.") from error
         except ServerError:
             raise
@@ -96,3 +96,7 @@ class Uploads:
             if (path := self._folder / f"{name}.png").exists():
                 return path
         raise ServerError("unknown-image", "there is no such image; upload it first.")
+
+
+def _too_many_pixels() -> ServerError:
+    return ServerError("too-large", f"a picture has at most {MOST_PIXELS // 10**6} megapixels; shrink it.")

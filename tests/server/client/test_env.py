@@ -19,9 +19,13 @@ FAST = {"chunk_frames": 1, "sampler_steps": 1}
 def same(mine, theirs):
     """Equal bits, types and keys."""
     if isinstance(theirs, dict):
-        assert list(mine) == list(theirs) or sorted(mine) == sorted(theirs)
+        assert mine.keys() == theirs.keys()
         for key in theirs:
             same(mine[key], theirs[key])
+    elif isinstance(theirs, tuple) or (isinstance(theirs, np.ndarray) and theirs.dtype == object):
+        assert len(mine) == len(theirs)
+        for each, other in zip(mine, theirs, strict=True):
+            same(each, other)
     elif isinstance(theirs, np.ndarray):
         assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
         np.testing.assert_array_equal(mine, theirs)
@@ -49,7 +53,7 @@ def make(server):
         {},
         {"task": "PointNav", "episode_seconds": 2.0},
         {"task": PointNav(stop_action=True)},
-        {"obs_mode": "dict", "task": "ImageNav", "obs_size": (32, 56)},
+        {"obs_mode": "dict", "task": "FollowPath", "obs_size": (32, 56)},
         {"action_mode": "keys", "obs_mode": "pose", "info_frames": False},
         {"action_mode": "per_frame", "fov_deg": 70.0},
     ],
