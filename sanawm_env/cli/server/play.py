@@ -6,7 +6,7 @@ import webbrowser
 from dataclasses import dataclass
 
 from sanawm_env.cli.common.console import note, report
-from sanawm_env.cli.server.serve import Serve, address, missing
+from sanawm_env.cli.server.serve import Serve, address, need_extra
 
 __all__ = ["Play"]
 
@@ -29,11 +29,11 @@ class Play(Serve):
             ValueError, OSError: An option that cannot be used, or a port that cannot be had.
         """
         self._check()
-        try:
-            from sanawm_env.server.web.page import page_routes
-            from sanawm_env.server.web.run import listen, locked, make_server
-        except ModuleNotFoundError as error:
-            raise missing(error, "play") from None
+        need_extra("play")
+        from sanawm_env.server.web.listening import listen, locked
+        from sanawm_env.server.web.page import page_routes
+        from sanawm_env.server.web.run import make_server
+
         with listen(self.host, self.port) as listening, locked(self.data) as folder:
             app, token = self.application(folder, page_routes())
             server = make_server(app)

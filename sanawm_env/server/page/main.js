@@ -11,6 +11,7 @@ import { leaves, nodeAt, pathTo } from "./past/tree.js";
 import { Session } from "./session.js";
 import { Map2D } from "./show/map.js";
 import { Panel } from "./show/panel.js";
+import { Recorder } from "./show/record.js";
 import { View } from "./show/view.js";
 import { http, link, Socket } from "./socket.js";
 import { forgetWalk, rememberWalk, Start } from "./start.js";
@@ -22,7 +23,7 @@ const CALM = 33; // ms between two controls: the view turns a little in each
 // -- parts ----------------------------------------------------------------------------------------------------
 
 const pictures = new Pictures(), panel = new Panel(find("numbers")), map = new Map2D(find("map"));
-const view = new View(find("view"), drawn);
+const view = new View(find("view"), drawn), recorder = new Recorder(find("view"));
 const session = new Session(new Socket(heard, turned), told);
 const { socket } = session;
 const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
@@ -265,7 +266,7 @@ function over(reason) {
 setInterval(() => {
   if (session.facts === null || session.watching || document.body.dataset.page !== "walk") return;
   const twist = motion.twist(session.pose ?? [0, 0, 0, 1, 0, 0, 0], session.facts), now = performance.now();
-  session.hold(twist);
+  session.hold(twist, motion.changed);
   if (!session.still) {
     restless = now;
     if (compare.open) shutCompare();
@@ -333,12 +334,24 @@ async function share() {
 async function save() {
   if (!session.watching) await session.pause();
   const response = await http(`/api/sessions/${session.id}/world`);
-  download(await response.blob(), `world-${clock(session.time).replace(":", "m")}.safetensors`);
+  download(await response.blob(), `world-${fileClock()}.safetensors`);
+}
+
+const fileClock = () => clock(session.time).replace(":", "m");
+
+async function record() {
+  const begins = !recorder.on;
+  if (begins) recorder.begin();
+  find("record").classList.toggle("recording", begins);
+  find("record").lastElementChild.textContent = begins ? "Recording" : "Record";
+  if (begins) return;
+  const video = await recorder.end();
+  download(video, `walk-${fileClock()}.${video.type.endsWith("mp4") ? "mp4" : "webm"}`);
 }
 
 const PRESSED = {
   Space: toggle, Backspace: () => attempt(back(10)), Comma: () => attempt(hop(-1)), Period: () => attempt(hop(1)),
-  KeyB: () => attempt(mark()), KeyC: () => attempt(openCompare()), Escape: shutCompare,
+  KeyB: () => attempt(mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(record()), Escape: shutCompare,
   KeyF: () => { motion.walking = !motion.walking; message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look."); },
   KeyI: () => document.body.classList.toggle("no-panel"), Equal: () => speed(0.05), NumpadAdd: () => speed(0.05), Minus: () => speed(-0.05), NumpadSubtract: () => speed(-0.05),
   KeyN: () => attempt(another()),
@@ -350,12 +363,12 @@ function pressed(code, event) {
   if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
   if (code === "Space" && event.target.closest("button")) event.target.blur();
   event.preventDefault();
-  if (session.watching && !["KeyI", "KeyN"].includes(code)) return;
+  if (session.watching && !["KeyI", "KeyN", "KeyR"].includes(code)) return;
   PRESSED[code]();
 }
 
 const clicks = {
-  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), save: () => attempt(save()),
+  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), record: () => attempt(record()), save: () => attempt(save()),
   share: () => attempt(share()), theme: otherTheme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
   "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
   "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },

@@ -135,7 +135,7 @@ export class Session {
   }
 
   async started(policy) {
-    this.control(this.sent); // before play, so that the first step obeys it already
+    this.control(this.sent); // again, since the server forgets it with a lost connection
     await this.ask("play", { policy });
     Object.assign(this, { playing: true, policy });
     this.tell("state");
@@ -178,17 +178,17 @@ export class Session {
 
   mark(name) { return this.inTurn(() => this.keep(name)); }
 
-  /** What is held now. */
-  hold(twist) {
+  /** What is held now; `changed` says whether somebody pressed or released something. */
+  hold(twist, changed) {
     const text = JSON.stringify(twist);
     if (text === this.sent) return;
     this.sent = text;
-    if (this.playing) this.control(text);
+    this.control(text);
+    if (changed) this.tell("asked", this.seq);
   }
 
   control(text) {
     this.seq += 1;
-    this.tell("asked", this.seq);
     this.socket.send({ type: "control", session: this.id, seq: this.seq, twist: JSON.parse(text) });
   }
 

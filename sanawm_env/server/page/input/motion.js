@@ -5,7 +5,7 @@ const STEEPEST = 1.05; // rad of pitch in walking
 
 export class Motion {
   constructor(keys, mouse, move, look) {
-    Object.assign(this, { keys, mouse, move, look, speed: 1, walking: true });
+    Object.assign(this, { keys, mouse, move, look, speed: 1, walking: true, held: "", changed: false });
     this.last = performance.now();
   }
 
@@ -17,6 +17,9 @@ export class Motion {
     const forward = axes.forward + this.move.y + pad.forward, right = axes.right + this.move.x + pad.right;
     const up = axes.up + pad.up;
     const quick = limits.max_speed * this.speed * (this.keys.slow ? 0.4 : 1);
+    const held = [forward, right, up, axes.yaw + this.look.x + pad.yaw, axes.pitch + this.look.y + pad.pitch].join();
+    this.changed = held !== this.held;
+    this.held = held;
     const length = Math.max(1, Math.hypot(forward, right, up));
     const walk = [(right / length) * quick, (-up / length) * quick, (forward / length) * quick];
     const drag = this.mouse.take(seconds, limits.max_turn), most = limits.max_turn * (this.keys.slow ? 0.4 : 1);

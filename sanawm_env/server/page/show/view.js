@@ -5,14 +5,14 @@ export class View {
   /** `drawn(head)` is told of each frame that is on the screen. */
   constructor(canvas, drawn) {
     Object.assign(this, { canvas, drawn, generation: 0, queue: Promise.resolve(), ready: [], sent: new Map() });
-    this.latencies = []; // ms from a control to the first frame that obeys it
+    this.latencies = []; // ms from a key to the first frame that obeys it
     this.times = []; // ms of drawn frames
     this.frames = 0;
     const paint = () => { this.paint(); requestAnimationFrame(paint); };
     requestAnimationFrame(paint);
   }
 
-  /** A control was sent: the first frame with its number tells the latency. */
+  /** A key was pressed or released: the first frame that obeys that control tells the latency. */
   asked(seq) { this.sent.set(seq, performance.now()); }
 
   /** A frame has come. */
@@ -34,7 +34,7 @@ export class View {
   }
 
   /** What is on its way belongs to a past that is over. */
-  drop() { this.generation += 1; this.ready.length = 0; }
+  drop() { this.generation += 1; this.ready.length = 0; this.sent.clear(); }
 
   draw(bitmap) {
     if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
@@ -59,9 +59,9 @@ export class View {
     this.frames += 1;
     keep(this.times, now);
     for (const [seq, since] of this.sent) {
-      if (seq > head.seq) break;
+      if (seq > head.seq) break; // in the order of sending
       this.sent.delete(seq);
-      if (seq === head.seq) keep(this.latencies, now - since);
+      keep(this.latencies, now - since);
     }
     this.drawn(head);
   }
