@@ -48,9 +48,12 @@ function message(text, stays = false) {
 /** Do something that may be refused, and say so. */
 async function attempt(work) {
   try { await work; } catch (error) {
-    if (error.code !== "lost") message(error.message);
+    if (error.code !== "lost" && !overtaken(error.code)) message(error.message);
   }
 }
+
+/** What was sent while another page took over is refused, which needs no words of its own. */
+const overtaken = (code) => session.watching && ["controlled", "not-attached"].includes(code);
 
 const hint = (text) => { find("hint").textContent = text; find("hint").classList.toggle("shown", text !== ""); };
 
@@ -194,8 +197,9 @@ function rest(text) {
 function heard(head, payload) {
   if (head.type === "frame") {
     if (head.session === session.id) view.take(head, payload);
-  } else if (head.type === "error") message(head.error);
-  else session.heard(head);
+  } else if (head.type === "error") {
+    if (!overtaken(head.code)) message(head.error);
+  } else session.heard(head);
 }
 
 function drawn(head) {

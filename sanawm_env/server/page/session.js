@@ -204,9 +204,11 @@ export class Session {
       this.tell("tree");
     } else if (head.type === "paused") {
       this.playing = false;
+      if (head.reason === "detached") this.watching = true; // another page has it; `lost` follows, unless it has our name
       this.tell("state");
       if (head.reason !== "asked") this.tell("over", head.reason);
     } else if (head.type === "lost") {
+      this.watching = true;
       this.inTurn(() => this.attach(this.id, { control: false }));
       this.tell("taken");
     }

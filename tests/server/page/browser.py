@@ -60,13 +60,21 @@ def world_time(page):
     return page.evaluate("sanawm.session.time")
 
 
+def until(page, expression, seconds=60):
+    """Wait until an expression is true; `page.wait_for_function` would need `unsafe-eval`, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
 def until_time(page, seconds):
-    page.wait_for_function("seconds => sanawm.session.time >= seconds", arg=seconds)
+    until(page, f"sanawm.session.time >= {seconds}")
 
 
 def until_rest(page):
     """No step and no request is under way."""
-    page.wait_for_function("!sanawm.session.playing && !sanawm.session.starting")
+    until(page, "!sanawm.session.playing && !sanawm.session.starting")
     page.evaluate("sanawm.session.inTurn(() => {})")
     page.wait_for_function(
         "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"

@@ -16,7 +16,7 @@ from tests.server.page.browser import (
     walk,
     walking,
     world_time,
-)  # fmt: skip
+)
 from tests.server.serving import serving
 
 pytestmark = needs_browser

@@ -17,11 +17,12 @@ from tests.server.page.browser import (
     rest,
     session,
     tree,
+    until,
     until_time,
     walk,
     walking,
     world_time,
-)  # fmt: skip
+)
 
 pytestmark = needs_browser
 
@@ -38,7 +39,7 @@ def frames(host, name):
 def test_a_minute(opened, play, tmp_path):
     """Open, walk, rewind, branch, compare, mark, save, reload and go on."""
     page = opened()
-    page.wait_for_function("document.querySelectorAll('#gallery img[src]').length == 24")
+    until(page, "document.querySelectorAll('#gallery img[src]').length == 24")
     picture(page, "start")
     choose_scene(page, 3)
     expect(page.locator("#hint")).to_contain_text("Press W")
@@ -56,7 +57,7 @@ def test_a_minute(opened, play, tmp_path):
     while present(page) != place:  # 10 s ago
         now = world_time(page)
         page.keyboard.press("Comma")
-        page.wait_for_function("now => sanawm.session.time < now", arg=now)
+        until(page, f"sanawm.session.time < {now}")
     rest(page)
     assert pixels(page) == seen
 
@@ -71,12 +72,13 @@ def test_a_minute(opened, play, tmp_path):
     page.keyboard.press("c")
     expect(page.locator("#compare")).to_be_visible()
     expect(page.locator("#compare-fork")).to_contain_text("part at 0:02")
-    page.wait_for_function("['a', 'b'].every(k => document.getElementById('compare-' + k).width == 224)")
+    until(page, "['a', 'b'].every(k => document.getElementById('compare-' + k).width == 224)")
     assert pixels(page, "#compare-a") != pixels(page, "#compare-b")
     picture(page, "compare")
     page.locator("#compare-time").fill("1")  # before they part
-    page.wait_for_function(
-        "document.getElementById('compare-a').dataset.snapshot == document.getElementById('compare-b').dataset.snapshot"
+    until(
+        page,
+        "document.getElementById('compare-a').dataset.snapshot == document.getElementById('compare-b').dataset.snapshot",
     )
     page.keyboard.press("Escape")
 
@@ -114,10 +116,10 @@ def test_keys_are_let_go(opened):
     page.keyboard.down("w")
     page.keyboard.down("w")  # Playwright sends a repeat
     page.keyboard.down("a")
-    page.wait_for_function(f"{twist}[0] < -0.5 && {twist}[2] > 0.5")  # together no faster than one alone
+    until(page, f"{twist}[0] < -0.5 && {twist}[2] > 0.5")  # together no faster than one alone
     assert page.evaluate(f"Math.hypot(...{twist}.slice(0, 3))") == pytest.approx(0.8, abs=1e-3)
     page.evaluate("dispatchEvent(new Event('blur'))")
-    page.wait_for_function(f"{twist}.every(value => value === 0)")
+    until(page, f"{twist}.every(value => value === 0)")
     page.keyboard.down("w")  # still a repeat: held down since before the focus was lost
     page.wait_for_timeout(200)
     assert page.evaluate("sanawm.session.still")
@@ -139,7 +141,7 @@ def test_keys_are_let_go(opened):
     page.mouse.down()
     page.mouse.move(600, 300, steps=5)
     page.mouse.up()
-    page.wait_for_function("2 * Math.asin(sanawm.session.pose[5]) > 0.03")
+    until(page, "2 * Math.asin(sanawm.session.pose[5]) > 0.03")
     rest(page)
     theme = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.keyboard.press("t")
@@ -156,13 +158,13 @@ def test_thumbs(opened):
     touches = page.context.new_cdp_session(page)
     touches.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
     touches.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + 5, "y": y - 30}]})
-    page.wait_for_function("JSON.parse(sanawm.session.sent)[2] > 0.1")
+    until(page, "JSON.parse(sanawm.session.sent)[2] > 0.1")
     speed = page.evaluate("JSON.parse(sanawm.session.sent)[2]")
     assert 0.2 < speed < 0.75  # between the middle and the edge
     until_time(page, 1.5)
     picture(page, "phone")
     touches.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_function("sanawm.session.still")
+    until(page, "sanawm.session.still")
     rest(page)
     assert page.evaluate("sanawm.session.pose[2]") > 0.3
 
@@ -195,7 +197,7 @@ def test_a_policy_walks_and_hands_back(opened):
     until_time(page, 1.0)
     assert page.evaluate("sanawm.session.policy") == "scripted:orbit"
     page.keyboard.down("w")  # whoever walks takes over
-    page.wait_for_function("sanawm.session.policy === null && sanawm.session.playing")
+    until(page, "sanawm.session.policy === null && sanawm.session.playing")
     page.keyboard.up("w")
     expect(page.locator("#policy")).to_have_value("")
     page.select_option("#policy", "scripted:follow")  # needs a task
