@@ -78,7 +78,8 @@ def test_a_minute(opened, play, tmp_path):
     page.locator("#compare-time").fill("1")  # before they part
     until(
         page,
-        "document.getElementById('compare-a').dataset.snapshot == document.getElementById('compare-b').dataset.snapshot",
+        "['compare-a', 'compare-b'].map((id) => document.getElementById(id).dataset.snapshot)"
+        ".every((snapshot, _, both) => snapshot == both[0])",
     )
     page.keyboard.press("Escape")
 
