@@ -224,3 +224,15 @@ def test_it_needs_no_torch(server, model):
     assert done.returncode == 0, done.stderr
     observation, _ = SanaWMEnv(model, **FAST, task="PointNav").reset(seed=7)
     assert int(done.stdout) == int(observation["image"].sum())
+
+
+@pytest.mark.slow
+def test_two_hundred_steps(make, model):
+    remote, local = (
+        make(task="PointNav", episode_seconds=None),
+        SanaWMEnv(model, task="PointNav", episode_seconds=None, **FAST),
+    )
+    same(remote.reset(seed=11), local.reset(seed=11))
+    moves = np.random.default_rng(11).uniform(-1, 1, (200, 6)).astype(np.float32)
+    for move in moves:
+        same(remote.step(move), local.step(move))
