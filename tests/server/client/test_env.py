@@ -12,7 +12,11 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from sanawm_env import EnvSnapshot, SanaWMEnv
 from sanawm_env.client import RemoteError, RemoteSanaWMEnv, RemoteSnapshot
+from sanawm_env.envs.sensors.contact import Body
+from sanawm_env.envs.sensors.scan import Scan
 from sanawm_env.tasks import PointNav
+from sanawm_env.world.model import WorldModel
+from tests.server.serving import serving
 
 FAST = {"chunk_frames": 1, "sampler_steps": 1}
 
@@ -229,6 +233,24 @@ def test_it_needs_no_torch(server, model):
     assert done.returncode == 0, done.stderr
     observation, _ = SanaWMEnv(model, **FAST, task="PointNav").reset(seed=7)
     assert int(done.stdout) == int(observation["image"].sum())
+
+
+@pytest.mark.slow
+def test_sensors_and_contact(tmp_path):
+    """Of the world that has depth."""
+    small = WorldModel.load("small")
+    settings = FAST | {"sensors": ("depth", Scan(rays=9)), "contact": "block", "body": Body(radius=0.2)}
+    local = SanaWMEnv(small, **settings)
+    with serving(small, tmp_path) as running:
+        remote = RemoteSanaWMEnv(running.url, **settings)
+        assert remote.observation_space == local.observation_space
+        same(remote.reset(seed=5), local.reset(seed=5))
+        for _ in range(4):
+            same(remote.step([0, 0, 1, 0, 0, 0]), local.step([0, 0, 1, 0, 0, 0]))
+        here, there = remote.snapshot(), local.snapshot()
+        remote.step(np.ones(6)), local.step(np.ones(6))
+        same(remote.restore(here), local.restore(there))
+        remote.close()
 
 
 @pytest.mark.slow
