@@ -121,7 +121,7 @@ class _Encoder:
             places = [self._put(self._image(one)) for one in images]
             return {"$images": number, "format": self._format, "shape": list(array.shape), "at": places}
         plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        place = self._put(memoryview(plain).cast("B") if plain.size and plain.flags.c_contiguous else plain.tobytes())
+        place = self._put(plain.data.cast("B") if plain.size and plain.flags.c_contiguous else plain.tobytes())
         return {"$array": number, "dtype": plain.dtype.str, "shape": list(array.shape), "at": place}
 
     def _put(self, data: Bytes) -> list[int]:
