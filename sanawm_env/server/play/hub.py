@@ -43,6 +43,8 @@ class Hub:
     attachments: dict[str, list[Attachment]] = field(default_factory=dict)
     """By session."""
     players: dict[str, Player] = field(default_factory=dict)
+    held: dict[str, protocol.Control] = field(default_factory=dict)
+    """The last control of each session's controller; what is held before play, its first step obeys already."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _reasons: dict[str, str] = field(default_factory=dict)
 
@@ -63,6 +65,7 @@ class Hub:
                     "controlled", "somebody else controls the session; watch it with control false, or take it."
                 )
             await self.pause(message.session, "detached")
+            self.held.pop(message.session, None)
             users.remove(owner)
             if not same:
                 await self._tell(owner, {"type": "lost", "session": owner.session})
@@ -81,6 +84,7 @@ class Hub:
             users[:] = [each for each in users if each.socket is not socket]
             if any(each.control for each in mine):
                 await self.pause(name, "detached")
+                self.held.pop(name, None)
             if not users:
                 self.attachments.pop(name, None)
 
@@ -127,7 +131,7 @@ class Hub:
             for each in list(self.attachments.get(name, ())):
                 await self._tell(each, head, image)
 
-        player = Player(host, name, facts, send, max(0.0, message.snapshot_every), pilot)
+        player = Player(host, name, facts, send, max(0.0, message.snapshot_every), pilot, self.held.get(name))
         self.players[name] = player
         self._tasks[name] = asyncio.create_task(self._run(player))
 
