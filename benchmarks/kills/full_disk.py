@@ -18,7 +18,7 @@ __all__ = ["fill_disk"]
 _DATA = "sanawm_env.data"
 _MOMENTS = {
     "plan": (f"{_DATA}.collection.store", "Store.begin", 1),
-    "video": (f"{_DATA}.encode", "ClipWriter.write", 6),
+    "video": (f"{_DATA}.storage.encode", "ClipWriter.write", 6),
     "last files": (f"{_DATA}.collection.store", "Store.commit", 2),
     "index": (f"{_DATA}.collection.run", "write_index", 1),
 }

@@ -26,6 +26,7 @@ from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
 from sanawm_env.cli.rollout import Rollout
 from sanawm_env.cli.ros2.command import Ros2Command
+from sanawm_env.cli.server.play import Play
 from sanawm_env.cli.server.serve import Serve
 from sanawm_env.files import FULL
 
@@ -61,6 +62,7 @@ Command = (
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Review, tyro.conf.subcommand("review")]
+    | Annotated[Play, tyro.conf.subcommand("play")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[  # its options stand bare: `--out`, not `--what.out`
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")

@@ -32,7 +32,7 @@ _NEEDED = (
     "geometry_msgs/msg/Twist",
     "std_srvs/srv/Trigger",
 )
-_DISCOVERY = 1.0
+_DISCOVERY = 3.0
 """Seconds in which others of the same name are looked for."""
 
 

@@ -174,7 +174,11 @@ class Connection:
             raise RemoteError(head["code"], head["error"])
 
     def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
-        self._socket.send(wire.frame(message, payload) if payload else json.dumps(message, allow_nan=False))
+        try:
+            data = wire.frame(message, payload) if payload else json.dumps(message, allow_nan=False)
+        except ValueError:
+            raise ValueError("a number is NaN or infinite; check the policy that produced it.") from None
+        self._socket.send(data)
 
     def _lost(self, error: Exception, deadline: float | None) -> float:
         """Wait a little before the next try; raises once the patience is at its end."""

@@ -43,8 +43,12 @@ class Hub:
     attachments: dict[str, list[Attachment]] = field(default_factory=dict)
     """By session."""
     players: dict[str, Player] = field(default_factory=dict)
+    held: dict[str, protocol.Control] = field(default_factory=dict)
+    """The last control of each session's controller; what is held before play, its first step obeys already."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _reasons: dict[str, str] = field(default_factory=dict)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """Play and pause of a session, one after the other: a pause that comes while play begins stops it."""
 
     # -- attachments ----------------------------------------------------------------------------------------
 
@@ -63,6 +67,7 @@ class Hub:
                     "controlled", "somebody else controls the session; watch it with control false, or take it."
                 )
             await self.pause(message.session, "detached")
+            self.held.pop(message.session, None)
             users.remove(owner)
             if not same:
                 await self._tell(owner, {"type": "lost", "session": owner.session})
@@ -81,6 +86,7 @@ class Hub:
             users[:] = [each for each in users if each.socket is not socket]
             if any(each.control for each in mine):
                 await self.pause(name, "detached")
+                self.held.pop(name, None)
             if not users:
                 self.attachments.pop(name, None)
 
@@ -108,8 +114,12 @@ class Hub:
         Raises:
             ServerError: A policy, or an action mode, that cannot play; a session that has not begun.
         """
+        async with self._turns.setdefault(message.session, asyncio.Lock()):
+            await self._play(message)
+
+    async def _play(self, message: protocol.Play) -> None:
         name = message.session
-        await self.pause(name, "asked", tell=False)
+        await self._halt(name, "asked", tell=False)
         host = self.host
 
         def begin() -> tuple[dict[str, Any], Pilot | None]:
@@ -127,7 +137,7 @@ class Hub:
             for each in list(self.attachments.get(name, ())):
                 await self._tell(each, head, image)
 
-        player = Player(host, name, facts, send, max(0.0, message.snapshot_every), pilot)
+        player = Player(host, name, facts, send, max(0.0, message.snapshot_every), pilot, self.held.get(name))
         self.players[name] = player
         self._tasks[name] = asyncio.create_task(self._run(player))
 
@@ -149,8 +159,12 @@ class Hub:
             for each in list(self.attachments.get(name, ())):
                 await self._tell(each, {"type": "paused", "session": name, "reason": reason})
 
-    async def pause(self, session: str, reason: str, *, tell: bool = True) -> None:
+    async def pause(self, session: str, reason: str) -> None:
         """Stop playing, if it does."""
+        async with self._turns.setdefault(session, asyncio.Lock()):
+            await self._halt(session, reason)
+
+    async def _halt(self, session: str, reason: str, *, tell: bool = True) -> None:
         task = self._tasks.get(session)
         if task is None:
             return

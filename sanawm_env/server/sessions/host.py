@@ -383,7 +383,8 @@ class Host:
 
     def _answer(self, asked: _Asked) -> dict[str, Any]:
         session = self.session(asked.message.session)
-        return OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
+        with session.whole():
+            return OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
 
     def _sweep(self, before: float) -> None:
         for session in self.in_memory():

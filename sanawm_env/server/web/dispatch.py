@@ -75,6 +75,7 @@ class Dispatcher:
             hub.require_control(message.session, socket)
         player = hub.players.get(message.session)
         if isinstance(message, protocol.Control):
+            hub.held[message.session] = message
             if player is not None:
                 player.control = message
             return _nothing()

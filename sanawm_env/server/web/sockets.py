@@ -159,7 +159,7 @@ def _parse(data: str | bytes | None) -> tuple[dict[str, Any], bytes]:
 
 
 def _encoded(answer: dict[str, Any], style: tuple[str, int]) -> bytes:
-    parts: list[bytes] = []
+    parts: list[wire.Bytes] = []
     shown = {key: value for key, value in answer.items() if not key.startswith("_")}
     head = wire.encode(shown, parts, codec(*style), style[0])
-    return wire.frame(head, b"".join(parts))
+    return wire.frame(head, parts)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sanawm_env.bridges.ros2.diagnose import OK, WARNING, report
+from sanawm_env.bridges.ros2.diagnose import WARNING, report
 from sanawm_env.bridges.ros2.messages import nanoseconds
 from sanawm_env.bridges.ros2.robot import START, Frame
 from sanawm_env.bridges.ros2.runner import Runner
@@ -149,15 +149,3 @@ def test_settling_sends_what_is_on_its_way(setting):
     runner.tick()
     runner.settle()
     assert [index for _, index in sent] == [1, 2, 3, 4]
-
-
-def test_diagnostics_name_refusals_rivals_and_contact(setting):
-    runner, worlds, teleop, *_ = setting("lockstep")
-    command(teleop, float("inf"))
-    worlds.contacts[""] = {"collisions": 2.0, "clearance": 0.25}
-    simulation, commands, contact = report(runner, {"": teleop}, clocks=2)
-    assert simulation.level == WARNING and "2 publishers" in simulation.text
-    assert commands.level == WARNING and commands.values["refused"] == 1
-    assert contact.level == OK and contact.values == {"collisions": 2, "clearance": "0.250"}
-    command(teleop, 0.1)
-    assert report(runner, {"": teleop})[1].level == OK

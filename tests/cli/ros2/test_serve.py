@@ -1,4 +1,4 @@
-"""What `sanawm ros2 serve` refuses before it loads anything; the rest needs ROS (tests/bridges/ros2/test_live.py)."""
+"""What `sanawm ros2 serve` refuses before it loads anything; the rest needs ROS (tests/bridges/ros2/live)."""
 
 import pytest
 

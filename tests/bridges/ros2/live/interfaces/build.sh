@@ -8,7 +8,7 @@ venv=$(cd "$1" && pwd) package=$2 prefix=$3
 tools=(ament-cmake ament-package ament-cmake-include-directories ament-cmake-gtest ament-cmake-gmock ament-cmake-pytest
     ament-cmake-ros rosidl-default-generators rosidl-core-generators fastrtps-cmake-module python-cmake-module)
 [ "$prefix" != ros- ] || tools+=(ament-cmake-ros-core)  # newer than Jazzy
-"$venv/bin/pip" install -q catkin_pkg "${tools[@]/#/$prefix}"
+"$venv/bin/pip" install -qq catkin_pkg "${tools[@]/#/$prefix}"
 # The wheels were built elsewhere and say so in their CMake files.
 paths() { "$venv/bin/python" -c "$1"; }
 include=$(paths 'import sysconfig; print(sysconfig.get_path("include"))')

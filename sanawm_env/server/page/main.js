@@ -1,0 +1,389 @@
+// The page: joins the parts.
+import { clock, download, element, find } from "./dom.js";
+import { Keys } from "./input/keys.js";
+import { Motion } from "./input/motion.js";
+import { Mouse } from "./input/mouse.js";
+import { Stick } from "./input/touch.js";
+import { Compare } from "./past/compare.js";
+import { Pictures } from "./past/pictures.js";
+import { Timeline } from "./past/timeline.js";
+import { leaves, nodeAt, pathTo } from "./past/tree.js";
+import { Session } from "./session.js";
+import { Map2D } from "./show/map.js";
+import { Panel } from "./show/panel.js";
+import { Recorder } from "./show/record.js";
+import { View } from "./show/view.js";
+import { http, link, Socket } from "./socket.js";
+import { forgetWalk, rememberWalk, Start } from "./start.js";
+import { otherTheme } from "./theme.js";
+
+const REST = 6000; // ms without motion after which time stands still
+const CALM = 33; // ms between two controls: the view turns a little in each
+
+// -- parts ----------------------------------------------------------------------------------------------------
+
+const pictures = new Pictures(), panel = new Panel(find("numbers")), map = new Map2D(find("map"));
+const view = new View(find("view"), drawn), recorder = new Recorder(find("view"));
+const session = new Session(new Socket(heard, turned), told);
+const { socket } = session;
+const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
+const compare = new Compare(pictures, (node) => attempt(goTo(node)));
+const start = new Start((beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
+const keys = new Keys(pressed);
+const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
+let world = null, restless = 0, following = null;
+window.sanawm = { session, view, socket }; // for the console, tests and benchmarks
+
+// -- messages -------------------------------------------------------------------------------------------------
+
+let fading = null;
+function message(text, stays = false) {
+  const box = find("message");
+  box.textContent = text;
+  box.hidden = false;
+  clearTimeout(fading);
+  if (!stays) fading = setTimeout(() => { box.hidden = true; }, 6000);
+}
+
+/** Do something that may be refused, and say so. */
+async function attempt(work) {
+  try { await work; } catch (error) {
+    if (error.code !== "lost" && !overtaken(error.code)) message(error.message);
+  }
+}
+
+/** What was sent while another page took over is refused, which needs no words of its own. */
+const overtaken = (code) => session.watching && ["controlled", "not-attached"].includes(code);
+
+const hint = (text) => { find("hint").textContent = text; find("hint").classList.toggle("shown", text !== ""); };
+
+// -- the connection -------------------------------------------------------------------------------------------
+
+function turned(state, text) {
+  find("connection").textContent = state === "lost" ? "Reconnecting…" : state === "refused" ? "No access" : "";
+  document.body.dataset.connection = state;
+  if (state === "refused") message(text, true);
+  if (state === "open") attempt(connected());
+}
+
+async function connected() {
+  if (!find("message").dataset.kept) find("message").hidden = true;
+  const first = world === null;
+  if (first) {
+    world = (await socket.request({ type: "world" })).head;
+    find("world").textContent = `${world.name}, ${world.size[1]} × ${world.size[0]}`;
+    find("policy").replaceChildren(element("option", { value: "", textContent: "You walk" }), ...world.policies.map((name) => element("option", { value: name, textContent: name })));
+    attempt(start.fill(world));
+    attempt(warmed());
+  }
+  if (session.id !== null) {
+    try { await session.resume(); } catch (error) {
+      if (error.code === "lost") throw error;
+      if (error.code === "controlled") return enter(session.id);
+      leave();
+      throw new Error("This walk is gone with its server. Begin another.");
+    }
+    return;
+  }
+  await follow();
+}
+
+/** What the address asks for: a walk, a link to a moment, or the start. */
+async function follow() {
+  const [kind, id, snapshot] = location.hash.slice(1).split("/");
+  try {
+    if (kind === "walk" && id) return await enter(id);
+    if (kind === "moment" && id && snapshot) {
+      const { head } = await socket.request({ type: "describe", session: id });
+      return await begin({ settings: head.settings, from: { session: id, snapshot } });
+    }
+  } catch (error) {
+    if (error.code === "unknown-session") forgetWalk(id);
+    leave();
+    throw error;
+  }
+  leave();
+}
+
+async function warmed() {
+  const box = find("warming");
+  for (;;) {
+    const { progress, status } = await (await fetch("/healthz")).json();
+    box.hidden = status === "ok";
+    if (status === "ok") return;
+    box.firstElementChild.textContent = "The model warms up; the first step waits for it.";
+    box.lastElementChild.value = progress;
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}
+
+// -- walks ----------------------------------------------------------------------------------------------------
+
+function walking() {
+  document.body.dataset.page = "walk";
+  history.replaceState(null, "", link(`walk/${session.id}`));
+  rememberWalk(session.id);
+  find("speed").max = session.facts.max_speed;
+  find("speed").value = session.facts.max_speed * motion.speed;
+  speed();
+  timeline.draw();
+  drawMap();
+}
+
+function leave() {
+  document.body.dataset.page = "start";
+  history.replaceState(null, "", link("").replace(/#$/, ""));
+  attempt(start.recent(socket));
+}
+
+async function begin(beginning) {
+  hint("");
+  view.drop();
+  document.body.classList.add("busy");
+  try {
+    await session.begin(await beginning);
+    walking();
+    rest("Press W, or drag the picture, to walk.");
+  } finally { document.body.classList.remove("busy"); }
+}
+
+async function enter(id) {
+  view.drop();
+  try { await session.enter(id, { control: true }); } catch (error) {
+    if (error.code !== "controlled") throw error;
+    await session.enter(id, { control: false });
+  }
+  walking();
+  rest(session.watching ? "" : "Press W to go on.");
+}
+
+/** Leave this walk as it is, and choose another. */
+async function another() {
+  await session.pause().catch(() => {});
+  if (session.id) await socket.request({ type: "detach", session: session.id }).catch(() => {});
+  session.forget();
+  leave();
+}
+
+async function goTo(node) {
+  if (session.watching) throw new Error("Somebody else walks here; take over first.");
+  shutCompare();
+  view.drop();
+  await session.goTo(node);
+  rest("Walk on, and a branch begins here.");
+}
+
+/** Go to the snapshot that lies so many seconds back. */
+async function back(seconds) {
+  await session.pause();
+  const path = pathTo(session.nodes, session.present);
+  if (path.length) await goTo(nodeAt(path, session.time - seconds));
+}
+
+async function hop(way) {
+  const path = pathTo(session.nodes, session.present), here = path.at(-1);
+  const children = [...session.nodes.values()].filter((node) => node.parent === session.present);
+  const node = way > 0 ? children.at(-1) : session.moved ? here : path.at(-2);
+  if (node) await goTo(node);
+}
+
+function rest(text) {
+  restless = performance.now();
+  hint(text);
+}
+
+// -- what happens ---------------------------------------------------------------------------------------------
+
+function heard(head, payload) {
+  if (head.type === "frame") {
+    if (head.session === session.id) view.take(head, payload);
+  } else if (head.type === "error") {
+    if (!overtaken(head.code)) message(head.error);
+  } else session.heard(head);
+}
+
+function drawn(head) {
+  session.drawn(head);
+  if (head.session !== session.id) return;
+  find("clock").textContent = clock(head.time);
+  if (head.pose) map.at(head.pose);
+  panel.frame(head, view);
+  timeline.at(head.time);
+}
+
+function told(what, details) {
+  if (what === "tree") {
+    timeline.set(session.id, session.nodes, session.present);
+    find("compare-open").disabled = leaves(session.nodes).length < 2;
+  } else if (what === "picture") view.show(details);
+  else if (what === "asked") view.asked(details);
+  else if (what === "place") place();
+  else if (what === "entered") entered(details);
+  else if (what === "state") state();
+  else if (what === "over") over(details);
+  else if (what === "taken") message("Another page took over this walk.");
+}
+
+function place() {
+  find("clock").textContent = clock(session.time);
+  timeline.at(session.time);
+  panel.pose(session.pose);
+  drawMap();
+}
+
+function drawMap() {
+  const path = pathTo(session.nodes, session.present), here = new Set(path);
+  const others = leaves(session.nodes).map((end) => pathTo(session.nodes, end.snapshot)).filter((each) => !each.every((node) => here.has(node)));
+  map.goal = session.goal;
+  map.past(path.map((node) => node.pose), others.map((each) => each.map((node) => node.pose)));
+  if (session.pose) map.at(session.pose, false);
+}
+
+function entered({ info, goalImage }) {
+  panel.clear();
+  panel.task(info, 0);
+  find("goal-image").hidden = goalImage === null;
+  if (goalImage) createImageBitmap(goalImage).then((bitmap) => {
+    const canvas = find("goal-image");
+    [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  });
+}
+
+function state() {
+  document.body.classList.toggle("playing", session.playing);
+  find("go").querySelector("use").setAttribute("href", session.playing ? "#i-pause" : "#i-play");
+  find("watching").hidden = !session.watching;
+  find("policy").value = session.policy ?? "";
+  for (const id of ["go", "back", "mark", "policy"]) find(id).disabled = session.watching;
+  if (session.playing) hint("");
+}
+
+function over(reason) {
+  if (reason === "episode") hint("The task is over. Go back and try otherwise, or begin another walk.");
+  else if (reason === "no acks") rest("Time stood still while you were away.");
+  else if (reason.startsWith("failed")) message(reason.replace("failed: ", ""));
+}
+
+// -- motion ---------------------------------------------------------------------------------------------------
+
+setInterval(() => {
+  if (session.facts === null || session.watching || document.body.dataset.page !== "walk") return;
+  const twist = motion.twist(session.pose ?? [0, 0, 0, 1, 0, 0, 0], session.facts), now = performance.now();
+  session.hold(twist, motion.changed);
+  if (!session.still) {
+    restless = now;
+    if (compare.open) shutCompare();
+    if (!session.playing || session.policy) attempt(session.play());
+  } else if (session.playing && !session.policy && now - restless > REST && !session.starting) {
+    restless = Infinity;
+    attempt(session.pause().finally(() => rest("")));
+  }
+}, CALM);
+
+function speed(by = 0) {
+  const slider = find("speed"), most = session.facts?.max_speed ?? 1;
+  slider.value = Number(slider.value) + by;
+  motion.speed = Number(slider.value) / most;
+  find("speed-now").textContent = `${Number(slider.value).toFixed(2)} m/s`;
+}
+
+// -- buttons and keys -----------------------------------------------------------------------------------------
+
+const toggle = () => attempt(session.playing ? session.pause() : (restless = performance.now(), session.play()));
+
+function shutCompare() {
+  if (!compare.open) return;
+  compare.open = false;
+  find("compare").hidden = true;
+  find("screen").hidden = false;
+  find("compare-open").classList.remove("on");
+  document.body.classList.remove("comparing");
+  drawMap();
+}
+
+async function openCompare() {
+  if (compare.open) return shutCompare();
+  await session.pause();
+  if (!compare.begin(session.id, session.nodes, session.present)) return message("There is one branch only. Go back in the timeline and walk on: that makes another.");
+  find("compare").hidden = false;
+  find("screen").hidden = true;
+  find("compare-open").classList.add("on");
+  document.body.classList.add("comparing");
+}
+
+function ask(id, focus) {
+  const dialog = find(id);
+  keys.clear();
+  dialog.returnValue = "";
+  dialog.showModal();
+  focus?.select();
+  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
+}
+
+async function mark() {
+  await session.pause();
+  const named = [...session.nodes.values()].filter((node) => node.name).length;
+  find("mark-name").value = `Mark ${named}`;
+  if ((await ask("naming", find("mark-name"))) === "done") await session.mark(find("mark-name").value.trim() || "Mark");
+}
+
+async function share() {
+  await session.pause();
+  if (!session.nodes.get(session.present)?.name || session.moved) await session.mark("Shared");
+  find("share-link").value = link(`moment/${session.id}/${session.present}`);
+  ask("sharing", find("share-link"));
+}
+
+async function save() {
+  if (!session.watching) await session.pause();
+  const response = await http(`/api/sessions/${session.id}/world`);
+  download(await response.blob(), `world-${fileClock()}.safetensors`);
+}
+
+const fileClock = () => clock(session.time).replace(":", "m");
+
+async function record() {
+  const begins = !recorder.on;
+  if (begins) recorder.begin();
+  find("record").classList.toggle("recording", begins);
+  find("record").lastElementChild.textContent = begins ? "Recording" : "Record";
+  if (begins) return;
+  const video = await recorder.end();
+  download(video, `walk-${fileClock()}.${video.type.endsWith("mp4") ? "mp4" : "webm"}`);
+}
+
+const PRESSED = {
+  Space: toggle, Backspace: () => attempt(back(10)), Comma: () => attempt(hop(-1)), Period: () => attempt(hop(1)),
+  KeyB: () => attempt(mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(record()), Escape: shutCompare,
+  KeyF: () => { motion.walking = !motion.walking; message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look."); },
+  KeyI: () => document.body.classList.toggle("no-panel"), Equal: () => speed(0.05), NumpadAdd: () => speed(0.05), Minus: () => speed(-0.05), NumpadSubtract: () => speed(-0.05),
+  KeyN: () => attempt(another()),
+};
+
+function pressed(code, event) {
+  if (event.key === "?") return void ask("help");
+  if (code === "KeyT") return otherTheme();
+  if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
+  if (code === "Space" && event.target.closest("button")) event.target.blur();
+  event.preventDefault();
+  if (session.watching && !["KeyI", "KeyN", "KeyR"].includes(code)) return;
+  PRESSED[code]();
+}
+
+const clicks = {
+  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), record: () => attempt(record()), save: () => attempt(save()),
+  share: () => attempt(share()), theme: otherTheme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
+  "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
+  "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },
+};
+for (const [id, work] of Object.entries(clicks)) find(id).addEventListener("click", (event) => { event.currentTarget.blur?.(); work(); });
+find("speed").addEventListener("input", () => speed());
+find("speed").addEventListener("change", (event) => event.target.blur());
+find("policy").addEventListener("change", (event) => {
+  event.target.blur();
+  const policy = event.target.value || null;
+  attempt((policy || session.playing ? session.play(policy) : Promise.resolve()).catch((error) => { state(); throw error; }));
+});
+addEventListener("resize", drawMap);
+addEventListener("hashchange", () => { if (!location.hash.startsWith(`#walk/${session.id}`)) attempt(follow()); });
