@@ -124,7 +124,7 @@ def test_a_broken_item_stops_it_and_leaves_the_old_index(ds):
 
 def test_more_episodes_than_one_folder_holds(ds, make_episode, monkeypatch):
     """With two episodes to a file of rows and two videos to a folder."""
-    for module in ("formats.lerobot.layout", "native"):
+    for module in ("formats.lerobot.layout", "storage.native"):
         monkeypatch.setattr(f"sanawm_env.data.{module}.PER_CHUNK", 2)
     lerobot.write(ds.parent / "many", [make_episode(seed, steps=1) for seed in range(5)])
     assert len(list((ds.parent / "many" / "data").rglob("*.parquet"))) == 3
