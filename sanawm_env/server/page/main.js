@@ -159,7 +159,7 @@ async function enter(id) {
 
 /** Leave this walk as it is, and choose another. */
 async function another() {
-  await session.pause().catch(() => {});
+  await stop().catch(() => {});
   if (session.id) await socket.request({ type: "detach", session: session.id }).catch(() => {});
   session.forget();
   leave();
@@ -168,6 +168,7 @@ async function another() {
 async function goTo(node) {
   if (session.watching) throw new Error("Somebody else walks here; take over first.");
   shutCompare();
+  keys.clear();
   view.drop();
   await session.goTo(node);
   rest("Walk on, and a branch begins here.");
@@ -175,7 +176,7 @@ async function goTo(node) {
 
 /** Go to the snapshot that lies so many seconds back. */
 async function back(seconds) {
-  await session.pause();
+  await stop();
   const path = pathTo(session.nodes, session.present);
   if (path.length) await goTo(nodeAt(path, session.time - seconds));
 }
@@ -290,7 +291,13 @@ function speed(by = 0) {
 
 // -- buttons and keys -----------------------------------------------------------------------------------------
 
-const toggle = () => attempt(session.playing ? session.pause() : (restless = performance.now(), session.play()));
+const toggle = () => attempt(session.playing ? stop() : (restless = performance.now(), session.play()));
+
+/** Rest, and forget what is held: otherwise it would go on at once. */
+function stop() {
+  keys.clear();
+  return session.pause();
+}
 
 function shutCompare() {
   if (!compare.open) return;
@@ -304,12 +311,13 @@ function shutCompare() {
 
 async function openCompare() {
   if (compare.open) return shutCompare();
-  await session.pause();
+  await stop();
   if (!compare.begin(session.id, session.nodes, session.present)) return message("There is one branch only. Go back in the timeline and walk on: that makes another.");
   find("compare").hidden = false;
   find("screen").hidden = true;
   find("compare-open").classList.add("on");
   document.body.classList.add("comparing");
+  compare.slider.focus();
 }
 
 function ask(id, focus) {
@@ -322,21 +330,21 @@ function ask(id, focus) {
 }
 
 async function mark() {
-  await session.pause();
+  await stop();
   const named = [...session.nodes.values()].filter((node) => node.name).length;
   find("mark-name").value = `Mark ${named}`;
   if ((await ask("naming", find("mark-name"))) === "done") await session.mark(find("mark-name").value.trim() || "Mark");
 }
 
 async function share() {
-  await session.pause();
+  await stop();
   if (!session.nodes.get(session.present)?.name || session.moved) await session.mark("Shared");
   find("share-link").value = link(`moment/${session.id}/${session.present}`);
   ask("sharing", find("share-link"));
 }
 
 async function save() {
-  if (!session.watching) await session.pause();
+  if (!session.watching) await stop();
   const response = await http(`/api/sessions/${session.id}/world`);
   download(await response.blob(), `world-${fileClock()}.safetensors`);
 }
@@ -372,7 +380,7 @@ function pressed(code, event) {
 }
 
 const clicks = {
-  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), record: () => attempt(record()), save: () => attempt(save()),
+  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), "mark-cancel": () => find("naming").close(), record: () => attempt(record()), save: () => attempt(save()),
   share: () => attempt(share()), theme: otherTheme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
   "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
   "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },

@@ -76,10 +76,7 @@ def test_a_minute(opened, play, tmp_path):
     assert pixels(page, "#compare-a") != pixels(page, "#compare-b")
     picture(page, "compare")
     page.locator("#compare-time").fill("1")  # before they part
-    until(
-        page,
-        "document.getElementById('compare-a').dataset.snapshot == document.getElementById('compare-b').dataset.snapshot",
-    )
+    until(page, "new Set(['a', 'b'].map(k => document.getElementById('compare-' + k).dataset.snapshot)).size == 1")
     page.keyboard.press("Escape")
 
     page.keyboard.press("b")
@@ -238,6 +235,7 @@ def test_a_link_to_a_moment(opened):
     choose_scene(page, 7)
     walk(page, "w", 1.0)
     page.click("#share")
+    expect(page.locator("#sharing")).to_be_visible()
     url = page.input_value("#share-link")
     page.keyboard.press("Escape")
     seen, where, known = pixels(page), world_time(page), set(tree(page))
