@@ -55,6 +55,7 @@ async function attempt(work) {
 /** What was sent while another page took over is refused, which needs no words of its own. */
 const overtaken = (code) => session.watching && ["controlled", "not-attached"].includes(code);
 
+const thumbs = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
 const hint = (text) => { find("hint").textContent = text; find("hint").classList.toggle("shown", text !== ""); };
 
 // -- the connection -------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ async function begin(beginning) {
   try {
     await session.begin(await beginning);
     walking();
-    rest("Press W, or drag the picture, to walk.");
+    rest(thumbs() ? "Push the left stick to walk." : "Press W to walk; drag the picture to look.");
   } finally { document.body.classList.remove("busy"); }
 }
 
@@ -154,7 +155,7 @@ async function enter(id) {
     await session.enter(id, { control: false });
   }
   walking();
-  rest(session.watching ? "" : "Press W to go on.");
+  rest(session.watching ? "" : thumbs() ? "Push the left stick to go on." : "Press W to go on.");
 }
 
 /** Leave this walk as it is, and choose another. */
