@@ -28,7 +28,7 @@ const session = new Session(new Socket(heard, turned), told);
 const { socket } = session;
 const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
 const compare = new Compare(pictures, (node) => attempt(goTo(node)));
-const start = new Start((beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
+const start = new Start(pictures, (beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
 const keys = new Keys(pressed);
 const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
 let world = null, restless = 0, following = null;

@@ -84,8 +84,9 @@ def test_a_minute(opened, play, tmp_path):
     page.keyboard.press("Enter")
     expect(page.locator("#timeline .name").last).to_have_text("the <b>door</b>")  # text, not markup
     rest(page)
-    places = [(node["time"], node["parent"]) for node in tree(page).values()]
-    assert len(set(places)) == len(places)  # it took the place of the snapshot that rest had taken
+    marked = tree(page)[present(page)]
+    same = [node for node in tree(page).values() if (node["time"], node["pose"]) == (marked["time"], marked["pose"])]
+    assert same == [marked]  # it took the place of the snapshot that was taken when time came to rest
     with page.expect_download() as downloading:
         page.click("#save")
     downloading.value.save_as(tmp_path / "world.safetensors")
