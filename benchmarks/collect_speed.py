@@ -153,8 +153,8 @@ def _step(env: Any, recipe: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 def _codec(name: str, frames: NDArray[np.uint8]) -> dict[str, Any]:
-    from sanawm_env.data.encode import ClipWriter
     from sanawm_env.data.episode import VideoFile
+    from sanawm_env.data.storage.encode import ClipWriter
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"

@@ -8,7 +8,7 @@ threads of this one. The last line printed is one JSON object:
     sessions_at_16fps          sessions that get 16 frames/s each, from the step rate of the fullest load
     p95_ms[N], p50_ms[N]       from a step's request to its decoded answer, with N sessions at once
     frames_per_s[N]            frames generated per second, over all sessions
-    fps_min_over_max[N]        the slowest session's rate by the fastest's; fps_min_over_max_worst is the least of them
+    fps_min_over_max           the slowest session's rate by the fastest's, the least of evenness[N]
     session_bytes              of one session's present in the server's memory; snapshot_bytes of one snapshot
     overhead_ms                round trip of a step over the time that the model took for it, median, one session
     overhead_share             by the step's time
@@ -127,9 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.sampler_steps is not None:
         settings["sampler_steps"] = args.sampler_steps
     found: dict[str, Any] = {"checkpoint": args.checkpoint, "chunk_frames": args.chunk_frames}
-    tables: dict[str, dict[int, float]] = {
-        name: {} for name in ("p50_ms", "p95_ms", "frames_per_s", "fps_min_over_max")
-    }
+    tables: dict[str, dict[int, float]] = {name: {} for name in ("p50_ms", "p95_ms", "frames_per_s", "evenness")}
     with serve(args) as address:
         probe = RemoteSanaWMEnv(address, **settings)
         probe.reset(seed=0)
@@ -143,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
             tables["p50_ms"][count] = round(float(np.percentile(waits, 50)), 2)
             tables["p95_ms"][count] = round(float(np.percentile(waits, 95)), 2)
             tables["frames_per_s"][count] = round(frames * sum(rates), 2)
-            tables["fps_min_over_max"][count] = round(min(rates) / max(rates), 3)
+            tables["evenness"][count] = round(min(rates) / max(rates), 3)
             if count == 1:
                 found["overhead_ms"] = round(statistics.median(np.subtract(waits, models)), 2)
                 found["overhead_share"] = round(found["overhead_ms"] / statistics.median(models), 4)
@@ -152,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
             found["same_steps"], found["same_bits"] = args.same_steps, same_bits(address, args, settings)
     found |= tables
     found["sessions_at_16fps"] = int(tables["frames_per_s"][max(args.sessions)] / fps)
-    found["fps_min_over_max_worst"] = min(tables["fps_min_over_max"].values())
+    found["fps_min_over_max"] = min(tables["evenness"].values())
     found["hardware"] = hardware(int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1)
     print(json.dumps(found))
 

@@ -16,6 +16,7 @@ POLICIES: dict[str, str] = {
     "scripted:frontier": "sanawm_env.policies.scripted.frontier:Frontier",
     "scripted:look_around": "sanawm_env.policies.scripted.look_around:LookAround",
     "scripted:orbit": "sanawm_env.policies.scripted.orbit:Orbit",
+    "scripted:wall_follow": "sanawm_env.policies.scripted.wall_follow:WallFollow",
     "random:smooth": "sanawm_env.policies.scripted.random_smooth:RandomSmooth",
     "random:uniform": "sanawm_env.policies.scripted.random_uniform:RandomUniform",
     "planner:shooting": "sanawm_env.policies.planners.shooting:RandomShooting",

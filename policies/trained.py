@@ -28,13 +28,17 @@ class SB3Policy:
     pictures may stay channels-last.
     """
 
-    def __init__(self, path: str | Path, algorithm: str | None = None, deterministic: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, algorithm: str | None = None, deterministic: bool = True, seed: int = 0
+    ) -> None:
         """Load the model.
 
         Args:
             path: The zip file.
             algorithm: `PPO`, `A2C`, `DQN`, `SAC`, `TD3` or `DDPG`; None tells it by the file's settings.
             deterministic: The likeliest action, or a drawn one.
+            seed: Of drawn ones. Stable-Baselines3 draws from the process's own random numbers, which are seeded anew
+                in `begin`.
 
         Raises:
             FileNotFoundError: No such file.
@@ -52,7 +56,7 @@ class SB3Policy:
         off_policy = name not in ("PPO", "A2C")
         load = getattr(stable_baselines3, name).load
         self.model: Any = load(path, device="cpu", custom_objects=without if off_policy else None)
-        self._deterministic = deterministic
+        self._deterministic, self._seed = deterministic, seed
 
     def begin(self, env: Env, observation: Any, info: Info) -> None:
         """See `Policy`."""
@@ -68,6 +72,10 @@ class SB3Policy:
                 f"the model was trained for observations {self.model.observation_space}, but the environment gives "
                 f"{env.observation_space} ({error}); use the same task, obs_mode, obs_size and wrappers."
             ) from error
+        if not self._deterministic:
+            from stable_baselines3.common.utils import set_random_seed
+
+            set_random_seed(self._seed)
 
     def act(self, observation: Any, info: Info) -> Any:
         """See `Policy`."""

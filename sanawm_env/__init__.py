@@ -15,6 +15,9 @@ from sanawm_env.world.accel.threads import prepare_process
 if TYPE_CHECKING:
     from sanawm_env.envs.actions import ActionError
     from sanawm_env.envs.env import SanaWMEnv
+    from sanawm_env.envs.sensors.contact import Body
+    from sanawm_env.envs.sensors.depth import Depth
+    from sanawm_env.envs.sensors.scan import Scan
     from sanawm_env.envs.snapshot import EnvSnapshot
     from sanawm_env.envs.vector_env import SanaWMVectorEnv
     from sanawm_env.world.checkpoints.weights import CheckpointError
@@ -24,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionError",
+    "Body",
     "CheckpointError",
+    "Depth",
     "EnvSnapshot",
     "SanaWMEnv",
     "SanaWMVectorEnv",
+    "Scan",
     "StateError",
     "WorldConfig",
     "WorldModel",
@@ -41,6 +47,9 @@ _HOMES = {
     "CheckpointError": "sanawm_env.world.checkpoints.weights",
     "StateError": "sanawm_env.world.state",
     "EnvSnapshot": "sanawm_env.envs.snapshot",
+    "Body": "sanawm_env.envs.sensors.contact",
+    "Depth": "sanawm_env.envs.sensors.depth",
+    "Scan": "sanawm_env.envs.sensors.scan",
     "SanaWMEnv": "sanawm_env.envs.env",
     "SanaWMVectorEnv": "sanawm_env.envs.vector_env",
     "WorldConfig": "sanawm_env.world.config",

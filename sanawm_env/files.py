@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["cache_folder", "replacing", "save_array", "save_tensors", "sync", "write_json", "write_text"]
+__all__ = [
+    "FULL",
+    "cache_folder",
+    "check_writable",
+    "replacing",
+    "save_array",
+    "save_tensors",
+    "sync",
+    "write_json",
+    "write_text",
+]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an OSError: there is no room for what was to be written."""
 
 
 @contextmanager
@@ -53,6 +67,25 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         with suppress(OSError):  # it must not take the place of what went wrong
             temporary.unlink()
         raise
+
+
+def check_writable(path: str | Path, *, inside: bool = False) -> None:
+    """Refuse a file or folder that could not be made, before anything costly begins; its parents need not exist.
+
+    Args:
+        path: What is to be made, or replaced.
+        inside: Whether it is a folder that is there, and gets files.
+
+    Raises:
+        ValueError: The folder it would be made in is read-only, or a file.
+    """
+    place = Path(path).absolute() if inside else Path(path).absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"{path} cannot be written: {place} is a file; choose another place.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{path} cannot be written: {place} is read-only; choose another place.")
 
 
 def sync(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,9 +21,11 @@ __all__ = ["Encoding", "VideoWriter", "read_video", "tile", "write_video"]
 
 Frames = NDArray[np.uint8]
 
-_REPEATABLE = "threads=1:lookahead-threads=1:sync-lookahead=0"
-"""Settings of x264 under which equal frames give equal files. With several threads their number changes the file, and
-beside a busy process (a world between two chunks) so does chance; decoded pixels, and scores of them, with it."""
+_REPEATABLE = "threads=1:lookahead-threads=1:sync-lookahead=0:cpu-independent=1"
+"""Settings of x264 under which equal frames give equal files, on any processor. With several threads their number
+changes the file, and beside a busy process (a world between two chunks) so does chance; decoded pixels, and scores of
+them, with it. Left to itself x264 takes other shortcuts on other processors, and on those with AVX-512 the same frames
+give dozens of different files when the machine is busy."""
 
 
 class _Discarded(Exception):
@@ -98,7 +99,6 @@ class VideoWriter:
         """Frames written so far."""
         self._size: tuple[int, int] | None = None
         self._files = ExitStack()
-        self._temporary: Path | None = None
         self._container: Any = None
         self._stream: Any = None
 
@@ -144,9 +144,6 @@ class VideoWriter:
         """Finish the file and give it its name; without a frame nothing is left behind."""
         try:
             self.finish()
-            if self._durable and self._temporary is not None:
-                with self._temporary.open("rb") as file:
-                    os.fsync(file.fileno())
         except BaseException:  # for example a disk that ran full
             self.discard()
             raise
@@ -173,8 +170,7 @@ class VideoWriter:
             self.discard()
 
     def _open(self, width: int, height: int) -> None:
-        temporary, self._size = self._files.enter_context(replacing(self.path)), (width, height)
-        self._temporary = temporary
+        temporary, self._size = self._files.enter_context(replacing(self.path, durable=self._durable)), (width, height)
         # The index in front lets a browser play the file while it loads.
         self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self.fps).limit_denominator(1000)

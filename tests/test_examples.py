@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
 
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.model import WorldModel
@@ -40,3 +41,11 @@ def test_fork_and_compare(tmp_path, checkpoint, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "by   0.0 of 255" in lines[1]
     assert all("by   0.0" not in line for line in lines[2:])
+
+
+def test_scan_over_plan(tmp_path, capsys):
+    pytest.importorskip("matplotlib").use("agg")
+    main = runpy.run_path(str(EXAMPLES / "scan_over_plan.py"))["main"]
+    main(out=tmp_path / "a.png", steps=1)
+    assert Image.open(tmp_path / "a.png").width > 1000
+    assert capsys.readouterr().out.count("rays return in both scans") == 3

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sanawm_env.files import cache_folder, replacing, save_array, save_tensors, write_json, write_text
+from sanawm_env.files import cache_folder, check_writable, replacing, save_array, save_tensors, write_json, write_text
 
 
 def names(folder):
@@ -62,6 +62,17 @@ def test_contents(tmp_path):
     save_tensors(tmp_path / "a.safetensors", shared, {"k": "v"})
     read = load_file(tmp_path / "a.safetensors")
     assert all(torch.equal(read[name], value) for name, value in shared.items())
+
+
+def test_a_place_that_cannot_be_written_is_refused(monkeypatch, tmp_path):
+    check_writable(tmp_path / "a" / "deep" / "file.mp4")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file; choose another place"):
+        check_writable(tmp_path / "file" / "a.mp4")
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)  # root may write wherever modes forbid it
+    with pytest.raises(ValueError, match=r"a\.mp4 cannot be written: .* is read-only; choose another place"):
+        check_writable(tmp_path / "a" / "a.mp4")
 
 
 def test_nan_is_no_json(tmp_path):

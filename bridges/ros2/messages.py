@@ -10,13 +10,16 @@ of rosbags, or those of rclpy, with arrays turned into what they want.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import RigidTransform, Rotation
+
+if TYPE_CHECKING:
+    from sanawm_env.bridges.ros2.robot import LaserScan
 
 __all__ = [
     "BASE",
@@ -24,10 +27,15 @@ __all__ = [
     "ODOM",
     "OPTICAL",
     "Make",
+    "Status",
     "body_poses",
     "camera_info",
+    "clock",
+    "compressed_image",
     "depth_image",
+    "diagnostics",
     "image",
+    "laser_scan",
     "nanoseconds",
     "odometry",
     "optical_poses",
@@ -63,11 +71,9 @@ def optical_poses(body: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def twists(body: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
     """`(F, 6)` velocity of the body in its own axes, m/s and rad/s, from the frame before; 0 at first."""
-    found = np.zeros((len(body), 6))
-    steps = np.linalg.inv(body[1:]) @ body[:-1]  # the way back, as seen from where it ended
-    found[1:, :3] = -steps[:, :3, 3] * fps
-    found[1:, 3:] = -Rotation.from_matrix(steps[:, :3, :3]).as_rotvec() * fps
-    return found
+    moved = RigidTransform.from_matrix(np.linalg.inv(body[:-1]) @ body[1:]).as_exp_coords()
+    # The constant velocity that leads from pose to pose; scipy puts the rotation first.
+    return np.concatenate([np.zeros((1, 6)), np.roll(moved, 3, axis=-1) * fps])
 
 
 def header(make: Make, stamp: int, frame: str) -> Any:
@@ -78,8 +84,12 @@ def header(make: Make, stamp: int, frame: str) -> Any:
         stamp: Nanoseconds.
         frame: In which the data is.
     """
-    time = make("builtin_interfaces/msg/Time", sec=stamp // 10**9, nanosec=stamp % 10**9)
-    return make("std_msgs/msg/Header", stamp=time, frame_id=frame)
+    return make("std_msgs/msg/Header", stamp=_time(make, stamp), frame_id=frame)
+
+
+def clock(make: Make, stamp: int) -> Any:
+    """`rosgraph_msgs/Clock`: simulated time now, nanoseconds."""
+    return make("rosgraph_msgs/msg/Clock", clock=_time(make, stamp))
 
 
 def image(make: Make, frame: NDArray[np.uint8], stamp: int) -> Any:
@@ -90,6 +100,19 @@ def image(make: Make, frame: NDArray[np.uint8], stamp: int) -> Any:
 def depth_image(make: Make, depth: NDArray[np.float32], stamp: int) -> Any:
     """`sensor_msgs/Image` of encoding 32FC1 (REP-118) from `(H, W)` in metres."""
     return _image(make, np.ascontiguousarray(depth, "<f4"), stamp, "32FC1")
+
+
+def compressed_image(make: Make, frame: NDArray[np.uint8], stamp: int, quality: int = 90) -> Any:
+    """`sensor_msgs/CompressedImage`: a JPEG of `(H, W, 3)`, labelled as image_transport's compressed plug-in does."""
+    import cv2
+
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return make(
+        "sensor_msgs/msg/CompressedImage",
+        header=header(make, stamp, OPTICAL),
+        format="rgb8; jpeg compressed bgr8",
+        data=np.asarray(data, np.uint8).reshape(-1),
+    )
 
 
 def _image(make: Make, pixels: NDArray[Any], stamp: int, encoding: str) -> Any:
@@ -126,6 +149,53 @@ def camera_info(make: Make, intrinsics: NDArray[np.float64], size: tuple[int, in
         binning_y=0,
         roi=region,
     )
+
+
+def laser_scan(make: Make, scan: LaserScan, stamp: int) -> Any:
+    """`sensor_msgs/LaserScan` in the body's frame: all rays at one moment, without intensities."""
+    ranges = np.asarray(scan.ranges, np.float32)
+    return make(
+        "sensor_msgs/msg/LaserScan",
+        header=header(make, stamp, CAMERA),
+        angle_min=float(scan.angle_min),
+        angle_max=float(scan.angle_min + scan.angle_increment * (len(ranges) - 1)),
+        angle_increment=float(scan.angle_increment),
+        time_increment=0.0,
+        scan_time=0.0,
+        range_min=float(scan.range_min),
+        range_max=float(scan.range_max),
+        ranges=ranges,
+        intensities=np.zeros(0, np.float32),
+    )
+
+
+class Status(NamedTuple):
+    """An entry of `/diagnostics`."""
+
+    name: str
+    """Whose."""
+    level: int
+    """0 is OK, 1 a warning, 2 an error."""
+    text: str
+    """In words."""
+    values: Mapping[str, Any]
+    """Facts."""
+
+
+def diagnostics(make: Make, entries: Sequence[Status], stamp: int) -> Any:
+    """`diagnostic_msgs/DiagnosticArray`."""
+    statuses = [
+        make(
+            "diagnostic_msgs/msg/DiagnosticStatus",
+            level=level,
+            name=name,
+            message=text,
+            hardware_id="",
+            values=[make("diagnostic_msgs/msg/KeyValue", key=key, value=str(value)) for key, value in values.items()],
+        )
+        for name, level, text, values in entries
+    ]
+    return make("diagnostic_msgs/msg/DiagnosticArray", header=header(make, stamp, ""), status=statuses)
 
 
 def odometry(make: Make, body: NDArray[np.float64], twist: NDArray[np.float64], stamp: int) -> Any:
@@ -173,6 +243,10 @@ def _transform(make: Make, matrix: NDArray[np.float64], stamp: int, parent: str,
         child_frame_id=child,
         transform=make("geometry_msgs/msg/Transform", translation=moved, rotation=_quaternion(make, matrix)),
     )
+
+
+def _time(make: Make, stamp: int) -> Any:
+    return make("builtin_interfaces/msg/Time", sec=stamp // 10**9, nanosec=stamp % 10**9)
 
 
 def _xyz(vector: NDArray[np.float64]) -> dict[str, float]:

@@ -24,8 +24,10 @@ from sanawm_env.cli.info import Info
 from sanawm_env.cli.refine import Refine
 from sanawm_env.cli.render import Render
 from sanawm_env.cli.rollout import Rollout
+from sanawm_env.cli.ros2.command import Ros2Command
 from sanawm_env.cli.server.play import Play
 from sanawm_env.cli.server.serve import Serve
+from sanawm_env.files import FULL
 
 __all__ = ["main"]
 
@@ -64,6 +66,7 @@ Command = (
         tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[BenchCommand]], tyro.conf.subcommand("bench")
     ]
     | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[DataCommand]], tyro.conf.subcommand("data")]
+    | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[Ros2Command]], tyro.conf.subcommand("ros2")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -98,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         # A library's own exceptions say little without their name; ours are whole sentences.
         name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
-        print(f"sanawm: error: {name}{' '.join(str(error).split())}", file=sys.stderr)
+        room = isinstance(error, OSError) and error.errno in FULL
+        hint = ". Make room, and give the same line again." if room else ""
+        print(f"sanawm: error: {name}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         sys.exit(2)
 
 

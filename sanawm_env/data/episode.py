@@ -44,9 +44,14 @@ class VideoFile:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[None]
                     done += 1
         except (OSError, av.error.FFmpegError, IndexError) as error:
-            raise ValueError(f"{self.path} is no readable video: {error}.") from error
+            raise ValueError(
+                f"{self.path} is no readable video ({error}); fetch it again, or leave its episode out."
+            ) from error
         if self.count is not None and done < self.count:
-            raise ValueError(f"{self.path} ends after {self.first + done} of {self.first + self.count} frames.")
+            raise ValueError(
+                f"{self.path} ends after {self.first + done} of {self.first + self.count} frames; fetch it again, or "
+                "leave its episode out."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class Episode:
     c2w: NDArray[np.float64]
     """`(F, 4, 4)` camera-to-world, OpenCV axes (+x right, +y down, +z forward), metres, frame 0 is the identity."""
     intrinsics: NDArray[np.float64]
-    """`(4,)` fx, fy, cx, cy in pixels of the frames; the centre of the upper left pixel is (0, 0)."""
+    """`(4,)` fx, fy, cx, cy in pixels of the frames, whose upper left corner is (0, 0), as everywhere here."""
     size: tuple[int, int]
     """Rows and columns of the frames."""
     fps: float = 16.0

@@ -77,6 +77,19 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
 
     Images are (h, w) = `obs_size` instead of (H, W) where that is given.
 
+    ## Sensors and contact
+    `sensors=("depth", "scan")` adds what a robot would measure (docs/how-to/sensors.md). Observations are a `Dict`
+    then: `image` (in mode `frame`), `pose` and
+
+    | Key     | Space                               | Meaning                                                       |
+    |---------|-------------------------------------|---------------------------------------------------------------|
+    | `depth` | `Box(0, max_depth, (h,w), float32)` | z-depth of the last frame, m; `max_depth` where all is farther |
+    | `scan`  | `Box(0, range_max, (R,), float32)`  | laser scan from the right, m; no return: `range_max`, too near 0 |
+
+    Depth comes from an anchored world itself (`small`), or from `Depth(source=...)`: a function, or the folder of a
+    metric depth model of transformers. `contact="report"` counts the steps in which a `Body` runs into what is seen;
+    `contact="block"` also stops it there. Neither is computed unless it is asked for.
+
     ## Tasks
     `SanaWM-v0` is a world without a task: the reward is always 0. `SanaWM/PointNav-v0`, `SanaWM/ImageNav-v0`,
     `SanaWM/FollowPath-v0`, `SanaWM/Explore-v0` and `SanaWM/LoopClosure-v0` have one (`sanawm_env.tasks`), and so has
@@ -125,6 +138,11 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `time`        | float                      | world time since frame 0, seconds                             |
     | `state_bytes` | int                        | size of the state; constant for a whole episode               |
 
+    With sensors also `depth` `(H, W)` float32 (m, infinite beyond `max_depth`), `scan` `(R,)` float32 as REP 117 has
+    it (infinite: no return; -infinite: too near; NaN: cannot be seen) and `scan_angles` `(R,)` float32 (radians, to
+    the left). With contact also `collisions` (int, since the reset), `collided` (bool, this step) and `clearance` (m,
+    between the body and the nearest known thing at its height; infinite where none is known).
+
     With a task also `success` (bool), `path_length` (m), `drift` (decay of the picture, 0 to 1),
     `reward_terms` (all 0 after a reset), and the task's measures: `distance_to_goal` (m),
     `spl` and `soft_spl` where there is a goal.
@@ -151,6 +169,7 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |
     | `fov_deg`           | `None`       | horizontal field of view, degrees, in place of `intrinsics`: see below |
+    | `level`             | `False`      | procedural scenes begin with an upright camera, as robots have them |
     | `chunk_frames`      | `None`       | latent frames per step; None is the checkpoint's default          |
     | `sampler_steps`     | `None`       | model calls per chunk, along the checkpoint's noise schedule      |
     | `sigmas`            | `None`       | the noise schedule itself, descending to 0                        |
@@ -162,6 +181,9 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `obs_size`          | `None`       | rows and columns of observed images; None is the world's own      |
     | `text_encoder`      | `None`       | folder of Gemma-2; None looks beside the checkpoint, then on the Hub |
     | `task`              | `None`       | name of a task, or a `sanawm_env.tasks.Task` with your settings   |
+    | `sensors`           | `()`         | `"depth"`, `"scan"`, or `Depth(...)`, `Scan(...)`: see above      |
+    | `contact`           | `"none"`     | `"none"`, `"report"` or `"block"`                                 |
+    | `body`              | `None`       | who touches: `Body(radius=0.18, height=0.4, camera=0.3)`, metres  |
     | `render_mode`       | `None`       | `"rgb_array"`, `"rgb_array_list"` or `"human"`: see below         |
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
 
 from sanawm_env.envs.simulator import Simulator
 from sanawm_env.envs.slots import Slots
@@ -74,6 +76,16 @@ class SimulatorFace:
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the sampler."""
         return self._simulator.sigmas
+
+    @property
+    def step_poses(self) -> tuple[NDArray[np.float64], ...]:
+        """Poses `(F, 4, 4)` of the frames of each slot's last step; `(1, 4, 4)` where no step led to the present.
+
+        Raises:
+            ResetNeeded: Before the first `reset` or `restore`.
+        """
+        now = self._require("step_poses")
+        return tuple(now.step_poses(slot) for slot in range(len(now)))
 
     def _warm_up(self, slots: int, options: dict[str, Any]) -> dict[str, float]:
         chunk = self.frames_per_step // self.model.vae.temporal_stride

@@ -14,6 +14,8 @@ import torch
 
 from sanawm_env.camera.keymaps import KeyMap, get_keymap
 from sanawm_env.envs.actions import ActionMode
+from sanawm_env.envs.sensors.arguments import ContactMode, read_body, read_sensors
+from sanawm_env.envs.sensors.contact import Body
 from sanawm_env.envs.sensors.observations import ObsMode
 from sanawm_env.registration import EPISODE_SECONDS
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_image
@@ -37,6 +39,7 @@ class Settings:
     prompt: str | None = None
     intrinsics: IntrinsicsSource | None = None
     fov_deg: float | None = None
+    level: bool = False
     chunk_frames: int | None = None
     sampler_steps: int | None = None
     sigmas: Sequence[float] | None = None
@@ -47,6 +50,9 @@ class Settings:
     obs_mode: ObsMode = "frame"
     obs_size: tuple[int, int] | None = None
     task: Any = None
+    sensors: Any = ()
+    contact: ContactMode = "none"
+    body: Body | Mapping[str, Any] | None = None
     text_encoder: str | Path | None = None
     device: str | torch.device = "auto"
     dtype: str | torch.dtype | None = None
@@ -70,6 +76,11 @@ class Settings:
     def __post_init__(self) -> None:
         check_choice("action_mode", self.action_mode, ("delta", "per_frame", "keys"))
         check_choice("obs_mode", self.obs_mode, ("frame", "dict", "pose"))
+        check_choice("contact", self.contact, ("none", "report", "block"))
+        self._set("sensors", read_sensors(self.sensors))
+        if self.body is not None and self.contact == "none":
+            raise ValueError("a body touches nothing as long as contact is 'none'; set contact='report' or 'block'.")
+        self._set("body", None if self.body is None else read_body(self.body))
         self._set("chunk_frames", _whole("chunk_frames", self.chunk_frames))
         self._set("sampler_steps", _whole("sampler_steps", self.sampler_steps))
         self._set("max_episode_steps", _whole("max_episode_steps", self.max_episode_steps))
@@ -86,6 +97,8 @@ class Settings:
             raise ValueError("give either intrinsics or fov_deg, not both: they may contradict each other.")
         if self.intrinsics is not None and self.image is None:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
+        if self.level and self.image is not None:
+            raise ValueError("level turns the camera of procedural scenes upright; an image's stands as it stood.")
         self._set("image", None if self.image is None else read_image(self.image))
         self._check_controls()
 
@@ -104,6 +117,13 @@ class Settings:
             raise ValueError(
                 f"stop_action needs action_mode 'delta'; got {self.action_mode!r}. Use the one or the other."
             )
+        if task.goal_env and self.sensors:
+            raise ValueError(
+                "in its goal form a task's observation is one array, which has no room for sensors; "
+                "leave out sensors, or set goal_env=False."
+            )
+        if self.contact == "none" and "collision" in task.rewards and "collision" not in task.terms:
+            raise ValueError("reward term 'collision' needs contact; set contact='report' or contact='block'.")
 
     def source(self, checkpoint: str | Path, batched: bool | None) -> dict[str, Any]:
         """Arguments of `WorldModel.load`."""

@@ -16,6 +16,7 @@ from sanawm_env.envs.actions import Controls, DeltaControls, FrameControls, KeyC
 from sanawm_env.envs.options import as_size, sampler_sigmas
 from sanawm_env.envs.options.resets import Moment, ResetPlan, ResetPlanner
 from sanawm_env.envs.sensors.observations import Observation, Sensors, join
+from sanawm_env.envs.sensors.suite import SensorSuite
 from sanawm_env.envs.settings import Settings
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
@@ -96,13 +97,16 @@ class Simulator:
         size = as_size(settings.obs_size, config.height, config.width)
         self.sensors = Sensors(settings.obs_mode, frames, size, config.fps, settings.info_frames)
         """From slots to observations."""
+        self.suite = SensorSuite.of(settings, size, self.model)
+        """Depth and what is read from it; None where nobody asked for it, which then costs nothing."""
         self.runner: TaskRunner | None = None
         """The task at work; None without one."""
         if settings.task is not None:
             limits = self.controls.limits
             self.runner = TaskRunner(settings.task, TaskContext(self.model, self.sigmas, frames, *limits, size))
+        added = {} if self.suite is None else self.suite.entries
         self.observation_space = self.sensors.space(
-            None if self.runner is None else self.runner.entries,
+            added or None if self.runner is None else {**added, **self.runner.entries},
             None if self.goal_form is None else self.goal_form.goal_space(),
         )
         """Of one slot."""
@@ -149,6 +153,8 @@ class Simulator:
         """
         moments = self._resets.begin(plans, rngs, self.model)
         slots = Slots.of(moments)
+        if self.suite is not None:
+            slots = self.suite.sense(slots)
         if self.runner is None:
             return slots
         return slots.with_tasks(
@@ -167,9 +173,9 @@ class Simulator:
             ValueError, FileNotFoundError: It does not, or there is no usable file.
         """
         found = self._resets.belonging(moment, self.model)
-        if self.runner is None:
-            return replace(found, task=None)
-        return replace(found, task=self.runner.check(found.task))
+        task = None if self.runner is None else self.runner.check(found.task)
+        found = replace(found, task=task, depth=None)
+        return replace(found, contact=None) if self.suite is None else self.suite.sense(Slots.of([found])).only
 
     # -- steps --------------------------------------------------------------------------------------------
 
@@ -182,7 +188,7 @@ class Simulator:
 
         Raises:
             ActionError: An action outside the space.
-            ValueError: A reward term gave no finite number.
+            ValueError: A reward term gave no finite number, or a depth source no depth.
         """
         count, stops = len(now), np.zeros(len(now), bool)
         if self.runner is not None and self.runner.task.stop_action:
@@ -190,15 +196,21 @@ class Simulator:
             stops = values[:, 6] > 0
             actions = np.where(stops[:, None], 0.0, values[:, :6])
         poses, keyboards = self.controls.move(now.c2w, now.keyboards, actions)
+        contacts = now.contacts
+        if self.suite is not None:
+            poses, keyboards, contacts = self.suite.move(now, poses, keyboards)
         state, frames = self.model.step(now.state, poses, sigmas=self.sigmas)
         elapsed = tuple(steps + 1 for steps in now.elapsed_steps)
         frames.flags.writeable = poses.flags.writeable = False
-        after = Slots(state, elapsed, tuple(keyboards), tuple(frames), tuple(poses), now.tasks)
+        after = Slots(state, elapsed, tuple(keyboards), tuple(frames), tuple(poses), now.tasks, now.depth, contacts)
+        if self.suite is not None:
+            after = self.suite.sense(after)
         late = np.array([self.settings.out_of_time(steps, self.step_seconds) for steps in elapsed])
         if self.runner is None:
             return after, StepResult(np.zeros(count), np.zeros(count, bool), late, [])
         views = self._views(now)
-        results = self.runner.step_many(views, poses, list(frames[:, -1]), stops.tolist())
+        collided = None if self.suite is None else [contact is not None and contact.collided for contact in contacts]
+        results = self.runner.step_many(views, poses, list(frames[:, -1]), stops.tolist(), collided)
         after = after.with_tasks([result.state for result in results])
         return after, StepResult(
             np.array([result.reward for result in results], dtype=np.float64),
@@ -218,8 +230,12 @@ class Simulator:
                 for slots that no step led to.
         """
         info: dict[str, Any] = self.sensors.info(slots)
+        seen: dict[str, NDArray[Any]] = {}
+        if self.suite is not None:
+            seen, sensed = self.suite.show(slots)
+            info |= sensed
         if self.runner is None:
-            return self.sensors.observe(slots, None), info
+            return self.sensors.observe(slots, seen or None), info
         views = self._views(slots)
         known = step_infos or [None] * len(slots)
         info |= join([self.runner.info(view) if one is None else one for view, one in zip(views, known, strict=True)])
@@ -229,7 +245,11 @@ class Simulator:
                 "desired_goal": np.stack([form.desired_goal(view.state) for view in views]),
             }
             return {"observation": self.sensors.world(slots), **goals}, info
-        return self.sensors.observe(slots, join([self.runner.observe(view) for view in views])), info
+        return self.sensors.observe(slots, seen | join([self.runner.observe(view) for view in views])), info
+
+    def step_depth(self, slots: Slots, slot: int) -> NDArray[np.float32] | None:
+        """Depth `(F, H, W)` of all frames of a slot's last step, metres, for records; None without that sensor."""
+        return None if self.suite is None or self.suite.depth is None else self.suite.step_depth(slots, slot)
 
     # -- parts --------------------------------------------------------------------------------------------
 
@@ -271,6 +291,8 @@ class Simulator:
         self.model = model
         if self.runner is not None:
             self.runner = self.runner.with_model(model)
+        if self.suite is not None:
+            self.suite = self.suite.with_model(model)
 
     def __copy__(self) -> Simulator:
         twin = object.__new__(type(self))  # the default goes through pickling, which would load the model anew

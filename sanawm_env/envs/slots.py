@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.camera.trajectory import KeyboardState
+from sanawm_env.envs.sensors.contact import Contact
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.tasks import TaskState
 from sanawm_env.world.state import WorldState
@@ -35,6 +36,10 @@ class Slots:
     """Each `(F, H, W, 3)`; None stands for the state's last frame alone."""
     frame_c2w: tuple[NDArray[np.float64] | None, ...]
     tasks: tuple[TaskState | None, ...]
+    depth: tuple[NDArray[np.float32] | None, ...]
+    """Each `(H, W)`; None where no sensor asked for it."""
+    contacts: tuple[Contact | None, ...]
+    """None where contact is not sensed."""
 
     def __len__(self) -> int:
         return len(self.elapsed_steps)
@@ -54,6 +59,8 @@ class Slots:
             tuple(moment.frames for moment in moments),
             tuple(moment.frame_c2w for moment in moments),
             tuple(moment.task for moment in moments),
+            tuple(moment.depth for moment in moments),
+            tuple(moment.contact for moment in moments),
         )
 
     # -- looking ----------------------------------------------------------------------------------------
@@ -84,13 +91,13 @@ class Slots:
     def only(self) -> EnvSnapshot:
         """The moment of the only slot: no copy, and the same object each time."""
         (elapsed,), (keyboard,), (frames,), (poses,) = self.elapsed_steps, self.keyboards, self.frames, self.frame_c2w
-        return EnvSnapshot(self.state, elapsed, keyboard, frames, poses, self.tasks[0])
+        return EnvSnapshot(self.state, elapsed, keyboard, frames, poses, self.tasks[0], self.depth[0], self.contacts[0])
 
     def take(self, slot: int) -> EnvSnapshot:
         """One slot's moment in memory of its own: the bytes of one slot are copied, unless there is no other."""
         if len(self) == 1:
             return self.only
-        frames, poses = self.frames[slot], self.frame_c2w[slot]
+        frames, poses, depth = self.frames[slot], self.frame_c2w[slot], self.depth[slot]
         return EnvSnapshot(
             self.state.select([slot]),
             self.elapsed_steps[slot],
@@ -98,6 +105,8 @@ class Slots:
             None if frames is None else frames.copy(),
             None if poses is None else poses.copy(),
             self.tasks[slot],
+            None if depth is None else depth.copy(),
+            self.contacts[slot],
         )
 
     # -- new ones from old ------------------------------------------------------------------------------
@@ -117,6 +126,8 @@ class Slots:
             pick(self.frames),
             pick(self.frame_c2w),
             pick(self.tasks),
+            pick(self.depth),
+            pick(self.contacts),
         )
 
     def put(self, indices: Sequence[int], others: Slots) -> Slots:
@@ -141,6 +152,8 @@ class Slots:
             mix(self.frames, others.frames),
             mix(self.frame_c2w, others.frame_c2w),
             mix(self.tasks, others.tasks),
+            mix(self.depth, others.depth),
+            mix(self.contacts, others.contacts),
         )
 
     def with_tasks(self, tasks: Sequence[TaskState | None]) -> Slots:

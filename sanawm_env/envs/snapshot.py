@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from sanawm_env.camera.keymaps import KeyMap
 from sanawm_env.camera.trajectory import KeyboardState
+from sanawm_env.envs.sensors.contact import Contact
 from sanawm_env.files import save_tensors
 from sanawm_env.tasks import TaskState
 from sanawm_env.world.state import TASK, StateError, WorldState
@@ -44,13 +45,18 @@ class EnvSnapshot:
     """`(N, 4, 4)` poses of `frames`."""
     task: TaskState | None = None
     """What the environment's task remembers; None without a task."""
+    depth: NDArray[np.float32] | None = None
+    """`(H, W)` z-depth of the last frame, metres, where a sensor asked for it. Not written by `save`: whoever adopts
+    the moment computes it anew from `state`."""
+    contact: Contact | None = None
+    """What the body has touched; None where contact is not sensed."""
 
     def __post_init__(self) -> None:
         if self.state.slots != 1:
             raise ValueError(
                 f"an EnvSnapshot holds one slot, the state has {self.state.slots}; pick one with state.select([i])."
             )
-        for name in ("frames", "frame_c2w"):
+        for name in ("frames", "frame_c2w", "depth"):
             if (value := getattr(self, name)) is not None:
                 value = value.view()
                 value.flags.writeable = False
@@ -62,7 +68,7 @@ class EnvSnapshot:
         return self.state.nbytes
 
     def equal(self, other: EnvSnapshot) -> bool:
-        """Whether both would go on alike: equal bits of state, task, keyboard and step counter."""
+        """Whether both would go on alike: equal bits of state, task, keyboard, contact and step counter."""
         mine, theirs = _bookkeeping(self), _bookkeeping(other)
         del mine["task_fingerprint"], theirs["task_fingerprint"]  # the tasks compare it, where both know theirs
         tasks = other.task is None if self.task is None else self.task.equal(other.task)
@@ -111,7 +117,9 @@ class EnvSnapshot:
             task = values.get("task")
             fingerprint = str(values.get("task_fingerprint", ""))
             episode = None if task is None else TaskState(str(task), remembered, fingerprint)
-            return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode)
+            touched = values.get("contact")
+            contact = None if touched is None else _contact(touched)
+            return cls(state, int(values.get("elapsed_steps", 0)), held, task=episode, contact=contact)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StateError(f"{path}: the environment's part is broken ({error}); save the snapshot again.") from None
 
@@ -132,7 +140,12 @@ def _bookkeeping(snapshot: EnvSnapshot) -> dict[str, Any]:
             "velocity": list(keyboard.velocity),
             "asked": sorted(keyboard.asked),
         },
+        "contact": None if snapshot.contact is None else asdict(snapshot.contact),
     }
+
+
+def _contact(values: dict[str, Any]) -> Contact:
+    return Contact(int(values["collisions"]), bool(values["collided"]), float(values["clearance"]))
 
 
 def _keyboard(values: dict[str, Any]) -> KeyboardState:

@@ -1,4 +1,4 @@
-"""Which parts of an evaluation run on how many scenes, and the runner."""
+"""Which parts of an evaluation run on how many scenes, and what of it is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sanawm_env.evaluation.provenance import numbers_depend_on
 from sanawm_env.evaluation.store import PartStore
 from sanawm_env.world.model import WorldModel
 
-__all__ = ["SUITES", "Results", "Suite", "run_suite"]
+__all__ = ["SUITES", "Results", "Suite", "SuiteRun", "run_suite"]
 
 Results = dict[str, dict[int, dict[str, Any]]]
 """Part, then scene seed, then what the part returned."""
@@ -37,6 +37,10 @@ class Suite:
             for seed in range(first_seed, first_seed + count):
                 yield part, seed
 
+    def setting(self, world: WorldModel, setting: Setting) -> Setting:
+        """How the suite runs a world: with long rollouts of its own length, and the captions of scenes."""
+        return replace(setting, long_s=self.long_s, captions=setting.captions or Captions(world))
+
 
 SUITES = {
     "smoke": Suite("smoke", {part: 1 for part in PARTS}, long_s=20.0),
@@ -46,6 +50,51 @@ SUITES = {
     ),
 }
 """`smoke` shows that everything runs, `quick` takes minutes, `full` is for reports."""
+
+
+class SuiteRun:
+    """Pieces of a suite's work by number, and which of them are stored.
+
+    It holds no world: who does the pieces has one, perhaps in another process, and who waits for them needs none.
+    """
+
+    def __init__(self, suite: Suite, first_seed: int, folder: Path, key: dict[str, Any]) -> None:
+        """Open a folder of results.
+
+        Args:
+            suite: What to do.
+            first_seed: Scene seeds count up from here.
+            folder: Where results of single scenes are kept.
+            key: What they depend on, JSON-ready; those of another key are not taken up.
+        """
+        self.suite, self.jobs = suite, list(suite.jobs(first_seed))
+        self._store = PartStore(folder, key)
+
+    def is_done(self, number: int) -> bool:
+        """Whether a piece is stored."""
+        return self._store.get(*self.jobs[number]) is not None
+
+    def todo(self) -> list[int]:
+        """Pieces that are not stored yet."""
+        return [number for number in range(len(self.jobs)) if not self.is_done(number)]
+
+    def do(self, number: int, world: WorldModel, setting: Setting) -> None:
+        """Do a piece and store it; `setting` is that of `Suite.setting`."""
+        part, seed = self.jobs[number]
+        self._store.put(part, seed, PARTS[part](world, seed, setting))
+
+    def results(self) -> Results:
+        """All of them.
+
+        Raises:
+            LookupError: A piece is not done.
+        """
+        results: Results = {part: {} for part in self.suite.scenes}
+        for part, seed in self.jobs:
+            if (found := self._store.get(part, seed)) is None:
+                raise LookupError(f"{part} of scene {seed} is not there; do it first.")
+            results[part][seed] = found
+        return results
 
 
 def run_suite(
@@ -61,13 +110,11 @@ def run_suite(
         folder: Where results of single scenes are kept, and taken up as long as nothing that they depend on changes.
         progress: Show a bar.
     """
-    how = replace(setting, long_s=suite.long_s, captions=setting.captions or Captions(world))
-    store = PartStore(folder, numbers_depend_on(world) | how.key())
-    results: Results = {part: {} for part in suite.scenes}
-    jobs = list(suite.jobs(first_seed))
-    with tqdm(jobs, unit="scene", disable=not progress) as bar:
-        for part, seed in bar:
-            bar.set_postfix_str(part)
-            done = store.get(part, seed)
-            results[part][seed] = done if done is not None else store.put(part, seed, PARTS[part](world, seed, how))
-    return results
+    how = suite.setting(world, setting)
+    run = SuiteRun(suite, first_seed, folder, numbers_depend_on(world) | how.key())
+    todo = run.todo()
+    with tqdm(todo, initial=len(run.jobs) - len(todo), total=len(run.jobs), unit="scene", disable=not progress) as bar:
+        for number in bar:
+            bar.set_postfix_str(run.jobs[number][0])
+            run.do(number, world, how)
+    return run.results()

@@ -27,6 +27,7 @@ __all__ = [
     "render_scene",
     "sample_scenes",
     "to_uint8",
+    "upright",
 ]
 
 
@@ -120,16 +121,29 @@ def first_frame(
     *,
     families: Sequence[str] | None = None,
     fov: tuple[float, float] = (60.0, 90.0),
+    level: bool = False,
 ) -> tuple[NDArray[np.uint8], Tensor, Scene, Tensor]:
     """The first image of a seed's world: rgb (H, W, 3) uint8, intrinsics (4,) px, scene, c2w (4, 4).
 
     Scene and intrinsics are those of `make_clips`; the camera stands somewhere roomy, which need not be where
-    the seed's clip begins, since that place depends on the clip's length.
+    the seed's clip begins, since that place depends on the clip's length. `level` turns it upright: it looks the
+    same way, with neither pitch nor roll.
     """
     scene, intrinsics, _ = sample_scenes([seed], height, width, families=families, fov=fov)
     c2w = smooth_motion([seed], scene, 1)
+    c2w = upright(c2w) if level else c2w
     rgb, _ = render_scene(scene, c2w[0], intrinsics[0], height, width)
     return rgb[0].numpy(), intrinsics[0], scene, c2w[0, 0]
+
+
+def upright(c2w: Tensor) -> Tensor:
+    """Poses (..., 4, 4) in a scene's world without pitch and roll: the same places, the same headings."""
+    ahead = c2w[..., :3, 2] * torch.tensor([1.0, 0.0, 1.0])
+    ahead = ahead / ahead.norm(dim=-1, keepdim=True)
+    down = torch.tensor([0.0, 1.0, 0.0]).expand_as(ahead)
+    levelled = c2w.clone()
+    levelled[..., :3, :3] = torch.stack([torch.linalg.cross(down, ahead), down, ahead], -1)
+    return levelled
 
 
 def render_scene(

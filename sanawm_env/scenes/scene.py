@@ -137,3 +137,49 @@ class Scene:
     def is_free(self, points: Tensor, margin: float = 0.0) -> Tensor:
         """Whether each of the (B, N, 3) points keeps `margin` metres of clearance: (B, N) bool."""
         return self.clearance(points) >= margin
+
+    def body_clearance(self, places: Tensor, radius: float, above: float, below: float) -> Tensor:
+        """Room around an upright cylinder as the scene really is: furniture ends where it ends.
+
+        Distances are horizontal, to what stands at the body's height; they are exact. Ellipsoids must be round seen
+        from above, as those of all families are.
+
+        Args:
+            places: (B, N, 3) points on the body's axis, m.
+            radius: Of the body, m.
+            above: Its extent above those points, m.
+            below: Its extent below them, m.
+
+        Returns:
+            (B, N) metres between the body's side and the nearest surface beside it: negative where the body cuts
+            into one, infinite where there is nothing. Minus infinity where the floor, or the ceiling, cuts it.
+
+        Raises:
+            ValueError: Places of another shape, or an ellipsoid that is not round.
+        """
+        if places.ndim != 3 or places.shape[0] != self.batch or places.shape[2] != 3:
+            raise ValueError(f"places must have shape ({self.batch}, N, 3), got {tuple(places.shape)}")
+        half, spheroid = self.half[:, None], self.half[:, NUM_BOXES:]
+        if not torch.equal(spheroid[..., 0], spheroid[..., 2]):
+            raise ValueError("body_clearance needs cylinders and ellipsoids that are round seen from above")
+        rel = places[:, :, None] - self.center[:, None]  # (B, N, S, 3)
+        cos, sin = self.turn[:, None, :, 0], self.turn[:, None, :, 1]
+        lx, lz = cos * rel[..., 0] - sin * rel[..., 2], sin * rel[..., 0] + cos * rel[..., 2]
+        dx, dz = lx.abs() - half[..., 0], lz.abs() - half[..., 2]
+        flat = (dx.clamp_min(0) ** 2 + dz.clamp_min(0) ** 2).sqrt() + torch.maximum(dx, dz).clamp_max(0)
+        # The widest cut through each solid within the body's height: only ellipsoids are not as wide everywhere.
+        top, bottom = rel[..., 1] - above, rel[..., 1] + below
+        share = torch.maximum(top, -bottom).clamp_min(0) / half[..., 1]
+        width = half[..., 0] * torch.cat(
+            [torch.ones_like(share[..., : NUM_BOXES + NUM_CYLINDERS]),
+             (1 - share[..., NUM_BOXES + NUM_CYLINDERS :] ** 2).clamp_min(0).sqrt()], -1
+        )  # fmt: skip
+        round_ = (lx**2 + lz**2).sqrt() - width
+        dist = torch.cat([flat[..., :NUM_BOXES], round_[..., NUM_BOXES:]], -1)
+        beside = (share < 1) & self.active[:, None]
+        dist = torch.where(beside, dist, torch.full_like(dist, torch.inf)).amin(-1)
+        walls = self.shell_half[:, None] - (places - self.shell_center[:, None]).abs()
+        dist = torch.minimum(dist, torch.minimum(walls[..., 0], walls[..., 2]))
+        low = self.shell_center[:, None, 1] + self.shell_half[:, None, 1] - places[..., 1] < below
+        high = places[..., 1] - self.shell_center[:, None, 1] + self.shell_half[:, None, 1] < above
+        return torch.where(low | high, torch.full_like(dist, -torch.inf), dist - radius)

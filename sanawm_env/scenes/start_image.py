@@ -157,7 +157,7 @@ def prepare(
     return fitted.start(intrinsics=intrinsics, fov_deg=fov_deg, default_fov_deg=default_fov_deg)
 
 
-def built_in(seed: int, width: int, height: int, fov_deg: float | None = None) -> StartImage:
+def built_in(seed: int, width: int, height: int, fov_deg: float | None = None, level: bool = False) -> StartImage:
     """The first frame of a procedural scene; the seed decides its family too.
 
     Args:
@@ -165,9 +165,10 @@ def built_in(seed: int, width: int, height: int, fov_deg: float | None = None) -
         width: Pixels.
         height: Pixels.
         fov_deg: Horizontal field of view; None lets the seed choose.
+        level: Whether the camera stands upright, rather than pitched and rolled by a few degrees.
     """
     options: dict[str, Any] = {} if fov_deg is None else {"fov": (fov_deg, fov_deg)}
-    image, intrinsics, _, _ = first_frame(seed, height, width, **options)
+    image, intrinsics, _, _ = first_frame(seed, height, width, level=level, **options)
     return StartImage(image, intrinsics.double().numpy(), False)
 
 

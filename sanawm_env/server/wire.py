@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageCodec", "WireError", "decode", "encode", "frame", "read_json", "split"]
+__all__ = ["Bytes", "ImageCodec", "WireError", "decode", "encode", "frame", "read_json", "split"]
 
 ImageCodec = Callable[[NDArray[np.uint8]], bytes]
 """From one RGB image `(H, W, 3)` to a file's bytes."""
@@ -27,10 +27,14 @@ class WireError(ValueError):
     """Bytes that are no message of the protocol."""
 
 
-def frame(head: dict[str, Any], payload: bytes = b"") -> bytes:
-    """One binary message: 4 bytes of head length (big endian), the head as JSON, the payload."""
+Bytes = bytes | memoryview
+
+
+def frame(head: dict[str, Any], payload: Bytes | Sequence[Bytes] = b"") -> bytes:
+    """One binary message: 4 bytes of head length (big endian), the head as JSON, the payload or its parts."""
     text = json.dumps(head, allow_nan=False, separators=(",", ":")).encode()
-    return b"".join((len(text).to_bytes(4, "big"), text, payload))
+    parts = [payload] if isinstance(payload, bytes | memoryview) else payload
+    return b"".join((len(text).to_bytes(4, "big"), text, *parts))
 
 
 def split(message: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -66,12 +70,12 @@ def read_json(text: str | bytes) -> dict[str, Any]:
 # -- arrays ---------------------------------------------------------------------------------------------------
 
 
-def encode(value: Any, payload: list[bytes], image: ImageCodec | None = None, image_format: str = "png") -> Any:
+def encode(value: Any, payload: list[Bytes], image: ImageCodec | None = None, image_format: str = "png") -> Any:
     """A tree of dictionaries, lists, numbers, texts and arrays, ready for JSON.
 
     Args:
         value: The tree.
-        payload: Receives the bytes; join them behind the head.
+        payload: Receives the bytes, for `frame`; views of contiguous arrays, which must not change before that.
         image: How arrays that are images, `(..., H, W, 3)` uint8, are written; None writes all arrays raw.
         image_format: Its name.
     """
@@ -79,7 +83,7 @@ def encode(value: Any, payload: list[bytes], image: ImageCodec | None = None, im
 
 
 class _Encoder:
-    def __init__(self, payload: list[bytes], image: ImageCodec | None, image_format: str) -> None:
+    def __init__(self, payload: list[Bytes], image: ImageCodec | None, image_format: str) -> None:
         self._payload, self._image, self._format = payload, image, image_format
         self._offset = sum(map(len, payload))
         self._known: list[NDArray[Any]] = []
@@ -117,10 +121,10 @@ class _Encoder:
             places = [self._put(self._image(one)) for one in images]
             return {"$images": number, "format": self._format, "shape": list(array.shape), "at": places}
         plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        place = self._put(plain.tobytes())
+        place = self._put(plain.data.cast("B") if plain.size and plain.flags.c_contiguous else plain.tobytes())
         return {"$array": number, "dtype": plain.dtype.str, "shape": list(array.shape), "at": place}
 
-    def _put(self, data: bytes) -> list[int]:
+    def _put(self, data: Bytes) -> list[int]:
         place = [self._offset, len(data)]
         self._payload.append(data)
         self._offset += len(data)

@@ -44,6 +44,8 @@ class Step:
     """`(H, W, 3)` last frame of the step before."""
     success: bool
     """Whether this step ended the task well."""
+    collided: bool = False
+    """Whether the body ran into something; never where contact is not sensed."""
 
 
 RewardTerm: TypeAlias = Callable[[Step], float]
@@ -95,9 +97,25 @@ def drift(step: Step) -> float:
     return -step.now["drift"]
 
 
+def collision(step: Step) -> float:
+    """-1 at a step that runs into something; needs an environment that senses contact."""
+    return -float(step.collided)
+
+
 TERMS: dict[str, RewardTerm] = {
     term.__name__: term
-    for term in (progress, view_progress, success, slack, goal_similarity, smoothness, novelty, deviation, drift)
+    for term in (
+        progress,
+        view_progress,
+        success,
+        slack,
+        goal_similarity,
+        smoothness,
+        novelty,
+        deviation,
+        drift,
+        collision,
+    )
 }
 """The terms that every task knows by name."""
 

@@ -71,6 +71,7 @@ class TaskRunner:
         self.fingerprint: str = fingerprint(task, self.entries)
         """The task's settings as text, in `TaskState.fingerprint`."""
         self._rewards = check_rewards(task.rewards, task.terms, task.without)
+        self._wants_contact = "collision" in task.rewards and "collision" not in task.terms
         # Along an axis that cannot move any unit will do.
         self._limits = np.repeat([context.max_translation or 1.0, context.max_rotation or 1.0], 3)
         self._follows = type(task).follow is not Task.follow
@@ -133,7 +134,9 @@ class TaskRunner:
 
     # -- steps --------------------------------------------------------------------------------------------
 
-    def step(self, before: TaskView, c2w: Array, frame: NDArray[np.uint8], *, stop: bool) -> TaskStep:
+    def step(
+        self, before: TaskView, c2w: Array, frame: NDArray[np.uint8], *, stop: bool, collided: bool | None = None
+    ) -> TaskStep:
         """What one step of the world meant; see `step_many`.
 
         Args:
@@ -141,8 +144,10 @@ class TaskRunner:
             c2w: `(F, 4, 4)` poses of the step.
             frame: `(H, W, 3)` its last frame.
             stop: Whether STOP was called.
+            collided: Whether the body ran into something; None where contact is not sensed.
         """
-        return self.step_many([before], c2w[None], [frame], [stop])[0]
+        hits = None if collided is None else [collided]
+        return self.step_many([before], c2w[None], [frame], [stop], hits)[0]
 
     def step_many(
         self,
@@ -150,6 +155,7 @@ class TaskRunner:
         c2w: Array,
         frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
         stops: Sequence[bool] | NDArray[np.bool_] | None = None,
+        collided: Sequence[bool] | None = None,
     ) -> list[TaskStep]:
         """What one step meant in each of N slots. A slot gets the same bits whatever lies beside it.
 
@@ -158,18 +164,23 @@ class TaskRunner:
             c2w: `(N, F, 4, 4)` poses of the step.
             frames: N last frames `(H, W, 3)`, or one array of them.
             stops: N times, whether STOP was called; None for never.
+            collided: N times, whether the body ran into something; None where contact is not sensed.
 
         Raises:
-            ValueError: A reward term gave no finite number.
+            ValueError: A reward term gave no finite number, or needs contact that is not sensed.
         """
+        if collided is None and self._wants_contact:
+            raise ValueError("reward term 'collision' needs contact; set contact='report' or contact='block'.")
         if not befores:
             return []
         starts = np.stack([view.c2w for view in befores])
         motions = motion_between(starts, c2w[:, -1]) / self._limits
         gone = path_length(starts[:, :3, 3], c2w).tolist()
-        stops = [False] * len(befores) if stops is None else stops
+        never = [False] * len(befores)
+        stops, collided = never if stops is None else stops, never if collided is None else collided
         looks = appearances(frames)
-        return [self._step(*slot) for slot in zip(befores, c2w, motions, gone, frames, looks, stops, strict=True)]
+        slots = zip(befores, c2w, motions, gone, frames, looks, stops, collided, strict=True)
+        return [self._step(*slot) for slot in slots]
 
     def _step(
         self,
@@ -180,6 +191,7 @@ class TaskRunner:
         frame: NDArray[np.uint8],
         look: Array,
         stop: bool,
+        collided: bool,
     ) -> TaskStep:
         task, old, last = self.task, before.state, c2w[-1]
         was = self._measures(before)
@@ -192,7 +204,7 @@ class TaskRunner:
         done = bool(success or stop)
         terms = weigh(
             self._rewards,
-            Step(old, state, was, now, last, motion, old.values["motion"], frame, before.frame, success),
+            Step(old, state, was, now, last, motion, old.values["motion"], frame, before.frame, success, collided),
         )
         reward = float(sum(terms.values()))
         if (goals := self._goals) is not None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sanawm_env.camera import relative_to_first
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.state import WorldState
 
-__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "starts_of"]
+__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "starts_of", "states_along"]
 
 Frames = NDArray[np.uint8]
 
@@ -89,7 +90,7 @@ def rollout_chunks(
         ValueError: A chunk length that the world does not have, or paths or texts of another number or shape, at once.
             Other inputs are checked by `WorldModel` when their turn comes.
     """
-    chunk, stride = chunk_length(world, chunk_frames), world.vae.temporal_stride
+    chunk = chunk_length(world, chunk_frames)
     given = torch.from_numpy(np.asarray(paths, dtype=np.float64).copy())
     if given.ndim != 4 or given.shape[0] != len(starts) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
         raise ValueError(f"paths must be ({len(starts)}, F, 4, 4), a path per image; got {tuple(given.shape)}.")
@@ -103,20 +104,49 @@ def rollout_chunks(
             )
         text = tuple(torch.cat(part) for part in zip(*texts, strict=True))
     poses = relative_to_first(given).numpy()[:, 1:]
-    count = poses.shape[1]
-    if count:
-        poses = np.concatenate([poses, np.repeat(poses[:, -1:], -count % stride, axis=1)], axis=1)
-    begins = range(0, poses.shape[1], chunk * stride)
 
     def walk() -> Iterator[Frames]:
         images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
         state, frames = world.start(images, cameras, seeds, *text)
         yield frames
-        chunks = (poses[:, begin : begin + chunk * stride] for begin in begins)
-        for begin, (_, frames) in zip(begins, world.stream(state, chunks, sigmas=sigmas, overlap=overlap), strict=True):
-            yield frames[:, : count - begin]
+        for _, frames in states_along(world, state, poses, chunk_frames=chunk, sigmas=sigmas, overlap=overlap):
+            yield frames
 
     return walk()
+
+
+def states_along(
+    world: WorldModel,
+    state: WorldState,
+    poses: NDArray[np.float64],
+    *,
+    chunk_frames: int | None = None,
+    sigmas: Sequence[float] | None = None,
+    overlap: bool | None = None,
+) -> Iterator[tuple[WorldState, Frames]]:
+    """A world from a state onwards along poses that are known in advance, with the state after each chunk.
+
+    Args:
+        world: The world.
+        state: Of B slots.
+        poses: `(B, n, 4, 4)` camera-to-world relative to frame 0, metres: those of the frames to come.
+        chunk_frames: As in `rollout_chunks`, and so are `sigmas` and `overlap`.
+        sigmas: See there.
+        overlap: See there.
+
+    Yields:
+        The state, and frames `(B, m, H, W, 3)`, n altogether. Where the path ends inside a latent frame, the last
+        state is that in which the last pose was held to fill it.
+    """
+    chunk, stride = chunk_length(world, chunk_frames), world.vae.temporal_stride
+    count = poses.shape[1]
+    if count:
+        poses = np.concatenate([poses, np.repeat(poses[:, -1:], -count % stride, axis=1)], axis=1)
+    begins = range(0, poses.shape[1], chunk * stride)
+    chunks = (poses[:, begin : begin + chunk * stride] for begin in begins)
+    steps = world.stream(state, chunks, sigmas=sigmas, overlap=overlap)
+    for begin, (reached, frames) in zip(begins, steps, strict=True):
+        yield reached, frames[:, : count - begin]
 
 
 def rollout(

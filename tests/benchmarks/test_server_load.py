@@ -12,6 +12,7 @@ def test_its_line(capsys):
     main(["--sessions", "1", "2", "--seconds", "1", "--sampler-steps", "1", "--same-steps", "3"])
     out = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert out["same_bits"] is True and out["same_steps"] == 3
-    for table in ("p50_ms", "p95_ms", "frames_per_s", "fps_min_over_max"):
+    for table in ("p50_ms", "p95_ms", "frames_per_s", "evenness"):
         assert set(out[table]) == {"1", "2"} and all(value > 0 for value in out[table].values())
+    assert out["fps_min_over_max"] == min(out["evenness"].values())
     assert out["session_bytes"] == 2 * out["snapshot_bytes"] > 0 and out["hardware"]["cpu"]

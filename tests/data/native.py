@@ -6,8 +6,8 @@ import av
 import numpy as np
 
 from sanawm_env import SanaWMEnv, WorldModel
-from sanawm_env.data.native import item_files, video_file
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
+from sanawm_env.data.storage.native import item_files, video_file
 from sanawm_env.tasks import get_task
 from sanawm_env.world.offline.provenance import frames_depend_on
 

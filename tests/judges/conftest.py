@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import sanawm_env  # noqa: F401  registers the ids
-from sanawm_env import WorldModel
+from sanawm_env import Depth, WorldModel
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 
@@ -45,6 +45,17 @@ def small(tmp_path_factory):
 def world(small):
     """Arguments of `gym.make`: none in a full run."""
     return {} if FULL else small
+
+
+def brightness(image, intrinsics):
+    """A depth of pictures for worlds that have none: bright is far, dark is near enough to touch."""
+    return image.mean(-1) / 50
+
+
+@pytest.fixture(scope="session")
+def sensing(world):
+    """Arguments of `gym.make` with sensors and contact, in that world."""
+    return {**world, "sensors": ("depth" if FULL else Depth(source=brightness), "scan"), "contact": "block"}
 
 
 @pytest.fixture

@@ -43,6 +43,11 @@ def test_check_env(env_id, world):
     check_env(env.unwrapped)
 
 
+@pytest.mark.parametrize("name", ["SanaWM-v0", "SanaWM/PointNav-v0"])
+def test_check_env_with_sensors_and_contact(name, sensing):
+    check_env(gym.make(name, disable_env_checker=True, **sensing).unwrapped)
+
+
 def test_passive_checker_over_an_episode(env_id, world):
     env = gym.make(env_id, max_episode_steps=5, **world)
     assert "PassiveEnvChecker" in str(env)

@@ -33,6 +33,14 @@ def test_check_env(env_id, world):
         check_env(gym.make(env_id, **world).unwrapped, warn=True)
 
 
+def test_check_env_with_sensors_and_contact(sensing):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A recommendation: depth has no channels.
+        warnings.filterwarnings("ignore", ".*depth.*unconventional shape")
+        check_env(gym.make("SanaWM/PointNav-v0", **sensing).unwrapped, warn=True)
+
+
 @pytest.mark.parametrize("mode", ["frame", "pose"])
 def test_check_goal_env(small, mode):
     env = gym.make("SanaWM/PointNav-v0", task=PointNav(goal_env=True), obs_mode=mode, **small)

@@ -12,7 +12,7 @@ from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.recipe import dream
-from sanawm_env.world.rollout import rollout, rollout_chunks, starts_of
+from sanawm_env.world.rollout import rollout, rollout_chunks, starts_of, states_along
 from tests.world import test_model
 
 HEIGHT, WIDTH = 32, 48
@@ -118,3 +118,19 @@ def test_texts_reach_their_paths():
     for wrong in (texts[:1], [texts[0], (torch.ones(1, 2, 6), torch.ones(1, 2))]):
         with pytest.raises(ValueError, match="2 pairs"):
             rollout(model, starts, c2w, [3, 3], wrong)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 12, 14])
+def test_a_rollout_goes_on_from_any_of_its_states(frames):
+    c2w = path(frames)
+    (made,) = rollout(world(), starts_of(image(), K), c2w, [3], chunk_frames=1)
+    begun, first = world().start(image(), K, [3])
+    steps = [(begun, first), *states_along(world(), begun, c2w[:, 1:], chunk_frames=1)]
+    assert np.array_equal(np.concatenate([shown[0] for _, shown in steps]), made)
+    done = 0
+    for state, shown in steps:
+        done += shown.shape[1]
+        if done < frames:
+            assert torch.allclose(state.c2w, torch.from_numpy(c2w[:, done - 1]))
+            rest = [later[0] for _, later in states_along(world(), state, c2w[:, done:], chunk_frames=1)]
+            assert np.array_equal(np.concatenate(rest), made[done:])

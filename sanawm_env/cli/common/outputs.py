@@ -6,20 +6,24 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from sanawm_env.files import check_writable
+
 __all__ = ["check_outputs", "check_sidecars"]
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[tuple[str, Path | None]]) -> None:
-    """Refuse outputs that would replace an input; to be called before anything costly begins.
+    """Refuse outputs that would replace an input, or cannot be written; called before anything costly begins.
 
     Args:
         outputs: Files that will be written.
         inputs: What is read, each with the option that names it: files, or folders none of whose files may be replaced.
 
     Raises:
-        ValueError: Names the input and the fix; or two outputs are one file.
+        ValueError: Names the input and the fix; or two outputs are one file, or their place is read-only.
     """
     outputs = list(outputs)
+    for path in outputs:
+        check_writable(path)
     written = {path.resolve(): path for path in outputs}
     if len(written) < len(outputs):
         raise ValueError(f"two results would go to the same file, one of {', '.join(map(str, outputs))}; rename one.")

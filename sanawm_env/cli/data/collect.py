@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.registration import DEFAULT_CHECKPOINT
@@ -20,6 +20,7 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 if TYPE_CHECKING:
     from sanawm_env.data.collection.plan import Plan
     from sanawm_env.data.collection.store import Store
+    from sanawm_env.data.refinement.run import RefineJob
     from sanawm_env.world.model import WorldModel
 
 __all__ = ["Collect"]
@@ -54,7 +55,7 @@ class Collect:
     episodes: int | None = None
     """How many to play."""
     hours: float | None = None
-    """How much world time to keep, in place of --episodes."""
+    """How much world time to keep, in place of --episodes; episodes that are in play when it is reached come on top."""
     images: Path | None = None
     """Folder of first frames, taken in turns by name; a text file of the same name is a picture's prompt."""
     prompts: Path | None = None
@@ -72,14 +73,27 @@ class Collect:
     """Episodes at a time; 8 where slots share a forward, 1 on the CPU, where more bring nothing."""
     max_steps: int | None = None
     """Steps after which an episode is truncated; those that make 60 s otherwise."""
+    discrete: bool = False
+    """The policy acts by Habitat's four actions, as in `evaluate-policy --discrete`; episodes hold the pose deltas that
+    they stand for."""
     env: tuple[str, ...] = ()
     """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
     quota: float | None = None
-    """GB (1e9 bytes) of the folder at which to stop."""
+    """GB (1e9 bytes) of the folder at which to stop; episodes that are in play then are finished."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
     """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+
+    refine: Path | None = None
+    """Copy of SANA-WM_bidirectional or SANA-WM_streaming with its refiner: a second queue refines what is kept. The
+    refined videos lie in OUT/sanawm/refined."""
+    refine_if: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --refine: filters as of --keep, give it several times; only what passes all of them is refined."""
+    refine_workers: int | None = None
+    """With --refine and --ray: processes that refine; 1 otherwise."""
+    refine_offload: Literal["none", "model", "sequential"] = "none"
+    """Keep only one part (model) or one layer (sequential) of the refiner at a time on the GPU."""
 
     ray: str | None = None
     """Share the work out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
@@ -99,23 +113,22 @@ class Collect:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
         if self.slots is not None and self.slots < 1:
             raise ValueError(f"--slots must be at least 1; got {self.slots}.")
-        if self.ray is None and (self.workers or self.threads):
-            raise ValueError("--workers and --threads belong to --ray; give --ray local, too, or leave them out.")
-        if self.ray is not None:
-            from sanawm_env.data.execution.ray_session import check_address
-
-            check_address(self.ray)
+        check_sharing(self.ray, self.workers, self.threads)
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
+        job = self._refine_job()
 
         from sanawm_env.data.collection.run import Play, collect
         from sanawm_env.data.collection.store import Store
         from sanawm_env.data.collection.worker import Worker
         from sanawm_env.scenes.seeds import HELD_OUT_RESETS
+        from sanawm_env.world.offline.refiner_files import check_size
 
         with Store(self.out).opened() as store:
             world = self._world()
+            if job is not None:
+                check_size(job.files, world.config.height, world.config.width)
             plan = self._plan(world, store, pictures)
             store.check(plan)
             worker = Worker(world, plan, store, self.slots or (8 if world.batched else 1))
@@ -124,14 +137,36 @@ class Collect:
             if plan.task is not None and plan.first_seed + (plan.episodes or 1) > HELD_OUT_RESETS.start:
                 note("reset seeds from 1,000,000 on are kept for evaluating policies; do not train on these episodes.")
             quota = None if self.quota is None else round(self.quota * 1e9)
-            play: Play = worker.play
-            if self.ray is not None:
+            play: Play
+            if self.ray is None:
+                play = worker.play
+            else:
                 from sanawm_env.data.collection.share import Sharing, share
 
-                del worker, world  # memory, perhaps a GPU's, for those who do the work
                 load = partial(_load_world, self.checkpoint, self.device, _loading(plan.env))
-                play = share(plan, store, load, Sharing(self.ray, self.workers, self.threads, self.slots), report)
-            if not collect(plan, store, play, quota=quota, say=report):
+                ahead = self.hours is None and self.quota is None
+                sharing = Sharing(self.ray, self.workers, self.threads, self.slots, ahead)
+                play = share(plan, store, load, sharing, report)
+                del worker, world  # memory, perhaps a GPU's, for those who do the work
+                give_memory_back()
+            run = partial(collect, plan, store, quota=quota, say=report)
+            if job is None:
+                complete = run(play)
+            elif self.ray is None:
+                from sanawm_env.data.refinement.run import refine_after
+
+                complete = run(play)
+                del play, worker, world  # memory for the refiner
+                give_memory_back()
+                complete = refine_after(job, store, report) and complete
+            else:
+                from sanawm_env.data.execution.ray_session import session
+                from sanawm_env.data.refinement.run import refining_beside
+
+                with session(self.ray, report), refining_beside(job, store, report) as beside:
+                    complete = run(beside.play(play))
+                complete = beside.complete and complete
+            if not complete:
                 sys.exit(1)
 
     # -- reading the options ------------------------------------------------------------------------------
@@ -139,7 +174,7 @@ class Collect:
     def _check_early(self) -> None:
         """What needs no world, so that a mistake is told before minutes of loading."""
         from sanawm_env.data.collection.filters import make_filters
-        from sanawm_env.data.encode import CODECS
+        from sanawm_env.data.storage.encode import CODECS
 
         if self.codec not in CODECS:
             raise ValueError(f"unknown codec {self.codec!r}; there are {', '.join(CODECS)}.")
@@ -147,6 +182,30 @@ class Collect:
         if "success" in self.keep and self.task is None:
             raise ValueError("--keep success needs a task; give --task PointNav, say.")
         self._plan_from("", None, ())
+
+    def _refine_job(self) -> RefineJob | None:
+        """What the second queue does, or None; what would stop it after hours of collecting is told now."""
+        if self.refine is None:
+            if self.refine_if or self.refine_workers is not None or self.refine_offload != "none":
+                raise ValueError("--refine-if, --refine-workers and --refine-offload belong to --refine; give it, too.")
+            return None
+        if self.refine_workers is not None and (self.ray is None or self.refine_workers < 1):
+            raise ValueError("--refine-workers must be at least 1, and belongs to --ray; give --ray local, too.")
+        from sanawm_env.data.refinement.run import RefineJob
+        from sanawm_env.data.refinement.wanted import Refinement, check_only_if
+        from sanawm_env.envs.options import as_device
+        from sanawm_env.world.offline.refiner import check_ready
+        from sanawm_env.world.offline.refiner_files import find_refiner, weights_hash
+
+        check_only_if(self.refine_if)
+        files = find_refiner(self.refine)
+        if self.ray is None:
+            check_ready(files, as_device(self.device), self.refine_offload)
+        refinement = Refinement(weights_hash(files), tuple(self.refine_if))
+        workers = self.refine_workers or 1
+        return RefineJob(
+            files, refinement, self.codec, self.device, self.refine_offload, self.ray, workers, self.threads
+        )
 
     def _pictures(self) -> list[Path]:
         if self.images is None:
@@ -182,15 +241,16 @@ class Collect:
                 raise ValueError(
                     "a collection has one task; name one, and collect the others into folders of their own."
                 )
-            task = _jsonable(make_task(*found[0][1]).to_dict())
+            task = make_task(*found[0][1]).to_dict()
         return Plan(
             checkpoint=self.checkpoint,
             checkpoint_hash=checkpoint_hash,
             task=task,
             policy=name,
-            policy_settings=_jsonable(settings),
+            policy_settings=settings,
             policy_sha256=policy_hash,
             env=self._env(),
+            discrete=self.discrete,
             first_seed=self.seed,
             images=images,
             prompts=self._prompts(),
@@ -227,7 +287,7 @@ class Collect:
         elif further.get("episode_seconds", 60) is None:
             raise ValueError("--env episode_seconds=None: an episode needs an end; give --max-steps.")
         Settings.read(dict(further))  # tells what is wrong with one
-        return _jsonable(further)
+        return further
 
     def _world(self) -> WorldModel:
         return _load_world(self.checkpoint, self.device, _loading(self._env()))
@@ -257,12 +317,3 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
     except ValueError:
         raise ValueError(f"--vary {text}: give name=least,greatest, for example speed=0.5,1.") from None
     return name, (low, high)
-
-
-def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file: tuples are lists, so that two plans can be compared."""
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"settings of a collection must be plain values: {error}.") from None
-    return found

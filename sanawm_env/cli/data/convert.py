@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.cli.common.console import note
+
 __all__ = ["Convert"]
 
 
@@ -38,6 +40,7 @@ class Convert:
         """Write it and say how many episodes there are."""
         from sanawm_env.data.card import write_card
         from sanawm_env.data.formats import detect, get_format
+        from sanawm_env.data.formats.registry import losses
         from sanawm_env.data.formats.selection import dropped_names, one_checkpoint, select
 
         if self.dataset.absolute() in (self.out.absolute(), *self.out.absolute().parents):
@@ -60,6 +63,8 @@ class Convert:
         if self.to == "lerobot":
             write_card(self.out)
         print(f"{self.out}: {len(found)} episodes, {target.title}")
+        for loss in losses(target, found):
+            note(loss)
 
     def _options(self) -> dict[str, Any]:
         found: dict[str, Any] = {} if self.codec is None else {"codec": self.codec}

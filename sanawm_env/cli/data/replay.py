@@ -54,8 +54,8 @@ class Replay:
         self._check_options()
         import torch
 
-        from sanawm_env.data.native import image_root, is_native
         from sanawm_env.data.replay import NothingToReplay, Worlds, find_sources, read_source
+        from sanawm_env.data.storage.native import image_root, is_native
         from sanawm_env.envs.options import as_device
 
         files = find_sources(self.paths, self.episodes, self.episode)

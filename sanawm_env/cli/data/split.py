@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from sanawm_env.cli.common.console import note
+
 __all__ = ["Split"]
 
 
@@ -30,7 +32,7 @@ class Split:
         """Write the parts; the first error leaves the parts before it whole and writes no half ones."""
         from sanawm_env.data.card import write_card
         from sanawm_env.data.formats import detect, get_format
-        from sanawm_env.data.formats.registry import prepare_target
+        from sanawm_env.data.formats.registry import losses, prepare_target
         from sanawm_env.data.formats.selection import dropped_names, split
 
         if len(self.out) != len(self.fractions):
@@ -49,3 +51,5 @@ class Split:
             if target.name == "lerobot":
                 write_card(path)
             print(f"{path}: {len(part)} episodes, {target.title}")
+        for loss in losses(target, kept):
+            note(loss)

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
-from sanawm_env.cli.common.specs import check_distinct, env_arguments, make_task, parse_spec, policy_maker, read_tasks
-from sanawm_env.registration import DEFAULT_CHECKPOINT, EPISODE_SECONDS
+from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, read_tasks
+from sanawm_env.cli.evaluation.episodes import Episodes, Stored, makers_of
+from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
-    from sanawm_env.envs.wrappers import DiscreteNavigation
     from sanawm_env.evaluation.policy.trials import Trial
-    from sanawm_env.tasks import Task
     from sanawm_env.video import VideoWriter
-    from sanawm_env.world.model import WorldModel
 
 __all__ = ["EvaluatePolicy"]
-
-_OWN = {
-    "checkpoint": "--checkpoint",
-    "task": "--task",
-    "chunk_frames": "--chunk-frames",
-    "obs_size": "--obs-size",
-    "obs_mode": "--obs-mode",
-    "max_episode_steps": "--max-steps",
-    "episode_seconds": "--max-steps",
-    "device": "--device",
-    "render_mode": "--video",
-}
-"""Arguments of the environment that this command sets by options of their own."""
 
 
 @dataclass
@@ -81,8 +69,18 @@ class EvaluatePolicy:
     """How many."""
     json: str | None = None
     """Write statistics and all episodes to this file, or to the standard output in place of the table: -"""
+    out: Path | None = None
+    """Folder in which each episode is kept as it is played, so that the same line goes on where it stopped."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+
+    ray: str | None = None
+    """Share the episodes out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
+    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
+    workers: int | None = None
+    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
+    threads: int | None = None
+    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
 
     def run(self) -> None:
         """Do it. Interrupted, it prints what there is.
@@ -91,15 +89,13 @@ class EvaluatePolicy:
             ValueError, FileNotFoundError: An option that cannot be used, before any episode.
         """
         tasks = read_tasks(self.task)
-        policies = [(text, *parse_spec(text)) for text in self.policy]
-        if not policies:
+        if not self.policy:
             raise ValueError("no policy to evaluate: give --policy scripted:follow, for example.")
         self._check_options()
-        make_policy = policy_maker()
-        for _, name, settings in policies:
-            make_policy(name, **settings)  # what is wrong with them shows now
-        played = [(text, make_task(*spec)) for text, spec in tasks]
-        seeds = self._seeds()
+        makers = makers_of(self)  # what is wrong with them shows now
+        for _, spec in tasks:
+            make_task(*spec)
+        seeds = self.reset_seeds()
         videos = self._videos([text for text, _ in tasks])
         written = [video.path for video in videos.values()]
         written += [] if self.json in (None, "-") else [Path(str(self.json))]
@@ -107,40 +103,88 @@ class EvaluatePolicy:
 
         from tqdm import tqdm
 
-        from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS, run_trials
+        from sanawm_env.data.execution import threads_of_workers
+        from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
 
-        world = self._world()
-        envs = [(text, self._env(world, task)) for text, task in played]
-        about = self._about(world, envs[0][1], seeds)
+        episodes = Episodes(self, makers, None if self.ray is None else threads_of_workers(self.threads))
+        about, stored, total = self._about(episodes, seeds), episodes.stored, len(episodes.all)
         if any(seed not in HELD_OUT_RESETS for seed in seeds):
             note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
-        total = len(envs) * len(policies) * len(seeds)
-        trials: list[Trial] = []
+        trials = {} if stored is None else {n: trial for n in range(total) if (trial := stored.get(n)) is not None}
+        filmed = self.video_episodes if videos else 0
+        todo = [n for n in range(total) if n not in trials or episodes.all[n].place < filmed]
+        if self.ray is None:
+            played = self._here(episodes, todo, videos)
+        else:
+            del episodes  # memory, perhaps a GPU's, for those who do the work
+            give_memory_back()
+            played = self._elsewhere(todo, about["depends_on"], stored)
         try:
-            with tqdm(total=total, unit="episode", disable=None, file=sys.stderr) as bar:
-                for task, env in envs:
-                    for label, name, settings in policies:
-                        with ExitStack() as film:
-                            watch = self._watch(film, videos.get((task, label)))
-                            player = make_policy(name, **settings)
-                            for trial in run_trials(env, player, seeds, name=label, task=task, watch=watch):
-                                trials.append(trial)
-                                bar.update()
+            with tqdm(initial=total - len(todo), total=total, unit="episode", disable=None, file=sys.stderr) as bar:
+                for number, trial in played:
+                    trials[number] = trial
+                    bar.update()
         except BaseException as error:  # an interrupt, a full disk: what was played is not lost
             if trials:
                 note(f"stopped by {type(error).__name__} after {len(trials)} of {total} episodes.")
                 with suppress(OSError):  # a full disk or a closed pipe may be what stopped it
-                    self._show(trials, about | {"complete": False})
+                    self._show(_in_order(trials), about | {"complete": False})
             raise
-        self._show(trials, about | {"complete": True})
-        if all(trial.ending == "failed" for trial in trials):
+        if not trials:
+            raise RuntimeError("not one episode could be played; the notes above say why.")
+        self._show(_in_order(trials), about | {"complete": len(trials) == total})
+        if len(trials) < total:
+            print(f"sanawm: error: {total - len(trials)} episodes are not there; see above.", file=sys.stderr)
+            sys.exit(1)
+        if all(trial.ending == "failed" for trial in trials.values()):
             print("sanawm: error: no episode could be played to its end; the table says why.", file=sys.stderr)
             sys.exit(1)
+
+    # -- playing ------------------------------------------------------------------------------------------
+
+    def _here(
+        self, episodes: Episodes, todo: Sequence[int], videos: Mapping[tuple[str, str], VideoWriter]
+    ) -> Iterator[tuple[int, Trial]]:
+        """In this process: number and trial, one after another."""
+        pair = attrgetter("task", "policy")
+        for of, numbers in groupby(todo, key=lambda number: pair(episodes.all[number])):
+            with ExitStack() as film:
+                watch = self._watch(film, videos.get(of))
+                for number in numbers:
+                    yield number, episodes.do(number, watch(episodes.all[number].place))
+
+    def _elsewhere(
+        self, todo: Sequence[int], depends_on: Mapping[str, Any], stored: Stored | None
+    ) -> Iterator[tuple[int, Trial]]:
+        """Through Ray: number and trial, as they come."""
+        from sanawm_env.cli.evaluation.sharing import share
+
+        assert self.ray is not None
+        there = replace(self, out=None if self.out is None else self.out.resolve())
+        results = share(
+            todo, partial(Episodes, there), depends_on,
+            ray=self.ray, workers=self.workers, threads=self.threads,
+            is_done=None if stored is None else stored.is_done, folder=there.out,
+        )  # fmt: skip
+        for result in results:
+            trial = stored.get(result.item) if result.found and stored is not None else result.value
+            if trial is None:
+                note(f"episode {result.item} is not there: {result.failure}")
+            else:
+                yield result.item, trial
 
     # -- reading the options ------------------------------------------------------------------------------
 
     def _check_options(self) -> None:
         """Numbers and files, before anything is loaded."""
+        if self.ray is not None and self.video is not None:
+            raise ValueError(
+                "--video films in this process; leave --ray out, or film episodes afterwards: the same ones are played "
+                "by --seeds N --video FILE."
+            )
+        check_sharing(self.ray, self.workers, self.threads)
+        if self.out is not None and self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"--out {self.out} is a file; name a folder.")
         check_distinct("--policy", self.policy)
         for name, value in (("--max-steps", self.max_steps), ("--video-episodes", self.video_episodes)):
             if value is not None and value < 1:
@@ -155,7 +199,7 @@ class EvaluatePolicy:
         files = [Path(parse_spec(text)[0].partition(":")[2]) for text in self.policy]
         return [("--checkpoint", Path(self.checkpoint)), *(("--policy", path) for path in files if path.is_file())]
 
-    def _seeds(self) -> Sequence[int]:
+    def reset_seeds(self) -> Sequence[int]:
         """Of the resets."""
         from sanawm_env.evaluation.policy.trials import check_seeds
 
@@ -182,34 +226,7 @@ class EvaluatePolicy:
         stem, kind = self.video.stem, self.video.suffix
         return {pair: VideoWriter(self.video.with_name(f"{stem}-{name}{kind}")) for pair, name in names.items()}
 
-    # -- making -------------------------------------------------------------------------------------------
-
-    def _world(self) -> WorldModel:
-        from sanawm_env.envs.options import as_device
-        from sanawm_env.world.model import WorldModel
-
-        device = as_device(self.device)
-        if self.checkpoint == "untrained":
-            return WorldModel.untrained(device=device)
-        return WorldModel.load(self.checkpoint, device)
-
-    def _env(self, world: WorldModel, task: Task) -> Any:
-        import gymnasium as gym
-
-        further = env_arguments(self.env, _OWN)
-        further["obs_mode"] = self.obs_mode
-        if self.chunk_frames is not None:
-            further["chunk_frames"] = self.chunk_frames
-        if self.obs_size is not None:
-            further["obs_size"] = self.obs_size
-        steps = self.max_steps
-        if steps is None:
-            chunk = self.chunk_frames or world.config.chunk_frames
-            steps = max(1, round(EPISODE_SECONDS * world.config.fps / (chunk * world.vae.temporal_stride)))
-        name = f"SanaWM/{task.name}-v0"
-        limit: dict[str, Any] = {"max_episode_steps": steps, "episode_seconds": None}
-        env = gym.make(name, checkpoint=world, task=task, disable_env_checker=True, **limit, **further)
-        return _discrete(env) if self.discrete else env
+    # -- telling ------------------------------------------------------------------------------------------
 
     def _watch(self, film: ExitStack, video: VideoWriter | None) -> Callable[[int], Any]:
         """What takes the frames of the i-th episode; `film` closes the video, and keeps what an interrupt leaves."""
@@ -218,17 +235,15 @@ class EvaluatePolicy:
         film.push(lambda kind, error, trace: _end(video, kind))
         return lambda episode: video.write if episode < self.video_episodes else None
 
-    # -- telling ------------------------------------------------------------------------------------------
-
-    def _about(self, world: WorldModel, env: Any, seeds: Sequence[int]) -> dict[str, Any]:
+    def _about(self, episodes: Episodes, seeds: Sequence[int]) -> dict[str, Any]:
         from sanawm_env.evaluation.policy.table import CONFIDENCE
-        from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import versions
 
+        world, env = episodes.world, episodes.env
         return {
             "checkpoint": self.checkpoint,
             "checkpoint_hash": world.checkpoint,
-            "depends_on": frames_depend_on(world),
+            "depends_on": episodes.depends_on,
             "seeds": list(seeds),
             "frames_per_step": env.unwrapped.frames_per_step,
             "step_seconds": env.unwrapped.step_seconds,
@@ -272,16 +287,13 @@ class EvaluatePolicy:
         print(format_table(summaries), flush=True)
 
 
-def _discrete(env: Any) -> DiscreteNavigation:
-    from sanawm_env.envs.wrappers.discrete import STEP, TURN, DiscreteNavigation
-
-    base = env.unwrapped
-    return DiscreteNavigation(env, min(STEP, base.max_translation), min(TURN, math.degrees(base.max_rotation)))
+def _in_order(trials: Mapping[int, Trial]) -> list[Trial]:
+    return [trials[number] for number in sorted(trials)]
 
 
 def _end(video: VideoWriter, kind: type[BaseException] | None) -> None:
     """Keep what was filmed up to an interrupt; a failure leaves no video."""
-    if kind is None or issubclass(kind, KeyboardInterrupt):
+    if kind is None or issubclass(kind, KeyboardInterrupt | GeneratorExit):
         video.close()
     else:
         video.discard()

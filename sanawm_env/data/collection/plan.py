@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -56,7 +57,7 @@ class Plan:
     checkpoint_hash: str
     """Hash of config and weights."""
     task: dict[str, Any] | None
-    """`Task.to_dict()`; None is a free walk."""
+    """`Task.to_dict()`; None is a free walk. This, `policy_settings` and `env` become what JSON makes of them."""
     policy: str
     """A name of `make_policy`."""
     policy_settings: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +66,9 @@ class Plan:
     """Of a trained policy's file; None where there is none."""
     env: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `SanaWMEnv`, JSON-ready."""
+    discrete: bool = False
+    """Whether the policy acts by Habitat's four actions, see `envs.wrappers.discrete.habitat_moves`; episodes hold the
+    pose deltas that they stand for."""
     first_seed: int = TRAINING_RESETS.start
     """Item i is reset with seed `first_seed + i`."""
     images: tuple[tuple[str, str | None], ...] = ()
@@ -83,6 +87,8 @@ class Plan:
     """How much world time to keep, in place of `episodes`; what is in play when it is reached comes on top."""
 
     def __post_init__(self) -> None:
+        for name in ("task", "policy_settings", "env"):
+            object.__setattr__(self, name, _plain(name, getattr(self, name)))
         if (self.episodes is None) == (self.hours is None):
             raise ValueError("say how much to collect: either --episodes or --hours.")
         if self.episodes is not None and self.episodes < 1:
@@ -159,6 +165,14 @@ class Plan:
         return [
             f"{name} {_short(mine[name])} -> {_short(theirs[name])}" for name in names if mine[name] != theirs[name]
         ]
+
+
+def _plain(name: str, value: Any) -> Any:
+    """As it comes back from a file: tuples are lists, so that two plans can be compared."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} of a collection must be plain values: {error}.") from None
 
 
 def _short(value: Any) -> str:

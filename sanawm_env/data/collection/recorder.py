@@ -14,8 +14,9 @@ from sanawm_env.data.collection.filters import Candidate, Filter
 from sanawm_env.data.collection.looks import decline, sharpness_and_contrast
 from sanawm_env.data.collection.plan import Item
 from sanawm_env.data.collection.store import Store
-from sanawm_env.data.encode import ClipWriter
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
+from sanawm_env.data.storage.depth import DepthWriter
+from sanawm_env.data.storage.encode import ClipWriter
 
 __all__ = ["Done", "EpisodeRecorder", "Played"]
 
@@ -95,6 +96,7 @@ class EpisodeRecorder:
         self._store, self._item, self._filters, self._codec = store, item, filters, codec
         self._fps = fps
         self._clip: ClipWriter | None = None
+        self._depth: DepthWriter | None = None
         self._frames: list[NDArray[np.uint8]] | None = [] if keep_frames else None
         self._looks: list[tuple[float, float]] = []
         self._digests: list[str] = []
@@ -102,8 +104,12 @@ class EpisodeRecorder:
         self.closed = False
         """Whether nothing can be left of it: it is written down, or thrown away."""
 
-    def add(self, frames: NDArray[np.uint8]) -> None:
-        """Frame 0 `(1, H, W, 3)`, or the frames `(F, H, W, 3)` of a step."""
+    def add(self, frames: NDArray[np.uint8], depth: NDArray[np.float32] | None = None) -> None:
+        """Frame 0 `(1, H, W, 3)`, or a step's frames `(F, H, W, 3)`, and their depth `(F, H, W)` if there is any."""
+        if depth is not None:
+            if self._depth is None:
+                self._depth = DepthWriter(self._store.depth(self._item.number))
+            self._depth.write(depth)
         if self._clip is None:
             self._clip = ClipWriter(self._store.video(self._item.number), self._fps, self._codec)
         self._clip.write(frames)
@@ -114,7 +120,7 @@ class EpisodeRecorder:
             self._frames.append(frames)
 
     def finish(self, played: Played) -> Done:
-        """Judge the episode, and write it down: video, arrays, JSON.
+        """Judge the episode, and write it down: video, depth, arrays, JSON.
 
         Raises:
             OSError: The disk is full, say. The item is not done then, and nothing of it is left.
@@ -144,6 +150,8 @@ class EpisodeRecorder:
         video: dict[str, Any] | None = None
         if not reasons and self._clip is not None:
             self._clip.close()
+            if self._depth is not None:
+                self._depth.close()
             video = {
                 "file": self._store.video(self._item.number).relative_to(self._store.root).as_posix(),
                 "codec": self._codec,
@@ -167,7 +175,9 @@ class EpisodeRecorder:
         return Done.of(self._item.number, values, size)
 
     def discard(self) -> None:
-        """Leave nothing behind of the video."""
+        """Leave nothing behind of video and depth."""
         self.closed = True
+        if self._depth is not None:
+            self._depth.discard()
         if self._clip is not None:
             self._clip.discard()

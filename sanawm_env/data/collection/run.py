@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,7 +21,6 @@ Play: TypeAlias = "Callable[[Iterator[Item]], Iterator[Done | None]]"
 
 _INDEX_SECONDS = 120.0
 """How often the dataset's index is written anew while a collection grows, so that readers may begin."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def collect(
@@ -43,7 +41,7 @@ def collect(
         Whether all of it is there.
 
     Raises:
-        ValueError: The disk is full; says how to go on.
+        OSError: The disk is full, say; `Store.opened` tells how to go on.
         Exception: Whatever ended the playing.
     """
     done = store.done()
@@ -72,14 +70,6 @@ def collect(
         _say_all(store, progress, say)
         say("interrupted; the same line goes on")
         raise
-    except OSError as error:
-        progress.close()
-        if error.errno not in _FULL:
-            raise
-        raise ValueError(
-            f"the disk of {store.root} is full after {len(store.done())} episodes ({error}). Nothing is broken: make "
-            "room, and give the same line again."
-        ) from error
     finally:
         progress.close()
     _say_all(store, progress, say)

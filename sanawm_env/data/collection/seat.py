@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +47,8 @@ class Seat:
         self._entries: dict[str, list[Any]] = {name: [] for name in entries}
         self.item, self.recorder = item, recorder
         self.policy: Any = None
+        self.env: Any = None
+        """What the policy sees as its environment."""
         self.observation: Observation | Any = None
         self.info: Mapping[str, Any] = {}
         self.intrinsics = np.zeros(4)
@@ -66,6 +69,11 @@ class Seat:
         self.observation, self.info = observation, info
         for name, rows in self._entries.items():
             rows.append(np.array(observation[name], np.float32))
+
+    def act(self) -> Any:
+        """What the policy does next, as an action of the environment beneath its wrappers."""
+        action = self.policy.act(self.observation, self.info)
+        return self.env.action(action) if isinstance(self.env, gym.ActionWrapper) else action
 
     def step(self, action: Any, poses: NDArray[np.float64], reward: float, terminated: bool, truncated: bool) -> None:
         """What a step gave: poses `(F, 4, 4)`, and what it meant."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from sanawm_env.data.collection.plan import Item, Plan
 from sanawm_env.data.collection.recorder import Done
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.collection.worker import Worker
-from sanawm_env.data.execution import Result, execute
+from sanawm_env.data.execution import Result, enter_folder, execute
 from sanawm_env.world.model import WorldModel
 
 __all__ = ["Sharing", "share"]
@@ -32,6 +31,9 @@ class Sharing:
     threads: int | None = None
     slots: int | None = None
     """Episodes at a time in each worker; None is what suits the model."""
+    ahead: bool = True
+    """Whether a worker gets more than it has slots. Where hours or bytes decide when it is enough, what waits in its
+    hand would be played on top."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,7 @@ class MakePlayer:
         Raises:
             ValueError: It is another one than the driver's.
         """
-        if os.path.isdir(self.folder):
-            os.chdir(self.folder)
-            if self.folder not in sys.path:  # where policies and filters of the user's own lie
-                sys.path.append(self.folder)
+        enter_folder(self.folder)
         model = self.load()
         if model.checkpoint != self.plan.checkpoint_hash:
             raise ValueError(
@@ -108,6 +107,7 @@ def share(
             ray=sharing.ray,
             workers=sharing.workers,
             threads=sharing.threads,
+            ahead=sharing.ahead,
             is_done=lambda number: store.episode(number).exists(),
             shared=root,
             log=store.ours / "workers.jsonl",

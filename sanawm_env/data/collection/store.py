@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Plan
-from sanawm_env.data.native import CAMERA, FOLDER, PER_CHUNK, item_file, item_files, poses_file, video_file
-from sanawm_env.files import replacing, write_json
+from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import depth_file
+from sanawm_env.data.storage.native import CAMERA, FOLDER, item_file, item_files, poses_file, video_file, video_number
+from sanawm_env.files import FULL, replacing, write_json
 
 __all__ = ["Store"]
 
@@ -55,22 +57,28 @@ class Store:
         """The video of an item that is kept."""
         return video_file(self.root, number)
 
+    def depth(self, number: int) -> Path:
+        """The depth of an item that is kept, if the environment has that sensor."""
+        return depth_file(self.root, number)
+
     # -- one process at a time --------------------------------------------------------------------------
 
     @contextmanager
     def opened(self) -> Iterator[Store]:
         """Make the folder if it is new, hold it for this process, and clear away what killed ones left.
 
-        A new folder in which no plan has been written down in the end is gone again.
+        A new folder in which no plan has been written down in the end is gone again, and so is one in which something
+        went wrong before the first episode was there, such as a cluster that could not be reached.
 
         Raises:
-            ValueError: Something else lies there, another process collects into it, or it cannot be written to.
+            ValueError: Something else lies there, another process collects into it, it cannot be written to, or the
+                disk runs full while it is open.
         """
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root} is a file; name a folder for the dataset.")
         if self.root.is_dir() and any(self.root.iterdir()) and not self.ours.is_dir():
             raise ValueError(f"{self.root} holds something else than a collection; choose another --out.")
-        new = not self.root.exists()
+        new, held, ended = not self.root.exists(), False, False
         try:
             self.ours.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.ours / "lock", os.O_CREAT | os.O_RDWR, 0o666)
@@ -83,13 +91,23 @@ class Store:
                 raise ValueError(
                     f"another process collects into {self.root} already; wait for it, or choose another --out."
                 ) from None
+            held = True
             if not self.sweep(_ORPHANS_SECONDS):
                 raise ValueError(
                     f"workers of an earlier run still write into {self.root}; wait until they have ended, or end them."
                 )
             yield self
+            ended = True
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise ValueError(
+                f"the disk of {self.root} is full after {len(item_files(self.root))} episodes ({error}). Nothing is "
+                "broken: make room, and give the same line again."
+            ) from error
         finally:
-            if not (self.ours / "collection.json").exists():
+            empty = held and new and not ended and not item_files(self.root) and self.sweep(0)
+            if empty or (held and not (self.ours / "collection.json").exists()):
                 shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
             os.close(handle)
 
@@ -141,9 +159,14 @@ class Store:
         for path in self.ours.glob("episodes/*.npz"):
             if not path.with_suffix(".json").exists():
                 path.unlink()
+        for path in self.ours.glob("depth/*.npz"):
+            if not item_file(self.root, path.stem).exists():
+                path.unlink()
         for path in self.root.glob(f"videos/{CAMERA}/chunk-*/file-*.mp4"):
-            number = int(path.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(path.stem.removeprefix("file-"))
-            if not self.episode(number).exists():
+            if not self.episode(video_number(path)).exists():
+                path.unlink()
+        for path in self.ours.glob("refined/*.mp4"):
+            if not path.with_suffix(".json").exists():
                 path.unlink()
 
     # -- the plan ---------------------------------------------------------------------------------------
@@ -162,6 +185,8 @@ class Store:
             return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no plan of a collection ({error}); collect into another folder.") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def check(self, plan: Plan) -> None:
         """Refuse to go on with another plan than the one that the collection began with.
@@ -208,14 +233,20 @@ class Store:
         """What is there, by item, in order.
 
         Raises:
-            ValueError: A file that no killed run leaves behind: names it.
+            ValueError: A file that no killed run leaves behind, or of another version: names it.
         """
         found = {}
         for path in item_files(self.root):
             try:
-                found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
+                values = json.loads(path.read_text(encoding="utf-8"))
+                recipe = values["recipe"]
+            except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path} is broken ({error}); delete it, and the episode is played again.") from None
+            try:
+                EpisodeRecipe.from_dict(recipe)  # of another version it could not be indexed in the end
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            found[int(path.stem)] = values
         return found
 
     def commit(self, number: int, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> int:
@@ -234,7 +265,7 @@ class Store:
 
     def size_of(self, number: int) -> int:
         """Bytes of an episode."""
-        files = (self.episode(number), self.arrays(number), self.video(number))
+        files = (self.episode(number), self.arrays(number), self.video(number), self.depth(number))
         return sum(path.stat().st_size for path in files if path.exists())
 
     def size(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
@@ -19,7 +20,7 @@ from gymnasium.utils import seeding
 from sanawm_env.data.collection.filters import check_start, make_filters, needs_frames, start_distance
 from sanawm_env.data.collection.looks import start_hash
 from sanawm_env.data.collection.plan import Item, Plan
-from sanawm_env.data.collection.player import PolicyMaker, SlotEnv
+from sanawm_env.data.collection.player import SlotEnv
 from sanawm_env.data.collection.recorder import Done, EpisodeRecorder
 from sanawm_env.data.collection.seat import PolicyFailed, Seat, attempt
 from sanawm_env.data.collection.store import Store
@@ -28,6 +29,8 @@ from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.envs.simulator import Simulator, StepResult
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
+from sanawm_env.envs.wrappers.discrete import habitat_moves
+from sanawm_env.policies.maker import PolicyMaker
 from sanawm_env.scenes.start_image import built_in, draw_seeds, read_image
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.provenance import frames_depend_on
@@ -93,7 +96,7 @@ class Worker:
         item = self._plan.item(0)
         env = copy.deepcopy(self._env)
         observation, info = env.reset(seed=item.seed, options=self.options(item))
-        self._policies.make(item.policy_seed).begin(env, observation, info)
+        self._policies.make(item.policy_seed).begin(self._faced(env), observation, info)
 
     @property
     def env(self) -> SanaWMEnv:
@@ -164,6 +167,10 @@ class Worker:
             found["prompt"] = item.prompt
         return found
 
+    def _faced(self, env: SanaWMEnv) -> gym.Env[Any, Any]:
+        """An environment as the policy is to see it."""
+        return habitat_moves(env) if self._plan.discrete else env
+
     def _usual_translation(self) -> float:
         if (given := self._plan.env.get("max_translation")) is not None:
             return float(given)
@@ -201,17 +208,17 @@ class Worker:
         seat.goal = _goal(begun)
         frame = begun.last_frames[0][None]
         seat.begin(frame, begun.c2w[:1])
-        background.call(recorder.add, frame)
+        background.call(recorder.add, frame, simulator.step_depth(begun, 0))
         if (reason := self._duplicate(item)) is not None:
             self._end(seat, background, reasons=(reason,))
             return
         group = self._seat(seat, env, begun, groups)
         observations, infos = simulator.show(begun)
         seat.look(_of_slot(observations, 0), _of_slot(infos, 0))
-        face = SlotEnv.of(env, lambda: group.now.take(group.seats.index(seat)))
+        seat.env = self._faced(SlotEnv.of(env, lambda: group.now.take(group.seats.index(seat))))
         try:
             seat.policy = attempt("policy", self._policies.make, item.policy_seed)
-            attempt("policy.begin", seat.policy.begin, face, seat.observation, seat.info)
+            attempt("policy.begin", seat.policy.begin, seat.env, seat.observation, seat.info)
         except PolicyFailed as failure:
             self._leave(group, [seat])
             self._end(seat, background, failed=str(failure))
@@ -235,7 +242,7 @@ class Worker:
         actions, failed = [], {}
         for seat in group.seats:
             try:
-                actions.append(_as_recorded(attempt("policy.act", seat.policy.act, seat.observation, seat.info)))
+                actions.append(_as_recorded(attempt("policy.act", seat.act)))
             except PolicyFailed as failure:
                 failed[seat] = str(failure)
         self._part(group, failed, background)
@@ -256,7 +263,7 @@ class Worker:
             seat.look(_of_slot(observations, i), _of_slot(infos, i))
             ends = bool(result.terminated[i]), bool(result.truncated[i])
             seat.step(action, after.step_poses(i), float(result.rewards[i]), *ends)
-            background.call(seat.recorder.add, after.step_frames(i))
+            background.call(seat.recorder.add, after.step_frames(i), simulator.step_depth(after, i))
         over = [seat for seat in group.seats if seat.ended]
         self._leave(group, over)
         for seat in over:
@@ -324,7 +331,7 @@ class Worker:
         config = self._model.config
         fov = self._plan.env.get("fov_deg") if item.fov is None else item.fov
         scene, _ = draw_seeds(seeding.np_random(item.seed)[0])
-        return start_hash(built_in(scene, config.width, config.height, fov).image)
+        return start_hash(built_in(scene, config.width, config.height, fov, bool(self._plan.env.get("level"))).image)
 
 
 @dataclass(eq=False)
@@ -375,11 +382,12 @@ def _as_recorded(action: Any) -> Any:
 
 
 def _numbers_of(env: SanaWMEnv) -> tuple[str, ...]:
-    """Entries of the task's observation that are numbers, and no pictures."""
-    runner, space = env.simulation.runner, env.observation_space
-    if runner is None or not isinstance(space, spaces.Dict):
+    """Entries of the observation that are numbers, and no pictures: the task's, and those of sensors but for depth."""
+    runner, suite, space = env.simulation.runner, env.simulation.suite, env.observation_space
+    if not isinstance(space, spaces.Dict):
         return ()
-    boxes = {name: space[name] for name in runner.entries if name in space.keys()}
+    added = {**({} if runner is None else runner.entries), **({} if suite is None else suite.entries)}
+    boxes = {name: space[name] for name in added if name in space.keys() and name != "depth"}
     return tuple(name for name, box in boxes.items() if isinstance(box, spaces.Box) and box.dtype != np.uint8)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 from sanawm_env.data.execution.jobs import MakeWorker, Result
 from sanawm_env.data.execution.local import run_local
@@ -14,7 +16,7 @@ __all__ = ["execute"]
 
 
 def execute(
-    items: Iterable[int],
+    items: Iterable[int | None],
     make_worker: MakeWorker,
     *,
     total: int | None = None,
@@ -23,9 +25,12 @@ def execute(
     threads: int | None = None,
     gpus: float | None = None,
     group: int | None = None,
+    ahead: bool = True,
     retries: int = 3,
     is_done: Callable[[int], bool] | None = None,
     shared: Path | None = None,
+    stop: Event | None = None,
+    queue: str = "main",
     log: Path | None = None,
     tell: Tell | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
@@ -35,6 +40,7 @@ def execute(
     Args:
         items: What is to be done: all items less those that are done. No two alike. They are asked for one by one as
             somebody is free to do them, so that they may be an iterator that decides as it goes when it is enough.
+            With Ray, None says that there is none for now: it is asked again within a second.
         make_worker: Makes the worker that does them, once in each process.
         total: How many they are, where they are no sequence; None is not known.
         ray: None does them in this process. `auto` uses the Ray cluster that this machine belongs to, an address
@@ -45,9 +51,13 @@ def execute(
         gpus: That each of Ray's processes takes; 1 where the cluster has any, otherwise 0.
         group: How many items a process of Ray's is given at a time; otherwise 1, or four times the slots of a worker
             that has several, so that its slots are seldom empty.
+        ahead: False gives a worker of several slots only as many as it has slots: then nothing waits in its hand when
+            `items` decides that it is enough, and slots stand empty while the last ones of a group are done.
         retries: How often an item is handed out again after its worker was lost.
         is_done: Whether an item's final file exists; asked before an item is handed out a second time.
         shared: A folder that every machine must see, where the items' files go.
+        stop: With Ray: set by another thread, it lets go of the workers, whatever they do, and ends the iterator.
+        queue: Name of this work list among several in one program, for the metrics.
         log: JSONL file that progress is added to.
         tell: Called after each result, with the progress.
         say: Takes sentences for the user, such as the dashboard's address.
@@ -70,17 +80,17 @@ def execute(
     from sanawm_env.data.execution.ray_session import check_address
 
     check_address(ray)  # before any file is opened
-    pool = Pool(ray, workers, threads, gpus, group, retries, is_done, shared, say)
+    pool = Pool(ray, workers, threads, gpus, group, ahead, retries, is_done, shared, stop, queue, say)
 
-    def run(items: Iterable[int], make_worker: MakeWorker, board: Board) -> Iterator[Result]:
+    def run(items: Iterable[int | None], make_worker: MakeWorker, board: Board) -> Iterator[Result]:
         return run_ray(items, make_worker, board, pool)
 
     return _told(run, items, make_worker, total, log, tell)
 
 
 def _told(
-    run: Callable[[Iterable[int], MakeWorker, Board], Iterator[Result]],
-    items: Iterable[int],
+    run: Callable[[Iterable[Any], MakeWorker, Board], Iterator[Result]],
+    items: Iterable[Any],
     make_worker: MakeWorker,
     total: int | None,
     log: Path | None,

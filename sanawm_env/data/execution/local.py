@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out
+from sanawm_env.data.execution.jobs import MakeWorker, Result, carry_out
+from sanawm_env.data.execution.place import place_of_process
 from sanawm_env.data.execution.progress import Board
 
-__all__ = ["place_of_process", "run_local"]
+__all__ = ["run_local"]
 
 
 def run_local(items: Iterable[int], make_worker: MakeWorker, board: Board) -> Iterator[Result]:
@@ -32,20 +30,6 @@ def run_local(items: Iterable[int], make_worker: MakeWorker, board: Board) -> It
         close = getattr(worker, "close", None)
         if close is not None:
             close()
-
-
-def place_of_process(worker: Worker) -> dict[str, Any]:
-    """Where this process runs, and with how many threads, since those decide how sums are rounded."""
-    import torch
-
-    device = getattr(worker, "device", None)
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "threads": torch.get_num_threads(),
-        "slots": worker.slots,
-        "device": None if device is None else str(device),
-    }
 
 
 def _counted(items: Iterable[int], board: Board) -> Iterator[int]:

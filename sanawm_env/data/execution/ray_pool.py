@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out, reason_of
-from sanawm_env.data.execution.local import place_of_process
+from sanawm_env.data.execution.place import place_of_process, threads_of_workers
 from sanawm_env.data.execution.progress import Board
 from sanawm_env.data.execution.ray_metrics import publisher
 from sanawm_env.data.execution.ray_session import session
@@ -28,6 +29,8 @@ __all__ = ["Pool", "run_ray"]
 
 _PATIENCE = 30.0
 """Seconds without any worker before the user is told what is waited for."""
+_NOTHING_FOR_NOW = 0.2
+"""Seconds until a list that has nothing for now is asked again."""
 _DEATHS_AT_PREPARING = 3
 """In a row, after which it is no bad luck: the model does not fit into memory, say."""
 
@@ -41,9 +44,12 @@ class Pool:
     threads: int | None
     gpus: float | None
     group: int | None
+    ahead: bool
     retries: int
     is_done: Callable[[int], bool] | None
     shared: Path | None
+    stop: Event | None
+    queue: str
     say: Callable[[str], None]
 
 
@@ -100,7 +106,7 @@ class _Seat:
     open: list[int] = field(default_factory=list)
 
 
-def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
+def run_ray(items: Iterable[int | None], make_worker: MakeWorker, board: Board, pool: Pool) -> Iterator[Result]:
     """Do items in actors that are fed as they become free.
 
     Raises:
@@ -109,7 +115,7 @@ def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: P
         RuntimeError: No worker could be made.
     """
     with session(pool.address, pool.say) as ray:
-        board.publish = publisher(ray)
+        board.publish = publisher(ray, pool.queue)
         loop = _Loop(ray, items, board, pool)
         try:
             loop.seat(make_worker)
@@ -120,7 +126,7 @@ def run_ray(items: Iterable[int], make_worker: MakeWorker, board: Board, pool: P
 
 
 class _Loop:
-    def __init__(self, ray: Any, items: Iterable[int], board: Board, pool: Pool) -> None:
+    def __init__(self, ray: Any, items: Iterable[int | None], board: Board, pool: Pool) -> None:
         self.ray, self.board, self.pool = ray, board, pool
         self.items = iter(items)
         self.again: deque[int] = deque()
@@ -137,7 +143,7 @@ class _Loop:
         ray, pool = self.ray, self.pool
         total = ray.cluster_resources()
         gpus = pool.gpus if pool.gpus is not None else (1 if total.get("GPU", 0) >= 1 else 0)
-        threads = pool.threads or int(os.environ.get("OMP_NUM_THREADS") or 1)
+        threads = threads_of_workers(pool.threads)
         room = int(total.get("GPU", 0) // gpus if gpus else total.get("CPU", 0) // threads)
         if room < 1:
             need = f"{gpus:g} GPU(s)" if gpus else f"{threads} core(s)"
@@ -176,11 +182,14 @@ class _Loop:
         since = time.monotonic()
         while True:
             yield from self._feed()
-            if self._over():
+            if self._over() or (self.pool.stop is not None and self.pool.stop.is_set()):
                 return
             waiting = {seat.ref or seat.stream: seat for seat in self.seats if seat.ref or seat.stream}
-            if not waiting:
+            if not self.seats:
                 raise RuntimeError(f"no worker could be made. {self.last_error}")
+            if not waiting:  # all are free, and there is nothing for now
+                time.sleep(_NOTHING_FOR_NOW)
+                continue
             ready, _ = self.ray.wait(list(waiting), num_returns=1, timeout=1.0)
             for each in ready:
                 seat = waiting[each]
@@ -219,10 +228,14 @@ class _Loop:
         """What a free actor is to do; empty if there is nothing."""
         if self.again:
             return [self.again.popleft()]
-        size = self.pool.group or (1 if seat.slots == 1 else 4 * seat.slots)
+        size = self.pool.group or (4 * seat.slots if self.pool.ahead and seat.slots > 1 else seat.slots)
         if (queued := self.board.progress().queued) is not None:  # at the end all get a share
             size = max(1, min(size, -(-queued // len(self.seats))))
-        items = list(islice(self.items, size))
+        items: list[int] = []
+        for item in islice(self.items, size):
+            if item is None:
+                return items
+            items.append(item)
         self.exhausted = not items
         return items
 

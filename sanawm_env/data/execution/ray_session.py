@@ -84,7 +84,7 @@ def session(address: str, say: Callable[[str], None]) -> Iterator[Any]:
     else:
         context = ray.init(ignore_reinit_error=True, logging_level="ERROR")
     try:
-        if context.dashboard_url:
+        if ours and context.dashboard_url:
             say(f"Ray's dashboard: http://{context.dashboard_url}")
         yield ray
     finally:

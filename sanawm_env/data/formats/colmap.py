@@ -1,13 +1,12 @@
 """COLMAP's text model: a folder for each episode, with `images/` and `sparse/0/{cameras,images,points3D}.txt`.
 
-COLMAP stores world-to-camera poses and counts pixels so that the centre of the upper left one is (0.5, 0.5): the
-principal point is half a pixel more than ours. There are no points, and depth has no place in it. `episode.json` holds
-the steps.
+COLMAP stores world-to-camera poses, and like us counts pixels so that the centre of the upper left one is (0.5, 0.5).
+There are no points, and depth has no place in it. `episode.json` holds the steps. Models of others have frames in the
+order of their names, no times (16 fps), one camera and no distortion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +16,14 @@ from scipy.spatial.transform import Rotation
 
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from
-from sanawm_env.data.formats.common.folders import (
-    check_folders,
-    episode_folders,
-    load_facts,
-    read_folders,
-    refuse_options,
-    write_folders,
-)
+from sanawm_env.data.formats.common.folder_format import FolderFormat
+from sanawm_env.data.formats.common.folders import load_facts
 from sanawm_env.data.formats.common.pictures import PictureFiles, write_pictures
-from sanawm_env.data.formats.registry import Mode, Problem
 
 __all__ = ["check", "detect", "read", "write"]
 
 _MODEL = "sparse/0"
 _MARKER = f"{_MODEL}/cameras.txt"
-
-
-def detect(path: Path) -> bool:
-    """Whether a text model is there, or in its folders."""
-    return bool(episode_folders(path, _MARKER))
-
-
-def read(path: Path) -> Iterator[Episode]:
-    """Episodes, frames in the order of their file names; models of others have no times and get 16 fps.
-
-    Raises:
-        ValueError: Missing or damaged files, lenses with distortion, or several cameras.
-    """
-    return read_folders(path, _MARKER, _read_one)
-
-
-def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **options: Any) -> None:
-    """Write a folder for each episode.
-
-    Raises:
-        FileExistsError: `create`, and something is there.
-        ValueError: Episodes whose frames do not fit their poses.
-    """
-    refuse_options("colmap", options)
-    write_folders(path, episodes, mode, _MARKER, _write_one)
-
-
-def check(path: Path) -> list[Problem]:
-    """What is missing or damaged."""
-    return check_folders(path, _MARKER, _read_one)
 
 
 def _write_one(folder: Path, episode: Episode) -> None:
@@ -72,7 +34,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
     model.mkdir(parents=True)
     fx, fy, cx, cy = np.asarray(episode.intrinsics, float)
     height, width = episode.size
-    camera = f"1 PINHOLE {width} {height} {fx:.17g} {fy:.17g} {cx + 0.5:.17g} {cy + 0.5:.17g}\n"
+    camera = f"1 PINHOLE {width} {height} {fx:.17g} {fy:.17g} {cx:.17g} {cy:.17g}\n"
     w2c = np.linalg.inv(episode.c2w)
     quaternions = np.roll(Rotation.from_matrix(w2c[:, :3, :3]).as_quat(), 1, axis=1)  # COLMAP's w is in front
     lines = []
@@ -110,10 +72,14 @@ def _camera(path: Path) -> tuple[tuple[int, int], NDArray[np.float64]]:
         parameters = [parameters[0], *parameters]
     elif model != "PINHOLE" or len(parameters) != 4:
         raise ValueError(f"the camera is {model}; undistort the images first (colmap image_undistorter).")
-    return (height, width), np.array(parameters) - [0, 0, 0.5, 0.5]
+    return (height, width), np.array(parameters)
 
 
 def _text(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path.name} is missing; a binary model becomes text with colmap model_converter.")
     return path.read_text(encoding="utf-8")
+
+
+_FORMAT = FolderFormat("colmap", _MARKER, _read_one, _write_one)
+detect, read, write, check = _FORMAT.detect, _FORMAT.read, _FORMAT.write, _FORMAT.check

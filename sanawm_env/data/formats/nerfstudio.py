@@ -1,14 +1,13 @@
 """nerfstudio: a folder for each episode with `transforms.json`, which instant-ngp and gsplat trainers read as well.
 
-Its cameras have OpenGL's axes (+x right, +y up, looking along -z) and its world has +z up; pixels count as in COLMAP,
+Its cameras have OpenGL's axes (+x right, +y up, looking along -z) and its world has +z up; pixels count as ours,
 the centre of the upper left one at (0.5, 0.5). Depth is 16 bits of millimetres, up to 65.5 m. `episode.json` holds the
-steps.
+steps. Others' captures have no times (16 fps), and must have one camera without distortion.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,8 @@ import numpy as np
 
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from
-from sanawm_env.data.formats.common.folders import (
-    check_folders,
-    episode_folders,
-    load_facts,
-    read_folders,
-    refuse_options,
-    write_folders,
-)
+from sanawm_env.data.formats.common.folder_format import FolderFormat
+from sanawm_env.data.formats.common.folders import load_facts
 from sanawm_env.data.formats.common.pictures import (
     DepthFiles,
     PictureFiles,
@@ -31,7 +24,6 @@ from sanawm_env.data.formats.common.pictures import (
     write_depth,
     write_pictures,
 )
-from sanawm_env.data.formats.registry import Mode, Problem
 from sanawm_env.files import write_json
 
 __all__ = ["check", "detect", "read", "write"]
@@ -43,36 +35,6 @@ _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 _UPRIGHT = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """From the first frame's OpenCV axes to a world with x right, y ahead and z up."""
 _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
-
-
-def detect(path: Path) -> bool:
-    """Whether a `transforms.json` is there, or in its folders."""
-    return bool(episode_folders(path, _MARKER))
-
-
-def read(path: Path) -> Iterator[Episode]:
-    """Episodes, frames in the order of the list; others' captures have no times and get 16 fps.
-
-    Raises:
-        ValueError: Missing or damaged files, no intrinsics, or lenses with distortion.
-    """
-    return read_folders(path, _MARKER, _read_one)
-
-
-def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **options: Any) -> None:
-    """Write a folder for each episode.
-
-    Raises:
-        FileExistsError: `create`, and something is there.
-        ValueError: Episodes whose frames do not fit their poses.
-    """
-    refuse_options("nerfstudio", options)
-    write_folders(path, episodes, mode, _MARKER, _write_one)
-
-
-def check(path: Path) -> list[Problem]:
-    """What is missing or damaged."""
-    return check_folders(path, _MARKER, _read_one)
 
 
 def _write_one(folder: Path, episode: Episode) -> None:
@@ -89,7 +51,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
         if episode.depth is not None:
             frames[-1]["depth_file_path"] = f"depth/{name}"
     height, width = (int(side) for side in episode.size)
-    lens = {"fl_x": fx, "fl_y": fy, "cx": cx + 0.5, "cy": cy + 0.5, "w": width, "h": height}
+    lens = {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": width, "h": height}
     header = {"camera_model": "PINHOLE", **lens, "applied_transform": _UPRIGHT[:3].tolist()}
     write_json(folder / _MARKER, header | {"frames": frames})
 
@@ -117,5 +79,9 @@ def _read_one(folder: Path) -> Episode:
     poses = np.array([frame["transform_matrix"] for frame in listed], float) @ _FLIP
     size = (int(values["h"]), int(values["w"])) if {"h", "w"} <= set(values) else picture_size(frames.paths[0])
     facts = load_facts(folder)
-    known: dict[str, Any] = {"size": size, "intrinsics": np.array(lens, float) - [0, 0, 0.5, 0.5]}
+    known: dict[str, Any] = {"size": size, "intrinsics": np.array(lens, float)}
     return episode_from(facts, frames, poses, depth, **(known | ({} if facts else {"name": folder.name})))
+
+
+_FORMAT = FolderFormat("nerfstudio", _MARKER, _read_one, _write_one)
+detect, read, write, check = _FORMAT.detect, _FORMAT.read, _FORMAT.write, _FORMAT.check

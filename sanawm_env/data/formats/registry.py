@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sanawm_env.data.episode import Episode
+from sanawm_env.files import check_writable
 
-__all__ = ["FORMATS", "Format", "FormatModule", "Mode", "Problem", "detect", "get_format", "prepare_target"]
+__all__ = [
+    "FORMATS",
+    "LOSABLE",
+    "Format",
+    "FormatModule",
+    "Mode",
+    "Problem",
+    "detect",
+    "get_format",
+    "losses",
+    "prepare_target",
+]
 
 Mode: TypeAlias = Literal["create", "append"]
 """`create` refuses a target that holds something; `append` adds episodes to a dataset of the same format."""
+
+LOSABLE: dict[str, Callable[[Episode], bool]] = {
+    "depth": lambda episode: episode.depth is not None,
+    "given picture": lambda episode: bool((episode.recipe or {}).get("image")),
+}
+"""What a format may have no place for, and which episodes have it. Without the first frame that was given, a recipe is
+left out, too: it would make nothing again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,8 @@ class Format:
     """The extra of this package that brings its libraries; none is needed if empty."""
     writes_only: bool = False
     """Whether it cannot be read."""
+    lacks: tuple[str, ...] = ()
+    """What it has no place for, of `LOSABLE`."""
 
     def load(self) -> FormatModule:
         """The module.
@@ -94,13 +115,13 @@ FORMATS: dict[str, Format] = {
     each.name: each
     for each in (
         Format("lerobot", "LeRobotDataset v3.0", f"{_HERE}.lerobot", "data"),
-        Format("minari", "Minari", f"{_HERE}.minari", "minari"),
+        Format("minari", "Minari", f"{_HERE}.minari", "minari", lacks=("depth", "given picture")),
         Format("rosbag", "MCAP / rosbag2", f"{_HERE}.rosbag", "ros"),
         Format("nerfstudio", "nerfstudio transforms.json", f"{_HERE}.nerfstudio"),
-        Format("colmap", "COLMAP text model", f"{_HERE}.colmap"),
+        Format("colmap", "COLMAP text model", f"{_HERE}.colmap", lacks=("depth",)),
         Format("tum", "TUM trajectories", f"{_HERE}.tum"),
-        Format("webdataset", "WebDataset shards", f"{_HERE}.webdataset"),
-        Format("upstream", "SANA-WM's training layout", f"{_HERE}.upstream"),
+        Format("webdataset", "WebDataset shards", f"{_HERE}.webdataset", lacks=("given picture",)),
+        Format("upstream", "SANA-WM's training layout", f"{_HERE}.upstream", lacks=("depth", "given picture")),
     )
 }
 """By name, the default first."""
@@ -136,6 +157,20 @@ def detect(path: Path) -> Format:
     raise ValueError(f"{path} is no dataset of a known format ({', '.join(FORMATS)}).")
 
 
+def losses(target: Format, episodes: Sequence[Episode]) -> list[str]:
+    """What episodes lose when they are written in a format: a sentence for each kind, empty if they lose nothing."""
+    found = []
+    for name in target.lacks:
+        if count := sum(LOSABLE[name](episode) for episode in episodes):
+            what = "depth" if name == "depth" else "recipes that begin with a given picture"
+            keep = ", ".join(each.name for each in FORMATS.values() if name not in each.lacks)
+            found.append(
+                f"{target.title} has no place for {what}: left out of {count} of {len(episodes)} episodes. {keep} keep "
+                f"{'it' if name == 'depth' else 'them'}."
+            )
+    return found
+
+
 def prepare_target(path: Path, mode: Mode, exists: bool) -> None:
     """Refuse a target that `mode` does not allow.
 
@@ -146,10 +181,11 @@ def prepare_target(path: Path, mode: Mode, exists: bool) -> None:
 
     Raises:
         FileExistsError: `create`, and something is there.
-        ValueError: `append`, and something else is there.
+        ValueError: `append`, and something else is there; or the place is read-only.
     """
     filled = path.is_dir() and any(path.iterdir()) if path.is_dir() else path.exists()
     if mode == "create" and filled:
         raise FileExistsError(f"{path} is there already; choose another name, or add to it with mode 'append'.")
     if mode == "append" and filled and not exists:
         raise ValueError(f"{path} holds something else than a dataset of this format; choose another name.")
+    check_writable(path, inside=exists)

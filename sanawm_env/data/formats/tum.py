@@ -2,13 +2,14 @@
 
 `groundtruth.txt` has a line `time tx ty tz qx qy qz qw` for each frame (camera to world, OpenCV axes, metres,
 seconds), `rgb.txt` the picture of each time, `depth.txt` its depth if there is any (16 bits, 5000 units to
-the metre, up to 13 m). `intrinsics.txt` has `fx fy cx cy`, for which the benchmark has no file.
-`episode.json` holds the steps.
+the metre, up to 13 m). `intrinsics.txt` has `fx fy cx cy`, for which the benchmark has no file; as in its
+tables and in OpenCV, the centre of the upper left pixel is (0, 0), half a pixel less than in an episode.
+`episode.json` holds the steps. Frames of others' recordings get the nearest pose within 20 ms; those without one are
+left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from
-from sanawm_env.data.formats.common.folders import (
-    check_folders,
-    episode_folders,
-    load_facts,
-    read_folders,
-    refuse_options,
-    write_folders,
-)
+from sanawm_env.data.formats.common.folder_format import FolderFormat
+from sanawm_env.data.formats.common.folders import load_facts
 from sanawm_env.data.formats.common.pictures import (
     DepthFiles,
     PictureFiles,
@@ -33,45 +28,18 @@ from sanawm_env.data.formats.common.pictures import (
     write_depth,
     write_pictures,
 )
-from sanawm_env.data.formats.registry import Mode, Problem
 
 __all__ = ["check", "detect", "read", "write"]
 
 _MARKER = "groundtruth.txt"
 _PER_METRE = 5000.0
 """The benchmark's unit of depth."""
+_CENTRE = np.array([0.0, 0.0, 0.5, 0.5])
+"""From what the benchmark counts from, the centre of the upper left pixel, to its corner."""
+_OTHER_RATE = 0.01
+"""Share by which two frame rates must differ to be two."""
 _APART = 0.02
 """Seconds that a frame and its pose may lie apart, as in the benchmark's own tools."""
-
-
-def detect(path: Path) -> bool:
-    """Whether a `groundtruth.txt` is there, or in its folders."""
-    return bool(episode_folders(path, _MARKER))
-
-
-def read(path: Path) -> Iterator[Episode]:
-    """Episodes; frames of others' recordings get the nearest pose within 20 ms, and those without one are left out.
-
-    Raises:
-        ValueError: Missing or damaged files, or no intrinsics.
-    """
-    return read_folders(path, _MARKER, _read_one)
-
-
-def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **options: Any) -> None:
-    """Write a folder for each episode.
-
-    Raises:
-        FileExistsError: `create`, and something is there.
-        ValueError: Episodes whose frames do not fit their poses.
-    """
-    refuse_options("tum", options)
-    write_folders(path, episodes, mode, _MARKER, _write_one)
-
-
-def check(path: Path) -> list[Problem]:
-    """What is missing or damaged."""
-    return check_folders(path, _MARKER, _read_one)
 
 
 def _write_one(folder: Path, episode: Episode) -> None:
@@ -85,7 +53,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
     rows = np.concatenate([episode.c2w[:, :3, 3], quaternions], 1)
     lines = [f"{stamp} {' '.join(f'{value:.17g}' for value in row)}" for stamp, row in zip(stamps, rows, strict=True)]
     (folder / "intrinsics.txt").write_text(
-        " ".join(f"{value:.17g}" for value in episode.intrinsics) + "\n", encoding="utf-8"
+        " ".join(f"{value:.17g}" for value in episode.intrinsics - _CENTRE) + "\n", encoding="utf-8"
     )
     (folder / _MARKER).write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
@@ -113,8 +81,13 @@ def _read_one(folder: Path) -> Episode:
     frames = PictureFiles(tuple(np.asarray(pictures, object)[kept]))
     intervals = np.diff(times[kept])
     known: dict[str, Any] = {"intrinsics": _intrinsics(folder), "size": picture_size(frames.paths[0])}
+    rate = float(1 / np.median(intervals)) if len(intervals) else float(facts.get("fps", 16.0))
     if not facts:
-        known |= {"name": folder.name, "fps": float(1 / np.median(intervals)) if len(intervals) else 16.0}
+        known |= {"name": folder.name, "fps": rate}
+    elif abs(rate / float(facts["fps"]) - 1) > _OTHER_RATE:
+        raise ValueError(
+            f"rgb.txt has {rate:.4g} frames a second and episode.json says {facts['fps']:g}; correct what is wrong."
+        )
     return episode_from(facts, frames, poses, _depth(folder, times[kept]), **known)
 
 
@@ -136,7 +109,7 @@ def _intrinsics(folder: Path) -> NDArray[np.float64]:
     values = np.array([float(word) for word in path.read_text(encoding="utf-8").split()])
     if values.shape != (4,):
         raise ValueError(f"intrinsics.txt must have four numbers, fx fy cx cy; got {len(values)}.")
-    return values
+    return values + _CENTRE
 
 
 def _depth(folder: Path, times: NDArray[np.float64]) -> DepthFiles | None:
@@ -148,3 +121,7 @@ def _depth(folder: Path, times: NDArray[np.float64]) -> DepthFiles | None:
     if (np.abs(stamps[nearest] - times) > _APART).any():
         return None
     return DepthFiles(tuple(paths[index] for index in nearest), _PER_METRE)
+
+
+_FORMAT = FolderFormat("tum", _MARKER, _read_one, _write_one)
+detect, read, write, check = _FORMAT.detect, _FORMAT.read, _FORMAT.write, _FORMAT.check

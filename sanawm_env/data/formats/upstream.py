@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from sanawm_env.data.encode import CODECS
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from, facts_of
-from sanawm_env.data.formats.common.folders import free_name, problems_of, refuse_options, staged
-from sanawm_env.data.formats.common.members import MemberVideo, write_clip, zip_member
+from sanawm_env.data.formats.common.folders import free_name, problems_of, staged
+from sanawm_env.data.formats.common.members import MemberVideo, archive_options, write_clip, zip_member
 from sanawm_env.data.formats.registry import Mode, Problem
 from sanawm_env.files import write_json
 
@@ -67,12 +66,7 @@ def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **o
         FileExistsError: `create`, and something is there.
         ValueError: Unknown options, another frame rate than 16, or frames that do not fit the poses.
     """
-    codec, size = options.pop("codec", None), options.pop("zip_size", 500)
-    refuse_options("upstream", options)
-    if codec is not None and codec not in CODECS:
-        raise ValueError(f"unknown codec {codec!r}; known are {', '.join(CODECS)}.")
-    if size < 1:
-        raise ValueError(f"zip_size must be at least 1; got {size}.")
+    codec, size = archive_options("upstream", options, "zip_size", 500)
     there = _zips(path)
     numbers = [archive.stem.rpartition("_")[2] for archive in there]
     first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.data.encode import CODECS
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from, facts_of
-from sanawm_env.data.formats.common.folders import free_name, problems_of, refuse_options, staged
-from sanawm_env.data.formats.common.members import Member, MemberVideo, write_clip
+from sanawm_env.data.formats.common.folders import free_name, problems_of, staged
+from sanawm_env.data.formats.common.members import Member, MemberVideo, archive_options, write_clip
 from sanawm_env.data.formats.registry import Mode, Problem
 
 __all__ = ["check", "detect", "read", "write"]
@@ -72,12 +71,7 @@ def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **o
         FileExistsError: `create`, and something is there.
         ValueError: Unknown options, or episodes whose frames do not fit their poses.
     """
-    codec, size = options.pop("codec", None), options.pop("shard_size", 100)
-    refuse_options("webdataset", options)
-    if codec is not None and codec not in CODECS:
-        raise ValueError(f"unknown codec {codec!r}; known are {', '.join(CODECS)}.")
-    if size < 1:
-        raise ValueError(f"shard_size must be at least 1; got {size}.")
+    codec, size = archive_options("webdataset", options, "shard_size", 100)
     there = _shards(path) if path.is_dir() else []
     taken = {key for shard in there for key in _samples(shard)} if mode == "append" else set()
     first = max((int(shard.stem.split("-")[1]) for shard in there), default=-1) + 1

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.data.native import image_root, is_native, item_files, item_number, video_file
 from sanawm_env.data.recipe import FORMAT, EpisodeRecipe
+from sanawm_env.data.storage.native import image_root, is_native, item_files, item_number, video_file
 from sanawm_env.world.offline.recipe import Recipe, sidecars
 
 __all__ = ["NothingToReplay", "Source", "find_sources", "read_source"]

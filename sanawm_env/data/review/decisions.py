@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sanawm_env.data.native import FOLDER
+from sanawm_env.data.storage.native import FOLDER
 from sanawm_env.files import write_json
 
 __all__ = ["Decision", "Decisions", "decisions_file", "read_decisions"]

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from sanawm_env.data.native import is_native, item_file, item_files, item_number, poses_file, read_item, video_file
 from sanawm_env.data.review.media import video_problem
+from sanawm_env.data.storage.native import (
+    is_native,
+    item_file,
+    item_files,
+    item_number,
+    poses_file,
+    read_item,
+    video_file,
+)
 
 __all__ = ["Episodes"]
 

@@ -19,10 +19,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from sanawm_env.data.native import version_of
 from sanawm_env.data.review.decisions import Decision, Decisions, read_decisions
 from sanawm_env.data.review.episodes import Episodes
 from sanawm_env.data.review.media import Media
+from sanawm_env.data.storage.native import version_of
 
 __all__ = ["make_app"]
 

@@ -65,7 +65,7 @@ class ResetPlanner:
             goal = runner.task.read_goal(given["goal"], runner.context)
         if "state" in given:
             past = self.belonging(given["state"], model)
-            return ResetPlan(replace(past, elapsed_steps=0, task=None), goal=goal)
+            return ResetPlan(replace(past, elapsed_steps=0, task=None, depth=None, contact=None), goal=goal)
         start = self._first_frame(given)
         return ResetPlan(start=start, goal=goal, text=self._prompts.read(given.get("prompt", self._settings.prompt)))
 
@@ -95,11 +95,13 @@ class ResetPlanner:
     def _start_worlds(
         self, plans: Sequence[ResetPlan], rngs: Sequence[np.random.Generator], model: WorldModel
     ) -> list[EnvSnapshot]:
-        starts, seeds = [], []
+        starts, seeds, settings = [], [], self._settings
         for plan, rng in zip(plans, rngs, strict=True):
             scene, noise = draw_seeds(rng)
             given = plan.start
-            starts.append(given or built_in(scene, self._config.width, self._config.height, self._settings.fov_deg))
+            starts.append(
+                given or built_in(scene, self._config.width, self._config.height, settings.fov_deg, settings.level)
+            )
             seeds.append(noise)
         images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
         texts = [plan.text for plan in plans if plan.text is not None]

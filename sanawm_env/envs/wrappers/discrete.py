@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.envs.wrappers.motion import Motion
 
-__all__ = ["DiscreteNavigation", "NavigationAction", "VectorDiscreteNavigation"]
+__all__ = ["DiscreteNavigation", "NavigationAction", "VectorDiscreteNavigation", "habitat_moves"]
 
 STEP = 0.25
 """Habitat's step, metres."""
@@ -102,6 +102,12 @@ class VectorDiscreteNavigation(VectorActionWrapper, RecordConstructorArgs):
         if given.shape != (self.num_envs,):
             raise ValueError(f"actions must be {self.num_envs} integers, one per slot; got shape {given.shape}.")
         return self._table[[_number(action, f"slot {slot}: ") for slot, action in enumerate(given)]]
+
+
+def habitat_moves(env: gym.Env[Any, Any]) -> DiscreteNavigation:
+    """`DiscreteNavigation` with Habitat's move and turn, or the most that one step can do if that is less."""
+    base: Any = env.unwrapped
+    return DiscreteNavigation(env, min(STEP, base.max_translation), min(TURN, math.degrees(base.max_rotation)))
 
 
 def _table(motion: Motion, step: float, turn: float) -> NDArray[np.float32]:

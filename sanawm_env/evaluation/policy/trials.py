@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeAlias
 
 import gymnasium as gym
@@ -72,6 +72,15 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self) | {"success": self.success}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Read what `to_dict` made.
+
+        Raises:
+            KeyError: A field is missing.
+        """
+        return cls(**{each.name: values[each.name] for each in fields(cls)})
 
 
 class _Failed(Exception):

@@ -19,6 +19,9 @@ from sanawm_env.server import wire
 __all__ = ["Connection", "RemoteError"]
 
 _LONGEST_PAUSE = 2.0
+"""Seconds between two tries to connect."""
+_AT_ONCE = 32
+"""Requests that wait for their answers; the server takes 64 of a socket."""
 
 
 class RemoteError(ValueError):
@@ -83,7 +86,13 @@ class Connection:
         return answer
 
     def ask_all(self, messages: Sequence[dict[str, Any]], payload: bytes = b"") -> list[dict[str, Any] | Exception]:
-        """Several requests at once; those that the server refuses are errors in the list."""
+        """Several requests, as many at once as the server takes; those that it refuses are errors in the list."""
+        answers: list[dict[str, Any] | Exception] = []
+        for begin in range(0, len(messages), _AT_ONCE):
+            answers += self._ask_some(messages[begin : begin + _AT_ONCE], payload)
+        return answers
+
+    def _ask_some(self, messages: Sequence[dict[str, Any]], payload: bytes) -> list[dict[str, Any] | Exception]:
         with self._lock:
             waiting = {next(self._ids): message for message in messages}
             order = list(waiting)
@@ -165,7 +174,11 @@ class Connection:
             raise RemoteError(head["code"], head["error"])
 
     def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
-        self._socket.send(wire.frame(message, payload) if payload else json.dumps(message, allow_nan=False))
+        try:
+            data = wire.frame(message, payload) if payload else json.dumps(message, allow_nan=False)
+        except ValueError:
+            raise ValueError("a number is NaN or infinite; check the policy that produced it.") from None
+        self._socket.send(data)
 
     def _lost(self, error: Exception, deadline: float | None) -> float:
         """Wait a little before the next try; raises once the patience is at its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def plain(value: Any) -> Any:
         return value.tolist()
     if hasattr(value, "to_dict"):  # a task, a key map
         return plain(value.to_dict())
+    if is_dataclass(value) and not isinstance(value, type):  # a sensor, a body
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -175,10 +175,15 @@ class Player:
                 return "no acks"
             if not self._rows:  # the past was left meanwhile
                 continue
-            row, now, gap = self._rows.popleft(), loop.time(), 1 / self.facts["fps"]
+            row, now, gap = self._rows.popleft(), loop.time(), self._gap()
             self._next = self._next + gap if now - self._next < gap else now + gap
             self.sent += 1
             await self.send(row.head | {"frame": self.sent}, row.image)
+
+    def _gap(self) -> float:
+        """Seconds between two frames; a world slower than its clock moves slowly rather than by jerks."""
+        step = sum(self._durations) / max(1, len(self._durations))
+        return max(1 / self.facts["fps"], step / self.facts["frames_per_step"])
 
     async def _window(self) -> bool:
         """Wait for the client; whether it came in time."""

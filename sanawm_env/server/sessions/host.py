@@ -159,6 +159,13 @@ class Host:
         """Of all sessions, in memory or not."""
         return list(self._known)
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Descriptions of all sessions, without waking those that lie on the disk; in the host's thread."""
+        return [
+            {"session": name, "asleep": True} if session is None else session.describe()
+            for name, session in self._known.items()
+        ]
+
     def in_memory(self) -> list[Session]:
         """The sessions that lie in memory, for reading numbers of."""
         return [session for session in list(self._known.values()) if session is not None]
@@ -331,7 +338,10 @@ class Host:
             for function, future in calls:
                 if future.set_running_or_notify_cancel():
                     _settle(future, function)
-            self._round(heads)
+            try:
+                self._round(heads)
+            except Exception:  # must not end the thread that all sessions need
+                _LOG.exception("a round failed")
             if time.monotonic() - swept > 1.0:
                 swept = time.monotonic()
                 self._sweep(swept - self.limits.idle_seconds)
@@ -373,7 +383,8 @@ class Host:
 
     def _answer(self, asked: _Asked) -> dict[str, Any]:
         session = self.session(asked.message.session)
-        return OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
+        with session.whole():
+            return OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
 
     def _sweep(self, before: float) -> None:
         for session in self.in_memory():

@@ -6,10 +6,11 @@ kills the process, the folder tells where the session was.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
-from io import BufferedWriter
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Open nothing yet."""
         self.folder = folder
-        self._file: BufferedWriter | None = None
+        self._file: FileIO | None = None
 
     def create(self, head: dict[str, Any]) -> None:
         """Make the folder; with the head in it it counts as a session."""
@@ -51,13 +52,22 @@ class Journal:
         return self.folder / f"{_MOMENT}{n}.safetensors"
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line, which from then on survives the process."""
+        """Write one line, which from then on survives the process.
+
+        Raises:
+            OSError: It cannot be written; what there is of it is dropped before the next.
+        """
+        data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         if self._file is None:
             path = self.folder / _LINES
             _drop_torn_line(path)
-            self._file = path.open("ab")
-        self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        self._file.flush()
+            self._file = path.open("ab", buffering=0)
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self.close()
+            raise
 
     def prune(self, n: int) -> None:
         """Remove moments older than that after operation n, which is written."""

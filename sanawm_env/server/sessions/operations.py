@@ -15,7 +15,7 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server import protocol
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.session import Session, content, refusing
-from sanawm_env.server.sessions.snapshots import load_moment, save_moment
+from sanawm_env.server.sessions.snapshots import load_moment, remove_moment, save_moment
 
 if TYPE_CHECKING:
     from sanawm_env.server.sessions.host import Host
@@ -56,8 +56,13 @@ def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> lis
         return outcomes
     for i, (after, result, seconds) in zip(going, stepped, strict=True):
         session = asked[i][0]
-        answer = session.stepped(after, result, seconds)
-        outcomes[i] = session.done(texts[i][0], texts[i][1], answer)
+        try:
+            with session.whole():
+                answer = session.stepped(after, result, seconds)
+                outcomes[i] = session.done(texts[i][0], texts[i][1], answer)
+        except ServerError as error:
+            outcomes[i] = error
+            continue
         host.steps += 1
         if session.n - session.saved >= host.limits.save_every:
             host.save_moment(session)
@@ -118,24 +123,25 @@ def _configure(host: Host, session: Session, message: protocol.Configure, payloa
         return known
     settings = session.settings | message.settings
     simulator = host.simulators.get(settings)
-    here, before = session.require().only, (session.simulator, session.settings)
-    session.simulator, session.settings = simulator, settings
-    try:
-        options: dict[str, Any] = {"state": here} | ({} if message.goal is None else {"goal": _numbers(message.goal)})
-        now = session.begin(None, options)
-        return _entered(host, session, now, line, text, {
-            "rng": session.rng.bit_generator.state, "settings_now": settings,
-        })  # fmt: skip
-    except BaseException:
-        session.simulator, session.settings = before
-        raise
+    options: dict[str, Any] = {"state": session.require().only}
+    if message.goal is not None:
+        options["goal"] = _numbers(message.goal)
+    session.simulator, session.settings = simulator, settings  # `whole` puts them back
+    now = session.begin(None, options)
+    extra = {"rng": session.rng.bit_generator.state, "settings_now": settings}
+    return _entered(host, session, now, line, text, extra)
 
 
 def _entered(host: Host, session: Session, now: Slots, line: Answer, text: str, extra: Answer) -> Answer:
     """Make a moment the present that no step led to; it is on the disk before the operation counts."""
-    save_moment(now.only, session.journal.moment(session.n + 1))
-    answer = session.entered(now) | {"rng": extra.get("rng")}
-    answer = session.done(line | extra, text, answer)
+    path = session.journal.moment(session.n + 1)
+    save_moment(now.only, path)
+    try:
+        answer = session.entered(now) | {"rng": extra.get("rng")}
+        answer = session.done(line | extra, text, answer)
+    except BaseException:
+        remove_moment(path)  # or it would be taken for that of another operation with this number
+        raise
     session.saved = session.n
     host.write(session.journal.prune, session.n)
     return answer

@@ -28,7 +28,8 @@ from sanawm_env.server.sessions.snapshots import Node, Tree, describe
 
 __all__ = ["Session", "content", "new_id", "refusing"]
 
-KEPT_ANSWERS = 8
+KEPT_ANSWERS = 4
+"""Each holds the frames of its step."""
 
 
 @dataclass(eq=False)
@@ -97,8 +98,8 @@ class Session:
 
     def done(self, line: dict[str, Any], text: str, answer: dict[str, Any]) -> dict[str, Any]:
         """Count an operation: write it down, keep its answer."""
+        self.journal.append({"n": self.n + 1, **line})
         self.n += 1
-        self.journal.append({"n": self.n, **line})
         return self.keep(text, answer | {"session": self.id, "n": self.n})
 
     def keep(self, text: str, answer: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +108,31 @@ class Session:
         while len(self.answers) > KEPT_ANSWERS:
             self.answers.popitem(last=False)
         return answer
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Put everything back if the disk refuses an operation: what is not written has not happened.
+
+        Raises:
+            ServerError: `failed`, in place of an OSError.
+        """
+        names = ("settings", "simulator", "rng", "now", "before", "saved")
+        held = {name: getattr(self, name) for name in names}
+        present, nodes = self.tree.present, {node.id for node in self.tree}
+        try:
+            yield
+        except BaseException as error:
+            for name, value in held.items():
+                setattr(self, name, value)
+            for node in [node for node in self.tree if node.id not in nodes]:
+                self.tree.forget(node.id)
+            self.tree.present = present
+            if isinstance(error, OSError):
+                reason = error.strerror or type(error).__name__
+                raise ServerError(
+                    "failed", f"the data folder cannot be written ({reason}); free some space."
+                ) from error
+            raise
 
     # -- operations -----------------------------------------------------------------------------------------
 

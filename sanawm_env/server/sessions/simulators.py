@@ -14,16 +14,17 @@ from sanawm_env.server.errors import ServerError
 from sanawm_env.tasks import TASKS, TERMS, get_task
 from sanawm_env.world.model import WorldModel
 
-__all__ = ["ALLOWED", "Simulators", "check_task"]
+__all__ = ["ALLOWED", "Simulators", "check_sensors", "check_task"]
 
 ALLOWED = (
-    "image", "prompt", "intrinsics", "fov_deg", "chunk_frames", "sampler_steps", "sigmas", "max_translation",
-    "max_rotation", "action_mode", "keymap", "obs_mode", "obs_size", "task", "info_frames", "episode_seconds",
-    "max_episode_steps",
+    "image", "prompt", "intrinsics", "fov_deg", "level", "chunk_frames", "sampler_steps", "sigmas", "max_translation",
+    "max_rotation", "action_mode", "keymap", "obs_mode", "obs_size", "task", "sensors", "contact", "body",
+    "info_frames", "episode_seconds", "max_episode_steps",
 )  # fmt: skip
 """The settings that a client may choose. Device, precision and files belong to whoever runs the server."""
 
 _MOST_SAMPLER_STEPS = 100
+_MOST_RAYS = 4096
 
 
 class Simulators:
@@ -55,6 +56,8 @@ class Simulators:
             given["image"] = self._find_image(image)
         if "task" in given:
             given["task"] = check_task(given["task"])
+        if "sensors" in given:
+            given["sensors"] = check_sensors(given["sensors"])
         try:
             if (
                 len(given.get("sigmas", ())) > _MOST_SAMPLER_STEPS
@@ -68,6 +71,25 @@ class Simulators:
             raise ServerError("invalid", f"settings: {' '.join(str(error).split())[:500]}") from None
         self._made[key] = made
         return made
+
+
+def check_sensors(value: Any) -> list[Any]:
+    """Sensors by name or settings; where depth comes from is the world's own affair, since a source is a folder.
+
+    Raises:
+        ServerError: A depth source, or more rays than anybody needs.
+    """
+    given = list(value) if isinstance(value, list) else [value]
+    for k, sensor in enumerate(given):
+        if not isinstance(sensor, dict):
+            continue
+        if sensor.get("source") is not None:
+            raise ServerError("invalid", "a client cannot name a depth source; leave it out for the world's own depth.")
+        rays = sensor.get("rays", 0)
+        if not isinstance(rays, int | float) or rays > _MOST_RAYS:
+            raise ServerError("invalid", f"a scan has at most {_MOST_RAYS} rays.")
+        given[k] = {name: each for name, each in sensor.items() if name != "source"}
+    return given
 
 
 def check_task(value: Any) -> Any:

@@ -15,7 +15,7 @@ from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.journal import Journal, Written, read_folder
 from sanawm_env.server.sessions.session import Session
 from sanawm_env.server.sessions.simulators import Simulators
-from sanawm_env.server.sessions.snapshots import Budget, Node, Tree, load_moment, save_moment
+from sanawm_env.server.sessions.snapshots import Budget, Node, Tree, load_moment, remove_moment, save_moment
 
 __all__ = ["head_of", "load_session", "random_numbers"]
 
@@ -83,6 +83,8 @@ def _rebuilt(folder: Path, written: Written, simulators: Simulators, budget: Bud
         session.saved = start
     for line in lines:
         _again(session, line, line.get("n", 0) > start)
+    for n in [n for n in written.moments if n > last]:
+        remove_moment(written.moments[n])  # of an operation that was never counted
     for node in [node for node in tree if not tree.path(node.id).exists()]:
         tree.forget(node.id)  # dropped amid being forgotten
     if operations and last not in session.answers:

@@ -124,9 +124,11 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
             head = wire.read_json(await _body(request, LARGEST_REQUEST) or b"{}")
             message = protocol.read_message({**head, "type": "create"})
             return _json(await dispatcher.general(message, b""), 201)
-        asked = [dispatcher.answer(protocol.Describe(session=name)) for name in host.session_ids]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        return _json({"sessions": [each for each in found if isinstance(each, dict)]})
+        found = await asyncio.wrap_future(host.call(host.listed))
+        hub = dispatcher.hub
+        return _json(
+            {"sessions": [each | {"controlled": hub.controller(each["session"]) is not None} for each in found]}
+        )
 
     async def session(request: Request) -> Response:
         name = request.path_params["session"]

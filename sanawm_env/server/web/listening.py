@@ -46,7 +46,7 @@ def locked(folder: Path | None) -> Iterator[Path]:
             yield Path(temporary)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "server.lock").open("w") as handle:
+    with (folder / "server.lock").open("wb") as handle:
         try:
             import fcntl
 

@@ -18,7 +18,7 @@ from sanawm_env.server.web.pictures import codec, jpeg
 __all__ = ["serve_socket"]
 
 _LOG = logging.getLogger(__name__)
-_UNDER_WAY = 256
+_UNDER_WAY = 64
 """Requests of one socket that may be unanswered."""
 _UNHEARD = 8
 """Events that may wait for a slow socket; a watcher misses what comes beyond."""
@@ -159,7 +159,7 @@ def _parse(data: str | bytes | None) -> tuple[dict[str, Any], bytes]:
 
 
 def _encoded(answer: dict[str, Any], style: tuple[str, int]) -> bytes:
-    parts: list[bytes] = []
+    parts: list[wire.Bytes] = []
     shown = {key: value for key, value in answer.items() if not key.startswith("_")}
     head = wire.encode(shown, parts, codec(*style), style[0])
-    return wire.frame(head, b"".join(parts))
+    return wire.frame(head, parts)

@@ -19,10 +19,14 @@ WORLD = ("camera", "scenes", "world")
 """Folders of the package that decide about generated frames."""
 
 
-def frames_depend_on(world: WorldModel) -> dict[str, Any]:
+def frames_depend_on(world: WorldModel, threads: int | None = None) -> dict[str, Any]:
     """What the bits of a world's frames depend on, its inputs apart; JSON-ready.
 
     Threads and the kind of processor are in it: both change the order of sums, and a minute later the frames.
+
+    Args:
+        world: Which.
+        threads: Of torch in the processes that make the frames; None is those of this one.
     """
     transformer = world.transformer
     gpu = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else None
@@ -30,7 +34,7 @@ def frames_depend_on(world: WorldModel) -> dict[str, Any]:
         "checkpoint": world.checkpoint,
         "device": str(world.device),
         "processor": gpu or f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads() if threads is None else threads,
         "dtype": str(world.dtype).removeprefix("torch."),
         # Quantised weights have types of their own.
         "weights": sorted({f"{type(each.data).__name__} {each.dtype}" for each in transformer.parameters()}),

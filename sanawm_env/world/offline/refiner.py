@@ -19,7 +19,7 @@ from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
 from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
 
-__all__ = ["SEED", "Offload", "Refiner", "check_memory"]
+__all__ = ["SEED", "Offload", "Refiner", "check_memory", "check_ready"]
 
 Offload = Literal["none", "model", "sequential"]
 SEED = 42
@@ -50,19 +50,12 @@ class Refiner:
             ValueError: Offloading without a GPU, or files that cannot be read.
         """
         self.files, self.device, self.offload = files, torch.device(device), offload
-        if offload != "none" and self.device.type == "cpu":
-            raise ValueError("offloading moves weights off a GPU, there is none in use; leave --offload out.")
-        try:
-            import diffusers
-            from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
-            from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+        check_ready(files, self.device, offload)
+        import diffusers
+        from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+        from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
 
-            parts: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
-        except (ImportError, AttributeError) as error:
-            raise ImportError(f"the refiner needs diffusers 0.42 and transformers: {EXTRA}") from error
-        check_memory(files, self.device, offload)
-        if offload != "none":
-            _need_accelerate()
+        parts: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
         options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
         connect: Any = LTX2TextConnectors
         try:
@@ -164,6 +157,29 @@ class _Moved:
     def __exit__(self, *_: object) -> None:
         if self.back:
             self.vae.network.to("cpu")
+
+
+def check_ready(files: RefinerFiles, device: torch.device, offload: Offload) -> None:
+    """Refuse what cannot be loaded, before anything is; for who will load it after hours of other work.
+
+    Raises:
+        ImportError: diffusers, transformers or accelerate is not installed.
+        MemoryError: See `check_memory`.
+        ValueError: Offloading without a GPU.
+    """
+    if offload != "none" and device.type == "cpu":
+        raise ValueError("offloading moves weights off a GPU, there is none in use; leave --offload out.")
+    try:
+        import diffusers
+        from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors  # noqa: F401
+        from transformers import Gemma3ForConditionalGeneration  # noqa: F401
+
+        _: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"the refiner needs diffusers 0.42 and transformers: {EXTRA}") from error
+    check_memory(files, device, offload)
+    if offload != "none":
+        _need_accelerate()
 
 
 def check_memory(files: RefinerFiles, device: torch.device, offload: Offload) -> None:

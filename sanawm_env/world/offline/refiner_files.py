@@ -13,19 +13,26 @@ from numpy.typing import NDArray
 
 from sanawm_env.files import replacing
 from sanawm_env.video import VideoWriter
+from sanawm_env.world.checkpoints.release.hashing import cached_hash
 from sanawm_env.world.offline.recipe import FORMAT, versions
 
 __all__ = [
     "RefinedRecord",
     "RefinerFiles",
     "Rollout",
+    "check_size",
     "choose",
     "find_refiner",
     "find_rollout",
     "finished",
     "record_of",
+    "weights_hash",
     "write_refined",
 ]
+
+
+_SIDE = 32
+"""Of LTX-2's VAE where its settings do not say."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,42 @@ def find_refiner(folder: Path, text_encoder: Path | None = None, vae: Path | Non
             "Efficient-Large-Model/SANA-WM_bidirectional and give that folder."
         )
     return RefinerFiles(**{name: path for name, path in found.items() if path is not None})
+
+
+def check_size(files: RefinerFiles, height: int, width: int) -> None:
+    """Refuse frames that the refiner's VAE cannot take, before any is made.
+
+    Raises:
+        ValueError: A side is no multiple of the VAE's.
+    """
+    settings = json.loads((files.vae / "config.json").read_text(encoding="utf-8"))
+    side = int(settings.get("spatial_compression_ratio") or _SIDE)
+    if height % side or width % side:
+        raise ValueError(
+            f"the world's frames are {height}x{width}; the refiner takes sides that are multiples of {side} px. Choose "
+            "another checkpoint, or leave the refiner out."
+        )
+
+
+def weights_hash(files: RefinerFiles) -> str:
+    """16 hex digits of all weights and settings, read once for as long as the files stay as they are.
+
+    They are tens of gigabytes, so that the first time takes as long as loading them.
+    """
+    found = [
+        path
+        for folder in asdict(files).values()
+        for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
+    ]
+
+    def compute() -> str:
+        digest = hashlib.sha256()
+        for path in found:
+            with path.open("rb") as file:
+                digest.update(f"{path.parent.name}/{path.name}".encode() + hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
+
+    return cached_hash(found, {"what": "refiner"}, compute)
 
 
 def finished(out: Path, record: RefinedRecord) -> bool:

@@ -48,7 +48,7 @@ def test_twists_give_the_motion_in_the_bodys_axes() -> None:
     body[:, 0, 3], body[:, 1, 3] = 4 * np.sin(angles), 4 * (1 - np.cos(angles))
     found = ros.twists(body, 16)
     assert not found[0].any()
-    assert np.allclose(found[1:], [2, 0, 0, 0, 0, 0.5], atol=0.04)
+    assert np.allclose(found[1:], [2, 0, 0, 0, 0, 0.5])
 
 
 def test_pictures() -> None:

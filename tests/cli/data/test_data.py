@@ -82,6 +82,20 @@ def test_convert_selects_and_leaves_out_what_was_dropped(dataset: Path, tmp_path
     assert "--dropped" in dropped and not (tmp_path / "e").exists()
 
 
+def test_what_is_lost_is_said_once(tmp_path: Path, capsys: Any) -> None:
+    depth = [np.full((5, 16, 24), 2.0, np.float32)]
+    deep = [replace(_episode(number), depth=depth if number else None) for number in range(3)]
+    get_format("tum").load().write(tmp_path / "deep", deep)
+    main(["data", "convert", str(tmp_path / "deep"), "--to", "colmap", "--out", str(tmp_path / "c")])
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "COLMAP text model has no place for depth: left out of 2 of 3 episodes" in note
+    parts = ["--out", str(tmp_path / "x"), str(tmp_path / "y"), "--to", "colmap"]
+    main(["data", "split", str(tmp_path / "deep"), *parts])
+    assert capsys.readouterr().err.splitlines() == [note]
+    main(["data", "convert", str(tmp_path / "deep"), "--to", "nerfstudio", "--out", str(tmp_path / "n")])
+    assert capsys.readouterr().err == ""
+
+
 def test_decisions_name_items_of_a_part(tmp_path: Path) -> None:
     """In a part, item 000001 is an episode of another number."""
     pytest.importorskip("pyarrow")

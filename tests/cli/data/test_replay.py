@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sanawm_env.cli.main import main
-from sanawm_env.data.native import item_files, video_file
+from sanawm_env.data.storage.native import item_files, video_file
 from sanawm_env.video import read_video
 from tests.data.native import edit, frames_digest, three_episodes, write_episode, write_video
 

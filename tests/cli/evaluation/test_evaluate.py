@@ -45,6 +45,7 @@ def test_the_smoke_suite_prints_one_json_line_and_resumes(tmp_path, capsys):
         (["--steps", "0"], "steps"),
         (["--first-seed", "-5"], "first_seed"),
         (["--checkpoint", "no/such/folder"], "no/such/folder"),
+        (["--threads", "2"], "belong to --ray"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, capsys, arguments, words):

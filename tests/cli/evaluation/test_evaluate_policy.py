@@ -27,10 +27,12 @@ POLICIES = """
 import numpy as np
 
 class Still:
+    begun = -1  # a policy is made anew for each episode
     def __init__(self, spoil=None):
-        self.spoil, self.episode = spoil, -1
+        self.spoil = spoil
     def begin(self, env, observation, info):
-        self.episode += 1
+        Still.begun += 1
+        self.episode = Still.begun
     def act(self, observation, info):
         if self.episode == 1 and self.spoil == "nan":
             return np.full(6, np.nan)
@@ -110,6 +112,38 @@ def test_policies_with_settings_are_compared_on_equal_worlds(capsys, own_policie
     assert still["metrics"]["distance_to_goal"]["mean"] == pytest.approx(1.5)  # the task's setting
     assert still["imagined_per_episode"] == 0 and 0 < planner["imagined_per_episode"] <= 2 * 24
     assert planner["gains"]["soft_spl"]["count"] == 2
+
+
+def without_seconds(found):
+    return [{key: value for key, value in episode.items() if key != "seconds"} for episode in found["episodes"]]
+
+
+def test_an_episode_is_the_same_alone_and_among_others(capsys):
+    options = ("--policy", "random:smooth", "--max-steps", 2, "--json", "-")
+    evaluate(*options, "--episodes", 3)
+    three = without_seconds(json.loads(capsys.readouterr().out))
+    evaluate(*options, "--seeds", 1000002, 1000000)
+    assert without_seconds(json.loads(capsys.readouterr().out)) == [three[2], three[0]]
+    assert len({episode["measures"]["path_length"] for episode in three}) == 3
+
+
+def test_a_folder_keeps_what_was_played(capsys, tmp_path, own_policies):
+    options = ("--policy", f"{own_policies},spoil=stop", "--episodes", 3, "--max-steps", 2, "--out", "kept")
+    with pytest.raises(SystemExit) as end:
+        evaluate(*options)
+    assert end.value.code == 130 and len(list(tmp_path.glob("kept/*/episodes/*.json"))) == 1
+    capsys.readouterr()
+    evaluate(*options, "--json", "-")  # the module counts on, so that nothing stops the second and third
+    found = json.loads(capsys.readouterr().out)
+    assert found["about"]["complete"] and [e["seed"] for e in found["episodes"]] == [1000000, 1000001, 1000002]
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("kept/*/episodes/*.json")}
+    evaluate(*options, "--json", "-")
+    assert json.loads(capsys.readouterr().out)["episodes"] == found["episodes"]
+    evaluate(*options[:-4], "--max-steps", 1, "--out", "kept", "--json", "-")  # other episodes
+    assert [e["steps"] for e in json.loads(capsys.readouterr().out)["episodes"]] == [1, 1, 1]
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+    evaluate(*options, "--video", "v.mp4")  # to be filmed an episode is played again
+    assert frames_of("v.mp4") == 1 + 2 * F
 
 
 def test_a_policy_that_breaks_is_in_the_footnote(capsys, own_policies):
@@ -208,6 +242,9 @@ def test_a_zip_of_stable_baselines3(capsys):
         (["--policy", "scripted:orbit", "--video", "v.gif"], ".mp4"),
         (["--policy", "scripted:orbit", "--video", "no/where.mp4"], "create it first"),
         (["--policy", "scripted:orbit", "--json", "no/where.json"], "folder that exists"),
+        (["--policy", "scripted:orbit", "--workers", "2"], "belong to --ray"),
+        (["--policy", "scripted:orbit", "--ray", "local", "--video", "v.mp4"], "--video films in this process"),
+        (["--policy", "scripted:orbit", "--ray", "local", "--workers", "0"], "--workers must be at least 1"),
     ],
 )
 def test_mistakes_are_one_line_before_the_world_is_loaded(capsys, tmp_path, arguments, words):

@@ -16,6 +16,7 @@ from sanawm_env.data.collection.worker import Worker
 from sanawm_env.data.episode import VideoFile
 from sanawm_env.data.recipe import EpisodeRecipe, frames_digest
 from sanawm_env.envs.env import SanaWMEnv
+from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.tasks import TASKS
 from sanawm_env.world.model import WorldModel
 
@@ -224,6 +225,29 @@ def test_starts_that_are_alike_are_not_played_twice(world, tmp_path, mine):
     assert [frames_digest(piece) for piece in pieces] == done[1]["recipe"]["digests"]
 
 
+@pytest.mark.parametrize("policy", ["random:uniform", "planner:shooting"])
+def test_four_actions_go_on_record_as_pose_deltas(world, tmp_path, policy):
+    settings = {"frame_budget": 24, "horizon": 2} if policy.startswith("planner") else {}
+    plan = planned(world, policy, discrete=True, policy_settings=settings)
+    done, _ = run(world, plan, tmp_path / "ds")
+    env = SanaWMEnv(world, **done[0]["recipe"]["env"])
+    table = {tuple(habitat_moves(env).action(action).tolist()) for action in range(4)}
+    for values in done.values():
+        assert values["outcome"]["failed"] is None and len(values["recipe"]["actions"]) == 3
+        assert {tuple(np.float32(action).tolist()) for action in values["recipe"]["actions"]} <= table
+        pieces = replayed(world, values, tmp_path / "ds")
+        assert [frames_digest(piece) for piece in pieces] == values["recipe"]["digests"]
+    assert bits(run(world, plan, tmp_path / "two", slots=2)[0]) == bits(done)
+
+
+def test_an_action_that_is_none_of_the_four_ends_its_episode(world, tmp_path, mine):
+    done, _ = run(world, planned(world, f"{mine}:Moody", discrete=True, episodes=1), tmp_path / "ds")
+    assert "a navigation action is one of 0 STOP" in done[0]["outcome"]["failed"]
+    with pytest.raises(ValueError, match="make it with action_mode='delta'"):
+        keys = planned(world, f"{mine}:Moody", discrete=True, env={"action_mode": "keys"})
+        Worker(world, keys, Store(tmp_path / "keys"), 1).check()
+
+
 def test_hours_count_what_is_kept(world, tmp_path, mine):
     per_episode = 3 * SanaWMEnv(world, chunk_frames=1).step_seconds
     plan = planned(world, f"{mine}:Moody", episodes=None, hours=2.5 * per_episode / 3600, policy_settings={"bad": 1})
@@ -263,6 +287,70 @@ def test_an_interrupt_keeps_what_is_done_and_no_half_episode(world, tmp_path, mi
     assert (root / "meta" / "info.json").exists()
     whole, _ = run(world, plan, root)
     assert bits(whole) == bits(run(world, plan, tmp_path / "undisturbed")[0])
+
+
+def test_an_older_recipe_is_refused_before_anything_is_played(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=1), tmp_path / "ds"
+    run(world, plan, root)
+    file = root / "sanawm" / "episodes" / "000000.json"
+    values = json.loads(file.read_text())
+    values["recipe"]["version"] = 1
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"000000\.json: the recipe is of version 1 .* install the version"):
+        run(world, replace(plan, episodes=2), root)
+    assert list(root.glob("sanawm/episodes/*.json")) == [file]
+
+
+def test_what_goes_wrong_before_the_first_episode_leaves_no_folder(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=2), tmp_path / "ds"
+
+    def unreachable(items: Iterator) -> Iterator:
+        raise ValueError("no cluster there")
+        yield
+
+    def begin() -> None:
+        with Store(root).opened() as store:
+            store.begin(plan)
+            collect(plan, store, unreachable, say=lambda line: None)
+
+    with pytest.raises(ValueError, match="no cluster"):
+        begin()
+    assert not root.exists()
+    run(world, replace(plan, episodes=1), root)
+    with pytest.raises(ValueError, match="no cluster"):
+        begin()
+    assert len(Store(root).done()) == 1
+
+
+def test_who_comes_second_touches_nothing(tmp_path, monkeypatch):
+    """Also where both saw no folder in the beginning, and the first has no plan yet."""
+    root = tmp_path / "ds"
+    with Store(root).opened():
+        (root / "sanawm" / ".half.12345678.json").touch()
+        with monkeypatch.context() as patched:
+            for name in ("exists", "is_dir"):
+                real = getattr(type(root), name)
+                patched.setattr(type(root), name, lambda path, real=real: path != root and real(path))
+            with pytest.raises(ValueError, match="another process collects"), Store(root).opened():
+                pass
+        assert (root / "sanawm" / ".half.12345678.json").exists()
+
+
+def test_a_plan_of_another_version_is_named(world, tmp_path, mine):
+    plan, root = planned(world, f"{mine}:Moody", episodes=1), tmp_path / "ds"
+    run(world, plan, root)
+    file = root / "sanawm" / "collection.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 0}))
+    with pytest.raises(ValueError, match=r"collection\.json: .* no collection of version 1"):
+        run(world, plan, root)
+
+
+def test_plans_from_python_can_be_gone_on_with(world):
+    """Tuples come back from a file as lists."""
+    plan = planned(world, "random:smooth", env={"chunk_frames": 1, "something": (1, 2)})
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    with pytest.raises(ValueError, match="env of a collection must be plain values"):
+        planned(world, "random:smooth", env={"dtype": torch.float32})
 
 
 def test_a_full_disk_ends_it_and_breaks_nothing(world, tmp_path, mine, monkeypatch):

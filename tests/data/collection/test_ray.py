@@ -1,15 +1,21 @@
 """`sanawm collect --ray`: a machine that dies, a driver that is killed, and the same bits as one process gives.
 
+What Prometheus sees is looked at on the way.
+
 Run by .ci/ray.
 """
 
 import json
 import os
 import random
+import re
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 
 import pytest
@@ -20,6 +26,7 @@ if os.environ.get("REQUIRE_RAY") != "1":
     pytest.importorskip("ray", reason="Ray is not installed here; .ci/ray runs these tests")
 
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
+os.environ["RAY_metrics_report_interval_ms"] = "300"  # ten seconds otherwise
 COUNT = 12
 
 
@@ -78,28 +85,69 @@ def reference(tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def cluster():
+def scraped(port):
+    """What Prometheus would be told of our metrics: name and label to value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = {}
+    for name, labels, value in re.findall(r"^ray_sanawm_(\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+        label = re.search(r'\b(?:state|worker)="([^"]+)"', labels)
+        found[name, label and label[1]] = float(value)
+    return found
+
+
+@pytest.fixture(scope="module")
+def port():
+    """Where the head of `cluster` tells its metrics."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(port):
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
+    head = {"num_cpus": 0, "object_store_memory": 80 * 2**20, "metrics_export_port": port}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster
     finally:
         cluster.shutdown()
 
 
-def test_a_machine_dies(tmp_path, reference, cluster):
+@pytest.fixture
+def nodes(cluster):
+    """Two machines with a core each."""
+    added = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+    yield added
+    for each in added:
+        if each in cluster.worker_nodes:
+            cluster.remove_node(each, allow_graceful=False)
+
+
+def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, nodes, port):
     out = tmp_path / "ds"
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
     process = start(out, "--ray", cluster.address)
     both = lambda: {event["worker"] for event in events(out) if event["event"] == "ready"} == {"ray-0", "ray-1"}  # noqa: E731
     wait_for(process, out, 2, also=both)
     cluster.remove_node(nodes[1], allow_graceful=False)
+    seen = []
+    while process.poll() is None:
+        if metrics := scraped(port):
+            seen.append(metrics)
+        time.sleep(0.2)
     said = finish(process)
     assert f"{COUNT} episodes" in said
     assert any(event["event"] == "lost" for event in events(out))
     assert_whole(out, reference)
+
+    counts = [[metrics["items", state] for state in ("done", "failed", "queued", "running")] for metrics in seen]
+    assert statistics.mode(map(sum, counts)) == COUNT  # one may be read between two that belong together
+    done = [each[0] for each in counts]
+    assert done == sorted(done) and done[0] < done[-1] <= COUNT and all(each[1] == 0 for each in counts)
+    assert seen[-1]["lost", None] >= 1 and 0 <= seen[-1]["retries", None] <= seen[-1]["lost", None]
+    assert 1 < max(metrics["worker_items_per_hour", "ray-0"] for metrics in seen) < 3600 * COUNT
 
 
 def test_workers_are_killed_at_random_moments(tmp_path, reference):
@@ -118,15 +166,15 @@ def test_workers_are_killed_at_random_moments(tmp_path, reference):
     assert_whole(out, reference)
 
 
-def test_a_driver_is_killed_and_started_again_at_once(tmp_path, reference):
+def test_a_driver_is_killed_and_started_again_at_once(tmp_path, reference, cluster, nodes):
     out = tmp_path / "ds"
-    process = start(out, "--ray", "local", "--workers", "2")
+    process = start(out, "--ray", cluster.address)
     wait_for(process, out, 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     there = len(hashes(out))
     assert 3 <= there < COUNT
-    finish(start(out, "--ray", "local", "--workers", "2"))
+    finish(start(out, "--ray", cluster.address))
     assert_whole(out, reference)
 
 

@@ -68,8 +68,8 @@ def test_dead_workers_and_failed_items(tmp_path):
     assert Counter(event["event"] for event in events)["lost"] == end["lost"]
     assert events[-1]["event"] == "end" and events[-1]["done"] == 18
 
-    # What failed is done by the next run, and nothing else.
-    again = drive(tmp_path, 20, ray="local", workers=1, worker={})
+    # What failed is done by the next run, whoever that is, and nothing else.
+    again = drive(tmp_path, 20)
     assert again["todo"] == [2, 7] and again["done"] == 2
     assert_each_done_once(tmp_path, 20)
 
@@ -89,7 +89,7 @@ def test_dead_driver(tmp_path):
     time.sleep(5)  # Ray ends the workers of a driver that is gone
     left = 30 - len(list((tmp_path / "done").iterdir()))
     assert 0 < left <= 30 - done_of_first
-    end = drive(tmp_path, 30, ray="local", workers=2, worker={})
+    end = drive(tmp_path, 30)
     assert len(end["todo"]) == end["done"] == left
     assert_each_done_once(tmp_path, 30)
     assert drive(tmp_path, 30, ray="local", worker={})["todo"] == []
@@ -149,18 +149,26 @@ def test_nobody_there(tmp_path):
     assert "ray job submit" in end["error"]
 
 
-def test_workers_that_cannot_be_made(tmp_path):
-    end = drive(tmp_path, 4, ray="local", workers=2, worker={"refuse": True})
+@pytest.fixture(scope="module")
+def roomy(cluster):
+    """Address of a cluster with room for two workers."""
+    added = node(cluster, cpus=2)
+    yield cluster.address
+    cluster.remove_node(added, allow_graceful=True)
+
+
+def test_workers_that_cannot_be_made(tmp_path, roomy):
+    end = drive(tmp_path, 4, ray=roomy, workers=2, worker={"refuse": True})
     assert end["error"] == "RuntimeError: no worker could be made. ValueError: there is no such checkpoint."
 
 
-def test_a_folder_that_the_machine_does_not_see(tmp_path):
-    end = drive(tmp_path, 4, ray="local", workers=1, shared=str(tmp_path / "elsewhere"))
+def test_a_folder_that_the_machine_does_not_see(tmp_path, roomy):
+    end = drive(tmp_path, 4, ray=roomy, workers=1, shared=str(tmp_path / "elsewhere"))
     assert "does not see" in end["error"] and "file system that all machines of the cluster share" in end["error"]
 
 
-def test_a_full_disk(tmp_path):
-    end = drive(tmp_path, 8, ray="local", workers=2, worker={"full": [3]})
+def test_a_full_disk(tmp_path, roomy):
+    end = drive(tmp_path, 8, ray=roomy, workers=2, worker={"full": [3]})
     assert end["error"] == "OSError: [Errno 28] No space left on device"
 
 

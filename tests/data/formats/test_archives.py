@@ -53,7 +53,12 @@ def test_append_and_refusals(kind: str, size: str, episodes: list[Episode], tmp_
     assert {each.name: each.read_bytes() for each in target.iterdir()} == before
     module.write(target, episodes[2:], mode="append")
     assert len(list(module.read(target))) == 6
-    for options, message in (({"codec": "mp3"}, "unknown codec"), ({size: 0}, "at least 1"), ({"x": 1}, "no option x")):
+    for options, message in (
+        ({"codec": "mp3"}, "unknown codec"),
+        ({size: 0}, "at least 1"),
+        ({size: "many"}, "at least 1"),
+        ({"x": 1}, "no option x"),
+    ):
         with pytest.raises(ValueError, match=message):
             module.write(tmp_path / "none", episodes, **options)
     with pytest.raises(ValueError, match="check the path"):

@@ -90,6 +90,7 @@ def _tamper(path: Path, edit: Callable[[Any], Any]) -> None:
         ("tum", "intrinsics.txt", lambda text: "1 2 3", "four numbers"),
         ("tum", "groundtruth.txt", lambda text: "0 1 2\n", "8 numbers"),
         ("tum", "rgb.txt", lambda text: "99.0 rgb/a.png\n", "clocks differ"),
+        ("tum", "episode.json", lambda v: v | {"fps": 30.0}, "says 30"),
         ("colmap", "sparse/0/cameras.txt", lambda text: "1 OPENCV 4 4 1 1 1 1 0 0 0 0\n", "undistort"),
         ("colmap", "sparse/0/cameras.txt", lambda text: text + "2 PINHOLE 4 4 1 1 1 1\n", "one camera"),
         ("colmap", "sparse/0/images.txt", lambda text: "1 2 3\n\n", "10 words"),
@@ -125,6 +126,15 @@ def test_a_given_picture_travels_with_its_recipe(episodes: list[Episode], tmp_pa
     assert found.recipe is None
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_given_picture_that_is_gone_is_no_lost_recipe(kind: str, episodes: list[Episode], tmp_path: Path) -> None:
+    image = {"file": str(tmp_path / "gone.png"), "sha256": "00"}
+    made = replace(episodes[0], recipe={"checkpoint_hash": "abc", "image": image})
+    with pytest.raises(ValueError, match=r"gone\.png, is missing, .* put it there again"):
+        get_format(kind).load().write(tmp_path / "out", [made])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_intrinsics_of_a_tum_recording(episodes: list[Episode], tmp_path: Path) -> None:
     module = get_format("tum").load()
     module.write(tmp_path / "out", episodes[:1])
@@ -139,7 +149,7 @@ def test_axes_of_nerfstudio_by_hand(tmp_path: Path) -> None:
     pose[:3, :3] = [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]  # columns: its right is our back, its ahead is our right
     pose[:3, 3] = [0, -2, 1]
     frames = [np.zeros((2, 4, 6, 3), np.uint8)]
-    episode = Episode(frames, np.stack([np.eye(4), pose]), np.array([5.0, 5, 2.5, 1.5]), (4, 6), name="e")
+    episode = Episode(frames, np.stack([np.eye(4), pose]), np.array([5.0, 5, 3, 2]), (4, 6), name="e")
     get_format("nerfstudio").load().write(tmp_path / "out", [episode])
     values = json.loads((tmp_path / "out" / "e" / "transforms.json").read_text())
     first, second = (np.array(frame["transform_matrix"]) for frame in values["frames"])
@@ -149,3 +159,16 @@ def test_axes_of_nerfstudio_by_hand(tmp_path: Path) -> None:
     assert np.allclose(second[:3, :3], np.stack([-y, z, -x], 1))
     assert np.allclose(second[:3, 3], [0, 1, 2])
     assert (values["cx"], values["cy"]) == (values["w"] / 2, values["h"] / 2)  # the middle, by its count of pixels
+
+
+def test_the_middle_of_a_picture_in_each_format(tmp_path: Path) -> None:
+    """An episode counts pixels from the picture's corner, as the package and COLMAP do, TUM from a pixel's centre."""
+    frames = [np.zeros((1, 4, 6, 3), np.uint8)]
+    episode = Episode(frames, np.eye(4)[None], np.array([5.0, 5, 3, 2]), (4, 6), name="e")
+    for name in ("colmap", "nerfstudio", "tum"):
+        get_format(name).load().write(tmp_path / name, [episode])
+    camera = (tmp_path / "colmap" / "e" / "sparse" / "0" / "cameras.txt").read_text().split()
+    assert camera[-2:] == ["3", "2"]
+    assert (tmp_path / "tum" / "e" / "intrinsics.txt").read_text().split() == ["5", "5", "2.5", "1.5"]
+    values = json.loads((tmp_path / "nerfstudio" / "e" / "transforms.json").read_text())
+    assert (values["cx"], values["cy"]) == (3, 2)

@@ -38,11 +38,11 @@ def test_pycolmap_reads_the_model(judge: Any, episodes: list[Episode], tmp_path:
             c2w = image.cam_from_world().inverse().matrix()
             assert np.abs(c2w - pose[:3]).max() < 1e-6
             assert np.array_equal(np.asarray(pillow.open(folder / "images" / image.name)), frame)
-        # A point seen by the first camera lands on the pixel that our intrinsics say, half a pixel further on.
+        # A point seen by the first camera lands on the pixel that our intrinsics say.
         camera = images[0].camera
         fx, fy, cx, cy = episode.intrinsics
         landed = camera.img_from_cam(np.array([[0.1, 0.2, 1.0]]))[0]
-        assert np.abs(landed - [fx * 0.1 + cx + 0.5, fy * 0.2 + cy + 0.5]).max() < 1e-6
+        assert np.abs(landed - [fx * 0.1 + cx, fy * 0.2 + cy]).max() < 1e-6
         assert (camera.height, camera.width) == episode.size
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sanawm_env import WorldModel
-from sanawm_env.data.native import item_files, video_file
 from sanawm_env.data.review import read_decisions
+from sanawm_env.data.storage.native import item_files, video_file
 from tests.data.native import write_episode
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from sanawm_env.data.native import item_files, poses_file, video_file
 from sanawm_env.data.review import decisions, decisions_file, read_decisions
 from sanawm_env.data.review.server import make_app
+from sanawm_env.data.storage.native import item_files, poses_file, video_file
 from sanawm_env.video import read_video
 from tests.data.native import edit, three_episodes, write_episode, write_video
 

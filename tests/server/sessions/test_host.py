@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from sanawm_env import SanaWMEnv
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.protocol import read_message
 from sanawm_env.server.sessions.host import Host, Limits
+from sanawm_env.server.sessions.journal import Journal
 
 FAST = {"chunk_frames": 1, "sampler_steps": 1}
 STATE = 5_300_000  # bytes, a little more than one of tiny's
@@ -209,6 +211,7 @@ def test_an_idle_session_leaves_the_memory_and_comes_back(asking):
     while ask.host.in_memory():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert ask.host.call(ask.host.listed).result() == [{"session": session, "asleep": True}]
     again = ask("step", session, n=2, action=[0, 0, 1, 0, 0, 0])
     np.testing.assert_array_equal(again["info"]["frames"], before["info"]["frames"])
     assert again["reward"] == before["reward"] and again["n"] == 2
@@ -227,6 +230,53 @@ def test_a_line_that_was_never_finished(asking):
     assert again.session(session).n == 2
     again("step", session, n=3, action=[0] * 6)
     assert [json.loads(line)["n"] for line in journal.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_a_disk_that_is_full(asking, model, monkeypatch):
+    """What is not written has not happened, and can be asked for again."""
+    ask, env = asking(), SanaWMEnv(model, task="PointNav", **FAST)
+    session = ask.create(task="PointNav")
+    ask("reset", session, seed=5), env.reset(seed=5)
+    snapshot = ask("snapshot", session)["snapshot"]
+    requests = [
+        ("step", {"action": [0, 0, 1, 0, 0, 0]}),
+        ("reset", {"seed": 9}),
+        ("snapshot", {}),
+        ("restore", {"snapshot": snapshot}),
+        ("configure", {"settings": {"task": "Explore"}}),
+    ]
+    with monkeypatch.context() as patch:
+
+        def full(self, line):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(Journal, "append", full)
+        for kind, values in requests:
+            assert "No space left" in refused("failed", ask, kind, session, **values)
+    assert len(ask("snapshots", session)["snapshots"]) == 1 and ask("describe", session)["n"] == 2
+    answer, expected = ask("step", session, n=3, action=[0, 0, 1, 0, 0, 0]), env.step([0, 0, 1, 0, 0, 0])
+    assert answer["reward"] == expected[1]
+    np.testing.assert_array_equal(answer["observation"]["image"], expected[0]["image"])
+    answer, expected = ask("reset", session), env.reset()
+    np.testing.assert_array_equal(answer["observation"]["image"], expected[0]["image"])
+
+
+def test_a_moment_of_an_operation_that_was_never_counted(asking):
+    """Killed between the two writes of a reset; what then gets its number is something else."""
+    ask = asking()
+    session, other = ask.create(), ask.create()
+    for name, seed in ((session, 2), (other, 3)):
+        ask("reset", name, seed=seed)
+    ask.host.close()
+    folder = ask.folder / "sessions"
+    shutil.copy(folder / other / "moment-1.safetensors", folder / session / "moment-2.safetensors")
+    again = asking(limits=Limits(save_every=100))
+    for _ in range(3):
+        last = again("step", session, action=[0, 0, 1, 0, 0, 0])
+    third = asking()
+    np.testing.assert_array_equal(
+        third("step", session, n=4, action=[0, 0, 1, 0, 0, 0])["observation"], last["observation"]
+    )
 
 
 def test_folders_that_cannot_be_resumed(asking):

@@ -14,7 +14,7 @@ from typing import Any
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import facts_of
-from sanawm_env.data.formats.common.pictures import PictureFiles, picture_size
+from sanawm_env.data.formats.common.pictures import PictureFiles, given_picture, picture_size
 from sanawm_env.data.formats.registry import Mode, Problem, prepare_target
 from sanawm_env.files import write_json
 
@@ -128,6 +128,10 @@ def problems_of(where: str, episode: Episode) -> list[Problem]:
         found.append(Problem(where, f"{error} Write the poses again in double precision."))
     if not (episode.intrinsics[:2] > 0).all():
         found.append(Problem(where, f"focal lengths must be positive; got {episode.intrinsics[:2].tolist()}."))
+    of_world = (episode.recipe or {}).get("fps", episode.fps)
+    if of_world != episode.fps:
+        what = f"it is said to run at {episode.fps:g} fps, and its recipe makes {of_world:g}; correct what is wrong."
+        found.append(Problem(where, what))
     if isinstance(episode.frames, PictureFiles):
         if len(episode.frames.paths) != len(episode):
             found.append(Problem(where, f"there are {len(episode)} poses and {len(episode.frames.paths)} frames."))
@@ -211,13 +215,11 @@ def refuse_options(name: str, options: dict[str, Any]) -> None:
 
 
 def _with_picture(folder: Path, episode: Episode) -> dict[str, Any] | None:
-    """The recipe, and beside it the first frame that was given, if it is still there; without it no recipe."""
+    """The recipe, and beside it the first frame that was given."""
     recipe = dict(episode.recipe) if episode.recipe else None
-    if recipe is None or not recipe.get("image"):
+    source = given_picture(recipe, episode.name)
+    if recipe is None or source is None:
         return recipe
-    source = Path(recipe["image"]["file"])
-    if not source.is_file():
-        return None
     name = f"given{source.suffix}"
     shutil.copyfile(source, folder / name)
     return recipe | {"image": {**recipe["image"], "file": name}}

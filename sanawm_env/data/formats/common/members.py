@@ -8,14 +8,16 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
-from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode, Frames
+from sanawm_env.data.formats.common.folders import refuse_options
+from sanawm_env.data.storage.encode import CODECS, DEFAULT_CODEC, ClipWriter
 
-__all__ = ["Member", "MemberVideo", "write_clip", "zip_member"]
+__all__ = ["Member", "MemberVideo", "archive_options", "write_clip", "zip_member"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,31 @@ class MemberVideo:
                 for frame in container.decode(video=0):
                     yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[None]
         except (av.error.FFmpegError, IndexError) as error:
-            raise ValueError(f"{self.member.name} in {self.member.archive} is no readable video: {error}.") from error
+            raise ValueError(
+                f"{self.member.name} in {self.member.archive} is no readable video ({error}); fetch it again, or "
+                "leave its episode out."
+            ) from error
+
+
+def archive_options(kind: str, options: dict[str, Any], size: str, usual: int) -> tuple[str | None, int]:
+    """Codec and number of episodes to an archive, of what `write` was given.
+
+    Args:
+        kind: Name of the format.
+        options: All that were given.
+        size: Name of the option with the number.
+        usual: The number otherwise.
+
+    Raises:
+        ValueError: Unknown options or codec, or less than one episode.
+    """
+    codec, number = options.pop("codec", None), options.pop(size, usual)
+    refuse_options(kind, options)
+    if codec is not None and codec not in CODECS:
+        raise ValueError(f"unknown codec {codec!r}; known are {', '.join(CODECS)}.")
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{size} must be a number of at least 1; got {number}.")
+    return codec, number
 
 
 def zip_member(archive: Path, info: zipfile.ZipInfo) -> Member:
@@ -92,7 +118,7 @@ def write_clip(path: Path, episode: Episode, codec: str | None = None) -> None:
     Args:
         path: Destination, `*.mp4`.
         episode: Whose frames.
-        codec: Of `sanawm_env.data.encode.CODECS`; None is the usual one for training.
+        codec: Of `sanawm_env.data.storage.encode.CODECS`; None is the usual one for training.
 
     Raises:
         ValueError: Unknown codec, or more or fewer frames than poses.

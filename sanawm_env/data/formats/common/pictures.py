@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sanawm_env.data.episode import Episode, Frames
 
-__all__ = ["DepthFiles", "PictureFiles", "picture_size", "write_depth", "write_pictures"]
+__all__ = ["DepthFiles", "PictureFiles", "given_picture", "picture_size", "write_depth", "write_pictures"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,27 @@ class DepthFiles:
         for path in self.paths:
             with _opened(path) as picture:
                 yield (np.asarray(picture).astype(np.float32) / self.per_metre)[None]
+
+
+def given_picture(recipe: Mapping[str, Any] | None, name: str) -> Path | None:
+    """The file of the first frame that an episode was given; None where it began with a built-in scene.
+
+    Args:
+        recipe: Of the episode.
+        name: Of the episode, for the error.
+
+    Raises:
+        ValueError: It is not there any more.
+    """
+    if recipe is None or not recipe.get("image"):
+        return None
+    path = Path(recipe["image"]["file"])
+    if not path.is_file():
+        raise ValueError(
+            f"the first frame of episode {name!r}, {path}, is missing, without which its recipe makes nothing again; "
+            "put it there again, or leave the episode out."
+        )
+    return path
 
 
 def picture_size(path: Path) -> tuple[int, int]:

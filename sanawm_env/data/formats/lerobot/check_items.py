@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.items import Item, checkpoint_of, read_items, recipes_hash
+from sanawm_env.data.formats.lerobot.items import Item, read_items, recipes_hash
 from sanawm_env.data.formats.registry import Problem
 from sanawm_env.data.recipe import EpisodeRecipe
 
-__all__ = ["check_items"]
+__all__ = ["check_items", "world_rate"]
 
 
 def check_items(path: Path, info: Mapping[str, Any] | None, episodes: pa.Table | None = None) -> list[Problem]:
@@ -49,10 +49,19 @@ def check_items(path: Path, info: Mapping[str, Any] | None, episodes: pa.Table |
         problems.append(
             Problem("sanawm/episodes", "the recipes are not those that meta/info.json was made from; index it anew.")
         )
-    worlds = {checkpoint_of(item.recipe) for item in items}
+    worlds = {item.world for item in items}
     if len(worlds) > 1:
         problems.append(Problem("sanawm/episodes", f"episodes come from {len(worlds)} worlds.", fatal=False))
     return problems
+
+
+def world_rate(path: Path) -> float | None:
+    """Frames per second of a dataset of ours, by its items; None where they disagree, or cannot be read."""
+    try:
+        rates = {float(item.told("fps", 0)) for item in read_items(path) if item.kept}
+    except (ValueError, TypeError):
+        return None
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _check_item(item: Item, fps: float | None) -> list[Problem]:

@@ -13,10 +13,9 @@ import pyarrow as pa
 
 from sanawm_env.data.formats.lerobot import layout
 from sanawm_env.data.formats.registry import Problem
+from sanawm_env.data.storage.native import is_native, mending, video_number
 
 __all__ = ["check_videos"]
-
-_AGAIN = "fetch the file again, or leave its episodes out"
 
 
 def check_videos(path: Path, info: Mapping[str, Any], episodes: pa.Table) -> list[Problem]:
@@ -34,15 +33,18 @@ def check_videos(path: Path, info: Mapping[str, Any], episodes: pa.Table) -> lis
             )
             parts[file].append((row["episode_index"], row[f"{prefix}from_timestamp"], row["length"]))
         for file, its in parts.items():
-            problems += _check_file(path / file, file, its, what.get("shape", []), info["fps"])
+            again = "fetch the file again, or leave its episodes out"
+            if is_native(path):
+                again = f"fetch the file again, or {mending(path, video_number(path / file))}"
+            problems += _check_file(path / file, file, its, what.get("shape", []), info["fps"], again)
     return problems
 
 
 def _check_file(
-    path: Path, name: str, parts: list[tuple[int, float, int]], shape: list[int], fps: float
+    path: Path, name: str, parts: list[tuple[int, float, int]], shape: list[int], fps: float, again: str
 ) -> list[Problem]:
     if not path.is_file():
-        return [Problem(name, f"the video of episode {parts[0][0]} is missing; {_AGAIN}.")]
+        return [Problem(name, f"the video of episode {parts[0][0]} is missing; {again}.")]
     times, size = [], (0, 0)
     try:
         with av.open(str(path)) as container:
@@ -51,19 +53,19 @@ def _check_file(
                 size = frame.height, frame.width
     except (OSError, av.error.FFmpegError, IndexError) as error:
         if not times:
-            return [Problem(name, f"it is no readable video ({error}); {_AGAIN}.")]
+            return [Problem(name, f"it is no readable video ({error}); {again}.")]
     problems = []
     if list(size) not in (list(shape[:2]), list(shape[1:])):
-        problems.append(Problem(name, f"frames are {size}, and {shape} is declared; {_AGAIN}."))
+        problems.append(Problem(name, f"frames are {size}, and {shape} is declared; {again}."))
     for episode, begin, length in parts:
         first = round(begin * fps)
         if abs(first / fps - begin) > 1e-4:
             problems.append(
-                Problem("meta/episodes", f"episode {episode} begins between two frames of {name}; {_AGAIN}.")
+                Problem("meta/episodes", f"episode {episode} begins between two frames of {name}; {again}.")
             )
         if first + length > len(times):
             problems.append(
-                Problem(name, f"it has {len(times)} frames and episode {episode} needs {first + length}; {_AGAIN}.")
+                Problem(name, f"it has {len(times)} frames and episode {episode} needs {first + length}; {again}.")
             )
     extra = len(times) - max(round(begin * fps) + length for _, begin, length in parts)
     if extra > 0:

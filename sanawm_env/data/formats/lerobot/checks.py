@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.check_items import check_items
+from sanawm_env.data.formats.lerobot.check_items import check_items, world_rate
 from sanawm_env.data.formats.lerobot.check_videos import check_videos
 from sanawm_env.data.formats.registry import Problem
 
@@ -43,6 +43,9 @@ def check(path: Path) -> list[Problem]:
         return [*problems, Problem(str(error).partition(":")[0], str(error)), *check_items(path, None)]
     if problems and any(problem.where == "fps" for problem in problems):
         return problems
+    if (rate := world_rate(path)) not in (None, info.get("fps")):  # every video and item would say so again
+        what = f"it says {info.get('fps')} fps and the world makes {rate:g}; index the dataset anew."
+        return [*problems, Problem("meta/info.json", what)]
     found = _check_episodes(info, episodes)
     problems += found + _check_rows(path, info, episodes, rows, complete=not found)
     problems += _check_tasks(path, info, rows)
@@ -80,22 +83,18 @@ def _check_episodes(info: Mapping[str, Any], episodes: pa.Table) -> list[Problem
     number = episodes["episode_index"].to_numpy()
     if not np.array_equal(number, np.arange(len(number))):
         problems.append(Problem(where, f"rows are not in the order of their episode_index; {AGAIN}."))
-    if info.get("total_episodes") != len(episodes):
-        problems.append(
-            Problem(
-                "meta/info.json",
-                f"total_episodes is {info.get('total_episodes')}, and there are {len(episodes)}; {AGAIN}.",
-            )
-        )
+    problems += _check_total(info, "total_episodes", len(episodes))
     begin, end = episodes["dataset_from_index"].to_numpy(), episodes["dataset_to_index"].to_numpy()
     joined = len(begin) and begin[0] == 0 and np.array_equal(begin[1:], end[:-1])
     if not joined or not np.array_equal(end - begin, episodes["length"].to_numpy()):
         problems.append(Problem(where, f"dataset_from_index, dataset_to_index and length do not follow on; {AGAIN}."))
-    if len(end) and info.get("total_frames") != end[-1]:
-        problems.append(
-            Problem("meta/info.json", f"total_frames is {info.get('total_frames')}, and there are {end[-1]}; {AGAIN}.")
-        )
-    return problems
+    return problems + (_check_total(info, "total_frames", int(end[-1])) if len(end) else [])
+
+
+def _check_total(info: Mapping[str, Any], name: str, there: int, fatal: bool = True) -> list[Problem]:
+    if info.get(name) == there:
+        return []
+    return [Problem("meta/info.json", f"{name} is {info.get(name)}, and there are {there}; {AGAIN}.", fatal)]
 
 
 def _check_rows(
@@ -154,14 +153,7 @@ def _check_tasks(path: Path, info: Mapping[str, Any], rows: pa.Table) -> list[Pr
         problems.append(Problem(where, f"texts are not the index of the pandas frame, LeRobot reads numbers; {AGAIN}."))
     if table["task_index"].to_pylist() != list(range(len(table))):
         problems.append(Problem(where, f"rows are not in the order of task_index, LeRobot reads wrong texts; {AGAIN}."))
-    if info.get("total_tasks") != len(table):
-        problems.append(
-            Problem(
-                "meta/info.json",
-                f"total_tasks is {info.get('total_tasks')}, and there are {len(table)}; {AGAIN}.",
-                False,
-            )
-        )
+    problems += _check_total(info, "total_tasks", len(table), fatal=False)
     if "task_index" in rows.column_names and len(rows):
         used = rows["task_index"].to_numpy()
         if used.min() < 0 or used.max() >= len(table):

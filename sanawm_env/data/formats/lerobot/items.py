@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sanawm_env.data.episode import Episode, VideoFile
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.depth import DepthFile, depth_file
 from sanawm_env.data.recipe import EpisodeRecipe
+from sanawm_env.data.storage.depth import DepthFile, depth_file
+from sanawm_env.data.storage.native import mending
 
 __all__ = ["Item", "checkpoint_of", "read_items", "recipes_hash"]
 
@@ -43,6 +44,15 @@ class Item:
     def recipe(self) -> Mapping[str, Any] | None:
         """How to make it again; None where that is not known."""
         return self.values.get("recipe")
+
+    @property
+    def world(self) -> tuple[str, str]:
+        """Hash and name of the checkpoint that made it; both empty where that is not known.
+
+        Raises:
+            ValueError: The recipe is of another version, or damaged.
+        """
+        return checkpoint_of(self.recipe, layout.item_file(self.root, self.number))
 
     @property
     def outcome(self) -> Mapping[str, Any]:
@@ -83,9 +93,10 @@ class Item:
             with np.load(path) as file:
                 found = {name: file[name] for name in file.files}
         except Exception as error:  # zip, numpy and the file system each have their own
-            raise ValueError(f"{path} cannot be read ({error}); delete the episode's files.") from None
+            again = f"fetch it again, or {mending(self.root, self.number)}"
+            raise ValueError(f"{path} cannot be read ({error}); {again}.") from None
         if missing := [name for name in _OWN if name not in found]:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; delete the episode's files.")
+            raise ValueError(f"{path} lacks {', '.join(missing)}; {mending(self.root, self.number)}.")
         return found
 
     def episode(self) -> Episode:
@@ -143,11 +154,18 @@ def read_items(root: Path) -> list[Item]:
     return found
 
 
-def checkpoint_of(recipe: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Hash and name of the world that a recipe asks for; both empty without one."""
+def checkpoint_of(recipe: Mapping[str, Any] | None, where: object) -> tuple[str, str]:
+    """Hash and name of the world that a recipe asks for; both empty without one.
+
+    Raises:
+        ValueError: It is of another version, or damaged; names `where` it stands.
+    """
     if recipe is None:
         return "", ""
-    known = EpisodeRecipe.from_dict(recipe)
+    try:
+        known = EpisodeRecipe.from_dict(recipe)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
     return known.checkpoint_hash, known.checkpoint_name
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.data.native import CAMERA as VIDEO
-from sanawm_env.data.native import PER_CHUNK, VIDEO_PATH, item_file, item_files, video_file
+from sanawm_env.data.storage.native import CAMERA as VIDEO
+from sanawm_env.data.storage.native import PER_CHUNK, VIDEO_PATH, item_file, item_files, video_file
 
 __all__ = [
     "CAMERA",
@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 CAMERA = (
     "observation.c2w is camera-to-world: OpenCV axes (+x right, +y down, +z forward), metres, frame 0 of an episode "
     "is the identity; observation.state is the same as x y z qw qx qy qz; observation.intrinsics is fx fy cx cy in "
-    "pixels, the centre of the upper left pixel is (0, 0)"
+    "pixels, the centre of the upper left pixel is (0.5, 0.5)"
 )
 """For people, in the block of ours of `meta/info.json`."""
 

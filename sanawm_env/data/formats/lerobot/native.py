@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sanawm_env.data.encode import CODECS, DEFAULT_CODEC
 from sanawm_env.data.formats.lerobot import layout, statistics
-from sanawm_env.data.formats.lerobot.items import Item, checkpoint_of, read_items, recipes_hash
+from sanawm_env.data.formats.lerobot.items import Item, read_items, recipes_hash
 from sanawm_env.data.formats.lerobot.rows import arrow_column, declared, rows_of
+from sanawm_env.data.storage.encode import CODECS, DEFAULT_CODEC
 
 __all__ = ["index"]
 
@@ -219,7 +219,7 @@ def _info(
             "has_audio": False,
         },
     }
-    worlds = sorted({checkpoint_of(item.recipe) for item in items})
+    worlds = sorted({item.world for item in items})
     every = sorted({int(item.told("frames_per_step", 0)) for item in items})
     # Flat in the rows; readers of ours give actions back as the environment took them.
     shape = features["action"]["shape"] if "action" in features else None

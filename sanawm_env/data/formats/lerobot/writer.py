@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from sanawm_env.data.encode import DEFAULT_CODEC, ClipWriter
 from sanawm_env.data.episode import Episode
+from sanawm_env.data.formats.common.pictures import given_picture
 from sanawm_env.data.formats.lerobot import layout
-from sanawm_env.data.formats.lerobot.depth import depth_file, write_depth
 from sanawm_env.data.formats.lerobot.items import checkpoint_of, read_items
 from sanawm_env.data.formats.lerobot.native import index
 from sanawm_env.data.formats.registry import Mode, prepare_target
+from sanawm_env.data.storage.depth import depth_file, write_depth
+from sanawm_env.data.storage.encode import DEFAULT_CODEC, ClipWriter
+from sanawm_env.data.storage.native import video_number
 from sanawm_env.files import replacing, write_json
 
 __all__ = ["write"]
@@ -59,7 +61,7 @@ def write(
     if first is not None and codec != first.video.get("codec"):
         raise ValueError(f"{path} is of codec {first.video.get('codec')!r}, not {codec!r}; leave the codec out.")
     like = first.episode() if first is not None else None
-    worlds = {checkpoint_of(item.recipe) for item in items if item.kept}
+    worlds = {item.world for item in items if item.kept}
     new = not items
     root = path.with_name(f".{path.name}.{secrets.token_hex(4)}") if new else path
     written: list[Path] = []
@@ -70,7 +72,7 @@ def write(
             name = episode.name or str(number)
             like = like or episode
             _check(episode, like, name)
-            worlds.add(checkpoint_of(episode.recipe))
+            worlds.add(checkpoint_of(episode.recipe, f"episode {name!r}"))
             if len(worlds) > 1 and not allow_mixed:
                 raise ValueError(
                     f"episode {name!r} comes from another world ({_names(worlds)}); write one dataset per world, or "
@@ -120,7 +122,7 @@ def _next(path: Path) -> int:
     """A number that no file has yet, also not one of a process that was killed before."""
     used = [int(file.stem) for file in (path / "sanawm" / "episodes").glob("*.*") if file.stem.isdigit()]
     for file in (path / "videos" / layout.VIDEO).glob("chunk-*/file-*.mp4"):
-        used.append(int(file.parent.name[6:]) * layout.PER_CHUNK + int(file.stem[5:]))
+        used.append(video_number(file))
     return max(used, default=-1) + 1
 
 
@@ -185,16 +187,10 @@ def _add(root: Path, number: int, episode: Episode, codec: str, name: str, writt
 
 def _with_picture(root: Path, recipe: Mapping[str, Any] | None, name: str) -> dict[str, Any] | None:
     """The recipe, with its first frame copied in under its hash instead of a path elsewhere."""
-    if recipe is None or not recipe.get("image"):
+    source = given_picture(recipe, name)
+    if recipe is None or source is None:
         return dict(recipe) if recipe is not None else None
-    source = Path(recipe["image"]["file"])
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"the first frame of episode {name!r}, {source}, cannot be read ({error.strerror}); without it the recipe "
-            "makes nothing again."
-        ) from None
+    content = source.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     file = f"sanawm/images/{digest}{source.suffix}"
     if not (root / file).exists():

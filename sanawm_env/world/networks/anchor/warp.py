@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["pixel_rays", "warp_anchor"]
+__all__ = ["anchor_disparity", "pixel_rays", "warp_anchor"]
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
@@ -58,6 +58,24 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     colour = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     visible = seen[:, None].to(colour.dtype)
     return (colour * visible).unflatten(-1, (height, width)), visible.unflatten(-1, (height, width))
+
+
+def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+    """The z-buffer of frame 0 from other poses, without its colours.
+
+    Args:
+        disparity: `(B, H/2, W/2)` inverse z-depth of frame 0, 1/m; 0 is the sky.
+        c2w: `(B, F, 4, 4)` poses of the views relative to frame 0, metres.
+        intrinsics: `(B, 4)` fx, fy, cx, cy of frame 0 and the views, pixels of `(H, W)`.
+
+    Returns:
+        `(B, F, H/2, W/2)` inverse z-depth seen from each pose, 1/m, float32; -1 where frame 0 shows nothing.
+    """
+    rows, columns = disparity.shape[1:]
+    camera = intrinsics.float()
+    rays = pixel_rays(2 * rows, 2 * columns, camera)
+    inverse = _double(disparity.float()).flatten(1)[:, None]
+    return _landed(rays, inverse, c2w[..., :3, :3].float(), c2w[..., :3, 3].float(), camera, rows, columns)
 
 
 def _landed(

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sanawm_env.data.encode import ClipWriter
 from sanawm_env.data.episode import all_frames
 from sanawm_env.data.formats import lerobot
+from sanawm_env.data.storage.encode import ClipWriter
 
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 VIDEO = "videos/observation.images.main/chunk-000/file-001.mp4"
@@ -185,6 +185,21 @@ def test_it_is_found(ds, name):
     change(ds)
     problems = lerobot.check(ds)
     assert any(problem.fatal and re.search(says, problem.what) for problem in problems), problems
+
+
+def test_a_rate_that_is_not_the_worlds_is_said_once(ds):
+    info(fps=30)(ds)
+    (problem,) = lerobot.check(ds)
+    assert problem.fatal and "says 30 fps and the world makes 16; index the dataset anew" in problem.what
+
+
+def test_a_cut_video_of_a_collection_can_be_made_again(ds):
+    (ds / VIDEO).unlink()
+    (problem,) = lerobot.check(ds)
+    assert "delete sanawm/episodes/000001.json, and index" in problem.what
+    (ds / "sanawm" / "collection.json").write_text("{}")
+    (problem,) = lerobot.check(ds)
+    assert "delete sanawm/episodes/000001.json and give the line of `sanawm collect` again" in problem.what
 
 
 def test_missing_statistics_are_noted(ds):

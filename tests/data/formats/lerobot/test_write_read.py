@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from sanawm_env.data import VideoFile
-from sanawm_env.data.encode import CODECS
 from sanawm_env.data.episode import all_frames
 from sanawm_env.data.formats import detect, lerobot
 from sanawm_env.data.formats.registry import FormatModule
+from sanawm_env.data.storage.encode import CODECS
 
 
 def tree(root):

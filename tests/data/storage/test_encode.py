@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sanawm_env.data import VideoFile
-from sanawm_env.data.encode import CODECS, ClipWriter
+from sanawm_env.data.storage.encode import CODECS, ClipWriter
 
 
 def pictures(count=40, height=64, width=96, seed=0):

@@ -19,10 +19,13 @@ __all__ = [
     "item_file",
     "item_files",
     "item_number",
+    "mending",
     "poses_file",
     "read_item",
+    "refined_file",
     "version_of",
     "video_file",
+    "video_number",
 ]
 
 FOLDER = "sanawm"
@@ -86,6 +89,24 @@ def video_file(root: Path, number: int) -> Path:
     """Where the video of an item lies if it was kept."""
     chunk, index = divmod(number, PER_CHUNK)
     return root / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=index)
+
+
+def refined_file(root: Path, number: int) -> Path:
+    """Where the refined video of an item lies: its frames from the second one on, by the second stage."""
+    return root / FOLDER / "refined" / f"{number:06d}.mp4"
+
+
+def video_number(video: Path) -> int:
+    """The item whose video that is."""
+    return int(video.parent.name.removeprefix("chunk-")) * PER_CHUNK + int(video.stem.removeprefix("file-"))
+
+
+def mending(root: Path, number: int) -> str:
+    """What to do about a broken or missing file of an item, beside fetching it again."""
+    delete = f"delete {item_file(root, number).relative_to(root)}"
+    if not (root / FOLDER / "collection.json").is_file():
+        return f"{delete}, and index the dataset anew without the episode"
+    return f"{delete} and give the line of `sanawm collect` again, which makes the same episode"
 
 
 def poses_file(file: Path) -> Path:

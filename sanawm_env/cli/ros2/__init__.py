@@ -1,0 +1,1 @@
+"""`sanawm ros2`: worlds as robots, live and in bags."""

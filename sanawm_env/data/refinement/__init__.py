@@ -1,0 +1,1 @@
+"""`sanawm collect --refine`: the second queue, which refines episodes that are kept."""
