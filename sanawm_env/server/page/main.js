@@ -208,7 +208,7 @@ function drawn(head) {
   session.drawn(head);
   if (head.session !== session.id) return;
   find("clock").textContent = clock(head.time);
-  if (head.pose) map.at(head.pose);
+  map.on(head.pose);
   panel.frame(head, view);
   timeline.at(head.time);
 }
@@ -238,7 +238,7 @@ function drawMap() {
   const others = leaves(session.nodes).map((end) => pathTo(session.nodes, end.snapshot)).filter((each) => !each.every((node) => here.has(node)));
   map.goal = session.goal;
   map.past(path.map((node) => node.pose), others.map((each) => each.map((node) => node.pose)));
-  if (session.pose) map.at(session.pose, false);
+  if (session.pose) map.at(session.pose);
 }
 
 function entered({ info, goalImage }) {
@@ -321,6 +321,11 @@ async function openCompare() {
   compare.slider.focus();
 }
 
+function theme() {
+  otherTheme();
+  map.draw();
+}
+
 function ask(id, focus) {
   const dialog = find(id);
   keys.clear();
@@ -372,7 +377,7 @@ const PRESSED = {
 
 function pressed(code, event) {
   if (event.key === "?") return void ask("help");
-  if (code === "KeyT") return otherTheme();
+  if (code === "KeyT") return theme();
   if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
   if (code === "Space" && event.target.closest("button")) event.target.blur();
   event.preventDefault();
@@ -382,7 +387,7 @@ function pressed(code, event) {
 
 const clicks = {
   new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), "mark-cancel": () => find("naming").close(), record: () => attempt(record()), save: () => attempt(save()),
-  share: () => attempt(share()), theme: otherTheme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
+  share: () => attempt(share()), theme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
   "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
   "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },
 };
@@ -394,5 +399,4 @@ find("policy").addEventListener("change", (event) => {
   const policy = event.target.value || null;
   attempt((policy || session.playing ? session.play(policy) : Promise.resolve()).catch((error) => { state(); throw error; }));
 });
-addEventListener("resize", drawMap);
 addEventListener("hashchange", () => { if (!location.hash.startsWith(`#walk/${session.id}`)) attempt(follow()); });
