@@ -47,6 +47,8 @@ class Hub:
     """The last control of each session's controller; what is held before play, its first step obeys already."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _reasons: dict[str, str] = field(default_factory=dict)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """Play and pause of a session, one after the other: a pause that comes while play begins stops it."""
 
     # -- attachments ----------------------------------------------------------------------------------------
 
@@ -112,8 +114,12 @@ class Hub:
         Raises:
             ServerError: A policy, or an action mode, that cannot play; a session that has not begun.
         """
+        async with self._turns.setdefault(message.session, asyncio.Lock()):
+            await self._play(message)
+
+    async def _play(self, message: protocol.Play) -> None:
         name = message.session
-        await self.pause(name, "asked", tell=False)
+        await self._halt(name, "asked", tell=False)
         host = self.host
 
         def begin() -> tuple[dict[str, Any], Pilot | None]:
@@ -153,8 +159,12 @@ class Hub:
             for each in list(self.attachments.get(name, ())):
                 await self._tell(each, {"type": "paused", "session": name, "reason": reason})
 
-    async def pause(self, session: str, reason: str, *, tell: bool = True) -> None:
+    async def pause(self, session: str, reason: str) -> None:
         """Stop playing, if it does."""
+        async with self._turns.setdefault(session, asyncio.Lock()):
+            await self._halt(session, reason)
+
+    async def _halt(self, session: str, reason: str, *, tell: bool = True) -> None:
         task = self._tasks.get(session)
         if task is None:
             return

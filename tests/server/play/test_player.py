@@ -1,5 +1,6 @@
 import itertools
 import json
+import threading
 import time
 
 import httpx
@@ -111,6 +112,23 @@ def test_what_ends_it(socket, server):
     while httpx.get(address, params={"token": TOKEN}).json()["playing"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_pause_that_comes_while_play_begins(socket, server):
+    session = begun(socket, **FREE)
+    gate = threading.Event()
+    server.host.call(gate.wait)  # play waits for it
+    send(socket, type="play", session=session, id=2)
+    send(socket, type="play", session=session, id=3)
+    send(socket, type="pause", session=session, id=4)
+    gate.set()
+    answers = []
+    while len(answers) < 3:
+        head, _ = wire.split(socket.socket.recv(60))
+        answers += [head["id"]] if "id" in head else []
+    assert answers == [2, 3, 4]
+    assert socket.ask(type="step", session=session, action=[0] * 6)[0]["type"] == "result"
+    assert socket.ask(type="describe", session=session)[0]["playing"] is False
 
 
 def test_a_policy_takes_over(socket):
