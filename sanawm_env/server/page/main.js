@@ -1,10 +1,12 @@
 // The page: joins the parts.
-import { clock, download, element, find } from "./dom.js";
+import { clock, element, find } from "./dom.js";
 import { Keys } from "./input/keys.js";
 import { Motion } from "./input/motion.js";
 import { Mouse } from "./input/mouse.js";
 import { Stick } from "./input/touch.js";
+import { ask, hint, hush, message } from "./messages.js";
 import { Compare } from "./past/compare.js";
+import { Keep } from "./past/keep.js";
 import { Pictures } from "./past/pictures.js";
 import { Timeline } from "./past/timeline.js";
 import { leaves, nodeAt, pathTo } from "./past/tree.js";
@@ -13,7 +15,7 @@ import { Map2D } from "./show/map.js";
 import { Panel } from "./show/panel.js";
 import { Recorder } from "./show/record.js";
 import { View } from "./show/view.js";
-import { http, link, Socket } from "./socket.js";
+import { link, Socket } from "./socket.js";
 import { forgetWalk, rememberWalk, Start } from "./start.js";
 import { otherTheme } from "./theme.js";
 
@@ -31,19 +33,11 @@ const compare = new Compare(pictures, (node) => attempt(goTo(node)));
 const start = new Start(pictures, (beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
 const keys = new Keys(pressed);
 const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
-let world = null, restless = 0, following = null;
+const keep = new Keep(session, recorder, stop);
+let world = null, restless = 0;
 window.sanawm = { session, view, socket }; // for the console, tests and benchmarks
 
 // -- messages -------------------------------------------------------------------------------------------------
-
-let fading = null;
-function message(text, stays = false) {
-  const box = find("message");
-  box.textContent = text;
-  box.hidden = false;
-  clearTimeout(fading);
-  if (!stays) fading = setTimeout(() => { box.hidden = true; }, 6000);
-}
 
 /** Do something that may be refused, and say so. */
 async function attempt(work) {
@@ -56,7 +50,6 @@ async function attempt(work) {
 const overtaken = (code) => session.watching && ["controlled", "not-attached"].includes(code);
 
 const thumbs = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
-const hint = (text) => { find("hint").textContent = text; find("hint").classList.toggle("shown", text !== ""); };
 
 // -- the connection -------------------------------------------------------------------------------------------
 
@@ -68,7 +61,7 @@ function turned(state, text) {
 }
 
 async function connected() {
-  if (!find("message").dataset.kept) find("message").hidden = true;
+  hush();
   const first = world === null;
   if (first) {
     world = (await socket.request({ type: "world" })).head;
@@ -326,57 +319,21 @@ function theme() {
   map.draw();
 }
 
-function ask(id, focus) {
-  const dialog = find(id);
+function help() {
   keys.clear();
-  dialog.returnValue = "";
-  dialog.showModal();
-  focus?.select();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
-}
-
-async function mark() {
-  await stop();
-  const named = [...session.nodes.values()].filter((node) => node.name).length;
-  find("mark-name").value = `Mark ${named}`;
-  if ((await ask("naming", find("mark-name"))) === "done") await session.mark(find("mark-name").value.trim() || "Mark");
-}
-
-async function share() {
-  await stop();
-  if (!session.nodes.get(session.present)?.name || session.moved) await session.mark("Shared");
-  find("share-link").value = link(`moment/${session.id}/${session.present}`);
-  ask("sharing", find("share-link"));
-}
-
-async function save() {
-  if (!session.watching) await stop();
-  const response = await http(`/api/sessions/${session.id}/world`);
-  download(await response.blob(), `world-${fileClock()}.safetensors`);
-}
-
-const fileClock = () => clock(session.time).replace(":", "m");
-
-async function record() {
-  const begins = !recorder.on;
-  if (begins) recorder.begin();
-  find("record").classList.toggle("recording", begins);
-  find("record").lastElementChild.textContent = begins ? "Recording" : "Record";
-  if (begins) return;
-  const video = await recorder.end();
-  download(video, `walk-${fileClock()}.${video.type.endsWith("mp4") ? "mp4" : "webm"}`);
+  ask("help");
 }
 
 const PRESSED = {
   Space: toggle, Backspace: () => attempt(back(10)), Comma: () => attempt(hop(-1)), Period: () => attempt(hop(1)),
-  KeyB: () => attempt(mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(record()), Escape: shutCompare,
+  KeyB: () => attempt(keep.mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(keep.record()), Escape: shutCompare,
   KeyF: () => { motion.walking = !motion.walking; message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look."); },
   KeyI: () => document.body.classList.toggle("no-panel"), Equal: () => speed(0.05), NumpadAdd: () => speed(0.05), Minus: () => speed(-0.05), NumpadSubtract: () => speed(-0.05),
   KeyN: () => attempt(another()),
 };
 
 function pressed(code, event) {
-  if (event.key === "?") return void ask("help");
+  if (event.key === "?") return help();
   if (code === "KeyT") return theme();
   if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
   if (code === "Space" && event.target.closest("button")) event.target.blur();
@@ -386,10 +343,9 @@ function pressed(code, event) {
 }
 
 const clicks = {
-  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), "mark-cancel": () => find("naming").close(), record: () => attempt(record()), save: () => attempt(save()),
-  share: () => attempt(share()), theme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
+  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), save: () => attempt(keep.save()),
+  share: () => attempt(keep.share()), theme, "help-open": help, "panel-switch": PRESSED.KeyI,
   "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
-  "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },
 };
 for (const [id, work] of Object.entries(clicks)) find(id).addEventListener("click", (event) => { event.currentTarget.blur?.(); work(); });
 find("speed").addEventListener("input", () => speed());

@@ -179,6 +179,9 @@ def test_pictures(opened, tmp_path):
     (tmp_path / "no.png").write_bytes(b"\x89PNG nothing")
     page.set_input_files("#picture", tmp_path / "no.png")
     expect(page.locator("#message")).to_contain_text("upload a PNG, JPEG or WebP file")
+    big = {"name": "big.png", "mimeType": "image/png", "buffer": bytes(21_000_000)}
+    page.set_input_files("#picture", big)
+    expect(page.locator("#message")).to_contain_text("at most 20 MB; this one has 21")
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
     page.set_input_files("#world-file", tmp_path / "no.safetensors")
     expect(page.locator("#message")).to_contain_text("world file")
