@@ -77,10 +77,10 @@ def measure(page: Any, options: Options) -> dict[str, Any]:
 
     page.keyboard.down("w")
     until(page, f"{now} >= 2")
-    rest(page)
-    then, place = page.evaluate(canvas), page.evaluate("sanawm.session.present")
     restarted = page.evaluate("sanawm.view.latencies.splice(0)")
     page.keyboard.up("w")
+    rest(page)
+    then, place = page.evaluate(canvas), page.evaluate("sanawm.session.present")
 
     page.keyboard.down("w")
     page.wait_for_timeout(1500)
@@ -130,7 +130,7 @@ def measure(page: Any, options: Options) -> dict[str, Any]:
 def rest(page: Any) -> None:
     """Let time stand still, and wait until it does."""
     page.evaluate("sanawm.session.pause()")
-    page.wait_for_timeout(300)
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def until(page: Any, expression: str) -> None:
@@ -142,10 +142,13 @@ def until(page: Any, expression: str) -> None:
 def pictures(page: Any) -> dict[str, str]:
     """The last frame of every snapshot, from the server."""
     found: dict[str, str] = page.evaluate(
-        """async () => Object.fromEntries(await Promise.all([...sanawm.session.nodes.keys()].map(async (snapshot) => {
-            const { payload } = await sanawm.session.ask("view", { snapshot });
-            return [snapshot, payload.join()];
-        })))"""
+        """async () => {
+            const found = {};
+            for (const snapshot of sanawm.session.nodes.keys()) {
+                found[snapshot] = (await sanawm.session.ask("view", { snapshot })).payload.join();
+            }
+            return found;
+        }"""
     )
     return found
 

@@ -1,10 +1,12 @@
 // The page: joins the parts.
-import { clock, download, element, find } from "./dom.js";
+import { clock, element, find } from "./dom.js";
 import { Keys } from "./input/keys.js";
 import { Motion } from "./input/motion.js";
 import { Mouse } from "./input/mouse.js";
 import { Stick } from "./input/touch.js";
+import { ask, hint, hush, message } from "./messages.js";
 import { Compare } from "./past/compare.js";
+import { Keep } from "./past/keep.js";
 import { Pictures } from "./past/pictures.js";
 import { Timeline } from "./past/timeline.js";
 import { leaves, nodeAt, pathTo } from "./past/tree.js";
@@ -13,7 +15,7 @@ import { Map2D } from "./show/map.js";
 import { Panel } from "./show/panel.js";
 import { Recorder } from "./show/record.js";
 import { View } from "./show/view.js";
-import { http, link, Socket } from "./socket.js";
+import { link, Socket } from "./socket.js";
 import { forgetWalk, rememberWalk, Start } from "./start.js";
 import { otherTheme } from "./theme.js";
 
@@ -28,22 +30,14 @@ const session = new Session(new Socket(heard, turned), told);
 const { socket } = session;
 const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
 const compare = new Compare(pictures, (node) => attempt(goTo(node)));
-const start = new Start((beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
+const start = new Start(pictures, (beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
 const keys = new Keys(pressed);
 const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
-let world = null, restless = 0, following = null;
+const keep = new Keep(session, recorder, stop);
+let world = null, restless = 0;
 window.sanawm = { session, view, socket }; // for the console, tests and benchmarks
 
 // -- messages -------------------------------------------------------------------------------------------------
-
-let fading = null;
-function message(text, stays = false) {
-  const box = find("message");
-  box.textContent = text;
-  box.hidden = false;
-  clearTimeout(fading);
-  if (!stays) fading = setTimeout(() => { box.hidden = true; }, 6000);
-}
 
 /** Do something that may be refused, and say so. */
 async function attempt(work) {
@@ -55,7 +49,7 @@ async function attempt(work) {
 /** What was sent while another page took over is refused, which needs no words of its own. */
 const overtaken = (code) => session.watching && ["controlled", "not-attached"].includes(code);
 
-const hint = (text) => { find("hint").textContent = text; find("hint").classList.toggle("shown", text !== ""); };
+const thumbs = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
 
 // -- the connection -------------------------------------------------------------------------------------------
 
@@ -67,7 +61,7 @@ function turned(state, text) {
 }
 
 async function connected() {
-  if (!find("message").dataset.kept) find("message").hidden = true;
+  hush();
   const first = world === null;
   if (first) {
     world = (await socket.request({ type: "world" })).head;
@@ -143,7 +137,7 @@ async function begin(beginning) {
   try {
     await session.begin(await beginning);
     walking();
-    rest("Press W, or drag the picture, to walk.");
+    rest(thumbs() ? "Push the left stick to walk." : "Press W to walk; drag the picture to look.");
   } finally { document.body.classList.remove("busy"); }
 }
 
@@ -154,12 +148,12 @@ async function enter(id) {
     await session.enter(id, { control: false });
   }
   walking();
-  rest(session.watching ? "" : "Press W to go on.");
+  rest(session.watching ? "" : thumbs() ? "Push the left stick to go on." : "Press W to go on.");
 }
 
 /** Leave this walk as it is, and choose another. */
 async function another() {
-  await session.pause().catch(() => {});
+  await stop().catch(() => {});
   if (session.id) await socket.request({ type: "detach", session: session.id }).catch(() => {});
   session.forget();
   leave();
@@ -168,6 +162,7 @@ async function another() {
 async function goTo(node) {
   if (session.watching) throw new Error("Somebody else walks here; take over first.");
   shutCompare();
+  keys.clear();
   view.drop();
   await session.goTo(node);
   rest("Walk on, and a branch begins here.");
@@ -175,7 +170,7 @@ async function goTo(node) {
 
 /** Go to the snapshot that lies so many seconds back. */
 async function back(seconds) {
-  await session.pause();
+  await stop();
   const path = pathTo(session.nodes, session.present);
   if (path.length) await goTo(nodeAt(path, session.time - seconds));
 }
@@ -206,7 +201,7 @@ function drawn(head) {
   session.drawn(head);
   if (head.session !== session.id) return;
   find("clock").textContent = clock(head.time);
-  if (head.pose) map.at(head.pose);
+  map.on(head.pose);
   panel.frame(head, view);
   timeline.at(head.time);
 }
@@ -236,7 +231,7 @@ function drawMap() {
   const others = leaves(session.nodes).map((end) => pathTo(session.nodes, end.snapshot)).filter((each) => !each.every((node) => here.has(node)));
   map.goal = session.goal;
   map.past(path.map((node) => node.pose), others.map((each) => each.map((node) => node.pose)));
-  if (session.pose) map.at(session.pose, false);
+  if (session.pose) map.at(session.pose);
 }
 
 function entered({ info, goalImage }) {
@@ -290,7 +285,13 @@ function speed(by = 0) {
 
 // -- buttons and keys -----------------------------------------------------------------------------------------
 
-const toggle = () => attempt(session.playing ? session.pause() : (restless = performance.now(), session.play()));
+const toggle = () => attempt(session.playing ? stop() : (restless = performance.now(), session.play()));
+
+/** Rest, and forget what is held: otherwise it would go on at once. */
+function stop() {
+  keys.clear();
+  return session.pause();
+}
 
 function shutCompare() {
   if (!compare.open) return;
@@ -304,66 +305,36 @@ function shutCompare() {
 
 async function openCompare() {
   if (compare.open) return shutCompare();
-  await session.pause();
+  await stop();
   if (!compare.begin(session.id, session.nodes, session.present)) return message("There is one branch only. Go back in the timeline and walk on: that makes another.");
   find("compare").hidden = false;
   find("screen").hidden = true;
   find("compare-open").classList.add("on");
   document.body.classList.add("comparing");
+  compare.slider.focus();
 }
 
-function ask(id, focus) {
-  const dialog = find(id);
+function theme() {
+  otherTheme();
+  map.draw();
+}
+
+function help() {
   keys.clear();
-  dialog.returnValue = "";
-  dialog.showModal();
-  focus?.select();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
-}
-
-async function mark() {
-  await session.pause();
-  const named = [...session.nodes.values()].filter((node) => node.name).length;
-  find("mark-name").value = `Mark ${named}`;
-  if ((await ask("naming", find("mark-name"))) === "done") await session.mark(find("mark-name").value.trim() || "Mark");
-}
-
-async function share() {
-  await session.pause();
-  if (!session.nodes.get(session.present)?.name || session.moved) await session.mark("Shared");
-  find("share-link").value = link(`moment/${session.id}/${session.present}`);
-  ask("sharing", find("share-link"));
-}
-
-async function save() {
-  if (!session.watching) await session.pause();
-  const response = await http(`/api/sessions/${session.id}/world`);
-  download(await response.blob(), `world-${fileClock()}.safetensors`);
-}
-
-const fileClock = () => clock(session.time).replace(":", "m");
-
-async function record() {
-  const begins = !recorder.on;
-  if (begins) recorder.begin();
-  find("record").classList.toggle("recording", begins);
-  find("record").lastElementChild.textContent = begins ? "Recording" : "Record";
-  if (begins) return;
-  const video = await recorder.end();
-  download(video, `walk-${fileClock()}.${video.type.endsWith("mp4") ? "mp4" : "webm"}`);
+  ask("help");
 }
 
 const PRESSED = {
   Space: toggle, Backspace: () => attempt(back(10)), Comma: () => attempt(hop(-1)), Period: () => attempt(hop(1)),
-  KeyB: () => attempt(mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(record()), Escape: shutCompare,
+  KeyB: () => attempt(keep.mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(keep.record()), Escape: shutCompare,
   KeyF: () => { motion.walking = !motion.walking; message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look."); },
   KeyI: () => document.body.classList.toggle("no-panel"), Equal: () => speed(0.05), NumpadAdd: () => speed(0.05), Minus: () => speed(-0.05), NumpadSubtract: () => speed(-0.05),
   KeyN: () => attempt(another()),
 };
 
 function pressed(code, event) {
-  if (event.key === "?") return void ask("help");
-  if (code === "KeyT") return otherTheme();
+  if (event.key === "?") return help();
+  if (code === "KeyT") return theme();
   if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
   if (code === "Space" && event.target.closest("button")) event.target.blur();
   event.preventDefault();
@@ -372,10 +343,9 @@ function pressed(code, event) {
 }
 
 const clicks = {
-  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(mark()), record: () => attempt(record()), save: () => attempt(save()),
-  share: () => attempt(share()), theme: otherTheme, "help-open": () => void ask("help"), "panel-switch": PRESSED.KeyI,
+  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), save: () => attempt(keep.save()),
+  share: () => attempt(keep.share()), theme, "help-open": help, "panel-switch": PRESSED.KeyI,
   "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
-  "share-copy": async () => { find("share-link").select(); await navigator.clipboard?.writeText(find("share-link").value).catch(() => {}); find("share-copy").textContent = "Copied"; },
 };
 for (const [id, work] of Object.entries(clicks)) find(id).addEventListener("click", (event) => { event.currentTarget.blur?.(); work(); });
 find("speed").addEventListener("input", () => speed());
@@ -385,5 +355,4 @@ find("policy").addEventListener("change", (event) => {
   const policy = event.target.value || null;
   attempt((policy || session.playing ? session.play(policy) : Promise.resolve()).catch((error) => { state(); throw error; }));
 });
-addEventListener("resize", drawMap);
 addEventListener("hashchange", () => { if (!location.hash.startsWith(`#walk/${session.id}`)) attempt(follow()); });

@@ -158,6 +158,15 @@ export class Session {
     const there = node && (node.n === head.n || !this.moved);
     if (there && name === null) return this.stand(node);
     this.add((await this.ask("snapshot", { automatic: name === null, ...(name !== null && { name }) })).head, true);
+    if (there && node.automatic) await this.replace(node);
+  }
+
+  /** A moment that was marked needs no second snapshot without a name. */
+  async replace(node) {
+    await this.ask("forget", { snapshot: node.snapshot });
+    this.nodes.delete(node.snapshot);
+    for (const each of this.nodes.values()) if (each.parent === node.snapshot) each.parent = node.parent;
+    this.tell("tree");
   }
 
   /** Stand where a snapshot was taken. */

@@ -1,6 +1,6 @@
 // Where to begin: a scene of the gallery, a picture, a world file, or a walk of before.
 import { clock, element, find } from "./dom.js";
-import { decode, http } from "./socket.js";
+import { http } from "./socket.js";
 
 const TASKS = {
   PointNav: "Walk to a point", ImageNav: "Find a view", FollowPath: "Follow a path", Explore: "See as much as you can",
@@ -10,8 +10,8 @@ const RECENT = 6;
 
 export class Start {
   /** `chosen(beginning)` gets what `Session.begin` takes; `again(id)` a session to go on with. */
-  constructor(chosen, again) {
-    Object.assign(this, { chosen, again, shown: false });
+  constructor(pictures, chosen, again) {
+    Object.assign(this, { pictures, chosen, again });
     this.box = find("start");
     find("picture").addEventListener("change", (event) => { this.upload(event.target.files[0]); event.target.value = ""; });
     find("world-file").addEventListener("change", (event) => { this.open(event.target.files[0]); event.target.value = ""; });
@@ -72,19 +72,19 @@ export class Start {
     const ids = JSON.parse(localStorage.getItem("walks") ?? "[]"), box = find("recent"), found = [];
     for (const id of ids) {
       try {
-        const { head, payload } = await socket.request({ type: "view", session: id });
         const { head: tree } = await socket.request({ type: "snapshots", session: id });
-        found.push({ id, tree, url: URL.createObjectURL(decode(head, payload).image[0]) });
+        const last = tree.snapshots.find((node) => node.snapshot === tree.present) ?? tree.snapshots.at(-1);
+        if (last) found.push({ id, last, url: URL.createObjectURL(await this.pictures.get(id, last.snapshot)) });
       } catch (error) {
         if (error.code === "lost") return;
         if (error.code === "unknown-session") forgetWalk(id);
       }
     }
     find("recent-part").hidden = found.length === 0;
-    box.replaceChildren(...found.map(({ id, tree, url }) => {
-      const [height, width] = this.world.size, last = Math.max(0, ...tree.snapshots.map((node) => node.time));
+    box.replaceChildren(...found.map(({ id, last, url }) => {
+      const [height, width] = this.world.size;
       const gone = element("button", { className: "icon", title: "Delete this walk", textContent: "×" });
-      const made = element("button", { className: "tile" }, element("img", { src: url, alt: "", width, height }), element("span", { textContent: clock(last) }));
+      const made = element("button", { className: "tile" }, element("img", { src: url, alt: "", width, height }), element("span", { textContent: clock(last.time) }));
       const both = element("div", { className: "walk" }, made, gone);
       made.addEventListener("click", () => this.again(id));
       gone.addEventListener("click", async () => {

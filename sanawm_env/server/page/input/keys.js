@@ -18,8 +18,7 @@ export class Keys {
   clear() { this.held.clear(); this.slow = false; }
 
   down(event, pressed) {
-    const busy = event.target.closest?.("input, select, textarea, dialog[open]");
-    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (busy(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     this.slow = event.shiftKey;
     if (event.code in HELD) {
       event.preventDefault();
@@ -33,4 +32,11 @@ export class Keys {
     for (const code of this.held) axes[HELD[code][0]] += HELD[code][1];
     return axes;
   }
+}
+
+/** Whether a key is meant for a field or a dialog. A slider takes arrows alone, and a closed dialog nothing. */
+function busy({ target, code }) {
+  if (document.querySelector("dialog[open]")) return true;
+  const field = target.closest?.("input, select, textarea");
+  return field && !field.closest("dialog") && (field.type !== "range" || code.startsWith("Arrow"));
 }

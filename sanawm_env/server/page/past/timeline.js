@@ -7,7 +7,7 @@ const LANE = 18, TOP = 26, EDGE = 18, DOT = 3.5;
 export class Timeline {
   /** `chosen(node)` is told what was clicked. */
   constructor(box, pictures, chosen) {
-    Object.assign(this, { box, pictures, chosen, nodes: new Map(), present: null, time: 0, session: null, marks: {} });
+    Object.assign(this, { box, pictures, chosen, nodes: new Map(), present: null, time: 0, session: null, width: 0, scroll: 0 }); // sizes are kept: to ask for them lays the page out
     this.drawing = svg("svg", { role: "img", "aria-label": "Snapshots" });
     this.tip = element("div", { className: "tip", hidden: true }, element("canvas"), element("span"));
     box.append(this.drawing);
@@ -19,7 +19,8 @@ export class Timeline {
       this.tip.hidden = true;
       if (node) this.chosen(node);
     });
-    new ResizeObserver(() => this.draw()).observe(box);
+    box.addEventListener("scroll", () => { this.scroll = box.scrollLeft; });
+    new ResizeObserver(() => { this.width = box.clientWidth; this.draw(); }).observe(box);
   }
 
   /** All there is; `present` is the snapshot that one has come from. */
@@ -38,7 +39,7 @@ export class Timeline {
 
   scaleFor() {
     const last = Math.max(this.time, ...[...this.nodes.values()].map((node) => node.time), 10);
-    const room = this.box.clientWidth - 2 * EDGE;
+    const room = this.width - 2 * EDGE;
     const span = 15 * 2 ** Math.max(0, Math.ceil(Math.log2(last / 15)));
     return Math.max(9, room / span); // px per second: few steps, so that it seldom shifts
   }
@@ -48,12 +49,12 @@ export class Timeline {
   y(lane) { return TOP + lane * LANE + LANE / 2; }
 
   draw() {
-    if (!this.box.clientWidth) return;
+    if (!this.width) return;
     this.scale = this.scaleFor();
     const { lanes, count } = (this.shape = layout(this.nodes));
     const path = pathTo(this.nodes, this.present), here = new Set(path.map((node) => node.snapshot));
     const last = Math.max(this.time, ...[...this.nodes.values()].map((node) => node.time), 10);
-    const wide = Math.max(this.box.clientWidth, this.x(last) + EDGE), high = this.y(Math.max(count, 1)) + 2;
+    const wide = Math.max(this.width, this.x(last) + EDGE), high = this.y(Math.max(count, 1)) + 2;
     const ruler = svg("g", { class: "ruler" }), edges = svg("g"), dots = svg("g");
     const gap = [1, 2, 5, 10, 30, 60].find((each) => each * this.scale >= 56) ?? 120;
     for (let time = 0; this.x(time) < wide - EDGE / 2; time += gap) {
@@ -91,7 +92,7 @@ export class Timeline {
     const px = from ? this.x(from.time) : this.x(0), py = from ? this.y(this.shape.lanes.get(from.snapshot)) : this.y(lane);
     const y = this.y(lane), turn = Math.min(px + 12, x);
     this.going.setAttribute("d", y === py ? `M${px} ${y}H${x}` : `M${px} ${py}C${turn} ${py} ${px} ${y} ${turn} ${y}H${x}`);
-    if (scroll || x > this.box.scrollLeft + this.box.clientWidth - 30) this.box.scrollLeft = x - this.box.clientWidth * 0.75;
+    if (scroll || x > this.scroll + this.width - 30) this.box.scrollLeft = x - this.width * 0.75;
   }
 
   nearest(event) {

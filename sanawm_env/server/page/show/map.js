@@ -3,22 +3,29 @@ import { rotate } from "../input/motion.js";
 
 export class Map2D {
   constructor(canvas) {
-    Object.assign(this, { canvas, path: [], others: [], pose: null, goal: null });
+    Object.assign(this, { canvas, path: [], others: [], pose: null, goal: null, size: [0, 0] });
+    new ResizeObserver(() => { this.size = [canvas.clientWidth, canvas.clientHeight]; this.draw(); }).observe(canvas);
   }
 
   /** `path`: poses from the root to here; `others`: lists of poses of the other branches. */
   past(path, others) { Object.assign(this, { path, others }); this.draw(); }
 
-  at(pose, trail = true) {
+  at(pose) {
     this.pose = pose;
-    if (trail && pose) this.path.push(pose);
     this.draw();
   }
 
+  /** One frame further; every other one is drawn. */
+  on(pose) {
+    this.path.push(pose);
+    this.pose = pose;
+    if (this.path.length % 2 === 0) this.draw();
+  }
+
   draw() {
-    const { canvas } = this, ratio = devicePixelRatio || 1, side = canvas.clientWidth, high = canvas.clientHeight;
+    const { canvas } = this, ratio = devicePixelRatio || 1, [side, high] = this.size;
     if (!side) return;
-    if (canvas.width !== Math.round(side * ratio)) [canvas.width, canvas.height] = [Math.round(side * ratio), Math.round(high * ratio)];
+    if (canvas.width !== Math.round(side * ratio) || canvas.height !== Math.round(high * ratio)) [canvas.width, canvas.height] = [Math.round(side * ratio), Math.round(high * ratio)];
     const context = canvas.getContext("2d"), style = getComputedStyle(canvas);
     const colour = (name) => style.getPropertyValue(name);
     const points = [...this.path, ...this.others.flat(), ...(this.pose ? [this.pose] : []), ...(this.goal ? [this.goal] : []), [0, 0, 0]];
