@@ -108,5 +108,6 @@ def frames_of(
 
 def _scan(info: Mapping[str, Any], scan_range: tuple[float, float]) -> LaserScan:
     ranges, angles = np.asarray(info["scan"], np.float32), np.asarray(info["scan_angles"], np.float64)
+    ranges = np.where(info.get("scan_seen", True), ranges, np.float32(np.nan))
     increment = float(angles[-1] - angles[0]) / max(1, len(angles) - 1)
     return LaserScan(ranges, float(angles[0]), increment, *scan_range)

@@ -20,7 +20,7 @@ __all__ = ["Session", "check_namespace", "namespaces_of"]
 
 SNAPSHOTS = 64
 """Names that may be in use; a snapshot is some megabytes."""
-_SHOWN = ("frames", "frame_c2w", "depth", "scan", "scan_angles")
+_SHOWN = ("frames", "frame_c2w", "depth", "scan", "scan_angles", "scan_seen")
 _FELT = ("collisions", "clearance")
 _NAMESPACE = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 

@@ -90,7 +90,7 @@ class WallFollow:
         """See `Policy`."""
         assert self._limits is not None, "call begin first"
         speed, turn = min(self._wish, self._limits[0]), self._limits[1]
-        ranges, angles = info["scan"], info["scan_angles"]
+        ranges, angles = np.where(info["scan_seen"], info["scan"], np.nan), info["scan_angles"]
         v, w = follow_wall(ranges, angles, distance=self._distance, left=self._left, speed=speed, turn=turn)
         return np.array([v, w, -1.0][: 2 + self._stops], np.float32)
 

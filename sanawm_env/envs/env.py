@@ -139,9 +139,10 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `state_bytes` | int                        | size of the state; constant for a whole episode               |
 
     With sensors also `depth` `(H, W)` float32 (m, infinite beyond `max_depth`), `scan` `(R,)` float32 as REP 117 has
-    it (infinite: no return; -infinite: too near; NaN: cannot be seen) and `scan_angles` `(R,)` float32 (radians, to
-    the left). With contact also `collisions` (int, since the reset), `collided` (bool, this step) and `clearance` (m,
-    between the body and the nearest known thing at its height; infinite where none is known).
+    it (infinite: no return; -infinite: too near), `scan_seen` `(R,)` bool (false, and `scan` infinite, where the
+    sensor cannot look; REP 117's NaN) and `scan_angles` `(R,)` float32 (radians, to the left). With contact also
+    `collisions` (int, since the reset), `collided` (bool, this step) and `clearance` (m, between the body and the
+    nearest known thing at its height; infinite where none is known).
 
     With a task also `success` (bool), `path_length` (m), `drift` (decay of the picture, 0 to 1),
     `reward_terms` (all 0 after a reset), and the task's measures: `distance_to_goal` (m),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,11 +171,13 @@ class SensorSuite:
                 for image, camera, c2w in zip(images, cameras, slots.c2w, strict=True)
             ]
             ranges = np.stack([one for one, _, _ in scans])
-            info["scan"] = ranges
+            # No NaN in info: environment checkers compare it with itself.
+            info["scan_seen"] = ~np.isnan(ranges)
+            info["scan"] = np.where(info["scan_seen"], ranges, np.float32(np.inf))
             info["scan_angles"] = np.stack(
                 [start + step * np.arange(self.scan.rays) for _, start, step in scans]
             ).astype(np.float32)
-            seen["scan"] = np.nan_to_num(ranges, nan=math.inf).clip(0, np.float32(self.scan.range_max))
+            seen["scan"] = info["scan"].clip(0, np.float32(self.scan.range_max))
         if self.contact != "none":
             contacts = [contact or Contact() for contact in slots.contacts]
             info["collisions"] = np.array([contact.collisions for contact in contacts])

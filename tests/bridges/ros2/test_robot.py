@@ -44,6 +44,9 @@ def test_depth_and_scan_are_the_last_frames(info):
     assert all(frame.depth is None and frame.scan is None for frame in others)
     assert last.depth.dtype == np.float32 and last.scan.ranges.dtype == np.float32
     assert last.scan[1:] == pytest.approx((-0.4, 0.4, 0.2, 5.0))
+    info |= {"scan": np.array([1, np.inf, np.inf]), "scan_seen": np.array([True, False, True])}
+    *_, last = frames_of(info, np.ones(4), 0, 16.0)
+    np.testing.assert_array_equal(last.scan.ranges, np.float32([1, np.nan, np.inf]))
 
 
 def test_the_last_alone(info):

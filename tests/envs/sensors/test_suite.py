@@ -72,7 +72,8 @@ def test_what_cannot_be_seen_is_free_to_a_policy():
     sensors = (Depth(source=lambda image, _: np.full(image.shape[:2], np.inf)), Scan(rays=9, fov_deg=170, range_max=4))
     observation, info = SanaWMEnv(WORLD, sensors=sensors).reset(seed=0)
     assert (observation["scan"] == 4).all()
-    assert np.isnan(info["scan"][[0, -1]]).all() and info["scan"][4] == np.inf
+    assert not info["scan_seen"][[0, -1]].any() and info["scan_seen"][4]
+    assert (info["scan"][[0, 4, -1]] == np.inf).all()
     assert np.allclose(np.degrees(info["scan_angles"]), np.linspace(-85, 85, 9), atol=1e-4)
     near = (Depth(source=lambda image, _: np.full(image.shape[:2], 0.05)), Scan(rays=9, fov_deg=30))
     observation, info = SanaWMEnv(WORLD, sensors=near).reset(seed=0)
