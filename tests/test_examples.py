@@ -7,18 +7,7 @@ import av
 import pytest
 from PIL import Image
 
-from sanawm_env.world.checkpoints.local import save_checkpoint
-from sanawm_env.world.model import WorldModel
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint") / "small"
-    model = WorldModel.untrained()
-    save_checkpoint(folder, model.config, model.transformer.state_dict(), model.vae.state_dict())
-    return str(folder)
 
 
 def frames_and_size(path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.bridges.ros2.robot import Frame
+
+from sanawm_env.camera.intrinsics import HALF_PIXEL
 
 __all__ = [
     "CLOCK",
@@ -44,8 +45,6 @@ TYPES = {
     SCAN: "sensor_msgs/msg/LaserScan",
 }
 """Message types by topic, relative to the robot's namespace; the clock is everybody's."""
-_HALF_PIXEL = np.array([0.0, 0.0, 0.5, 0.5])
-"""(0, 0) is a pixel's corner here, and its centre to ROS."""
 
 
 def frame_messages(
@@ -65,7 +64,7 @@ def frame_messages(
     if wanted(ODOMETRY):
         yield ODOMETRY, ros.odometry(make, body, frame.twist, stamp)
     if wanted(INFO):
-        yield INFO, ros.camera_info(make, frame.intrinsics - _HALF_PIXEL, size, stamp)
+        yield INFO, ros.camera_info(make, frame.intrinsics - HALF_PIXEL, size, stamp)
     if wanted(IMAGE):
         yield IMAGE, ros.image(make, frame.rgb, stamp)
     if wanted(COMPRESSED):

@@ -16,8 +16,19 @@ from PIL import Image
 
 from sanawm_env.camera.pose import load_npy
 
-__all__ = ["MAX_FOV_DEG", "Intrinsics", "check_fov", "fit_geometry", "fit_image", "fit_intrinsics", "load_intrinsics"]
+__all__ = [
+    "HALF_PIXEL",
+    "MAX_FOV_DEG",
+    "Intrinsics",
+    "check_fov",
+    "fit_geometry",
+    "fit_image",
+    "fit_intrinsics",
+    "load_intrinsics",
+]
 
+HALF_PIXEL = np.array([0.0, 0.0, 0.5, 0.5])
+"""From fx, fy, cx, cy of OpenCV, ROS or TUM, where (0, 0) is the centre of the first pixel, to those of here."""
 MAX_FOV_DEG = 150.0
 """Degrees; a pinhole image of a wider view is all stretched border, so numbers that say so mean something else."""
 _OFF_ONE_AXIS, _OFF_BOTH_AXES = 0.45, 0.22

@@ -16,18 +16,9 @@ from sanawm_env import SanaWMEnv, WorldModel
 from sanawm_env.camera import rollout_keys
 from sanawm_env.cli.main import main
 from sanawm_env.cli.rollout import TOUR
-from sanawm_env.world.checkpoints.local import save_checkpoint
 
 torch.set_num_threads(1)
 DEMO = Path(__file__).parents[3] / "shared" / "release_demo"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint") / "small"
-    model = WorldModel.untrained()
-    save_checkpoint(folder, model.config, model.transformer.state_dict(), model.vae.state_dict())
-    return str(folder)
 
 
 @pytest.fixture

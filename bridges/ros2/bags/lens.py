@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.camera import Intrinsics
+from sanawm_env.camera.intrinsics import HALF_PIXEL, Intrinsics
 
 __all__ = ["Lens", "read_lens"]
 
@@ -60,7 +60,7 @@ def read_lens(
             )
         notes.append(f"{text}; the images are taken as they are.")
     height, width = size
-    values: NDArray[np.float64] = matrix[[0, 1, 0, 1], [0, 1, 2, 2]] + np.array([0.0, 0.0, 0.5, 0.5])
+    values: NDArray[np.float64] = matrix[[0, 1, 0, 1], [0, 1, 2, 2]] + HALF_PIXEL
     told = (int(info.width), int(info.height))
     if told in ((0, 0), (width, height)):
         return Lens(topic, Intrinsics(values, width, height))

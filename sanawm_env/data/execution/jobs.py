@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from sanawm_env.files import FULL
+
 __all__ = ["MakeWorker", "Result", "Worker", "carry_out", "reason_of", "stops_everything"]
 
 _LONGEST_REASON = 300
-_STOPPING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_STOPPING = {*FULL, errno.EROFS}
 
 
 @dataclass(frozen=True)

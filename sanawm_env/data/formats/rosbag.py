@@ -30,6 +30,7 @@ from sanawm_env.bridges.ros2.bags.tracks import Disconnected, Track, between, ma
 from sanawm_env.bridges.ros2.bags.writer import STORAGES, BagWriter
 from sanawm_env.bridges.ros2.robot import START, Frame
 from sanawm_env.bridges.ros2.topics import DEPTH, IMAGE, INFO, ODOMETRY, TF, TF_STATIC
+from sanawm_env.camera.intrinsics import HALF_PIXEL
 from sanawm_env.data.episode import Episode, Frames
 from sanawm_env.data.formats.common.facts import episode_from
 from sanawm_env.data.formats.common.folders import (
@@ -50,8 +51,6 @@ _APART = 20_000_000
 _TOPICS = (TF_STATIC, TF, ODOMETRY, INFO, IMAGE, DEPTH)
 _ODOMETRY, _TF, _INFO = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage", "sensor_msgs/msg/CameraInfo"
 _KINDS = (pictures.RAW, _INFO, _ODOMETRY, _TF)
-_CENTRE = np.array([0.0, 0.0, 0.5, 0.5])
-"""ROS counts from the centre of the upper left pixel, an episode from its corner."""
 
 
 def detect(path: Path) -> bool:
@@ -193,7 +192,7 @@ def _read_one(folder: Path) -> Episode:
     depth = None
     if set(chosen) <= set(seen.get("depth", [])):
         depth = _BagImages(bag, shown["depth"][0], chosen)
-    known: dict[str, Any] = {"intrinsics": np.array(lens.k)[[0, 4, 2, 5]] + _CENTRE, "size": (height, width)}
+    known: dict[str, Any] = {"intrinsics": np.array(lens.k)[[0, 4, 2, 5]] + HALF_PIXEL, "size": (height, width)}
     if not facts:
         apart = np.diff(chosen)
         known |= {"name": folder.name, "fps": float(1e9 / np.median(apart)) if len(apart) else 16.0}

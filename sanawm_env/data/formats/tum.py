@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from sanawm_env.camera.intrinsics import HALF_PIXEL
 from sanawm_env.data.episode import Episode
 from sanawm_env.data.formats.common.facts import episode_from
 from sanawm_env.data.formats.common.folder_format import FolderFormat
@@ -34,8 +35,6 @@ __all__ = ["check", "detect", "read", "write"]
 _MARKER = "groundtruth.txt"
 _PER_METRE = 5000.0
 """The benchmark's unit of depth."""
-_CENTRE = np.array([0.0, 0.0, 0.5, 0.5])
-"""From what the benchmark counts from, the centre of the upper left pixel, to its corner."""
 _OTHER_RATE = 0.01
 """Share by which two frame rates must differ to be two."""
 _APART = 0.02
@@ -53,7 +52,7 @@ def _write_one(folder: Path, episode: Episode) -> None:
     rows = np.concatenate([episode.c2w[:, :3, 3], quaternions], 1)
     lines = [f"{stamp} {' '.join(f'{value:.17g}' for value in row)}" for stamp, row in zip(stamps, rows, strict=True)]
     (folder / "intrinsics.txt").write_text(
-        " ".join(f"{value:.17g}" for value in episode.intrinsics - _CENTRE) + "\n", encoding="utf-8"
+        " ".join(f"{value:.17g}" for value in episode.intrinsics - HALF_PIXEL) + "\n", encoding="utf-8"
     )
     (folder / _MARKER).write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
@@ -109,7 +108,7 @@ def _intrinsics(folder: Path) -> NDArray[np.float64]:
     values = np.array([float(word) for word in path.read_text(encoding="utf-8").split()])
     if values.shape != (4,):
         raise ValueError(f"intrinsics.txt must have four numbers, fx fy cx cy; got {len(values)}.")
-    return values + _CENTRE
+    return values + HALF_PIXEL
 
 
 def _depth(folder: Path, times: NDArray[np.float64]) -> DepthFiles | None:

@@ -7,20 +7,10 @@ import torch
 
 pytest.importorskip("rosbags")
 
-from sanawm_env import WorldModel
 from sanawm_env.cli.main import main
-from sanawm_env.world.checkpoints.local import save_checkpoint
 from tests.bridges.ros2.bags import robots
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint") / "small"
-    model = WorldModel.untrained()
-    save_checkpoint(folder, model.config, model.transformer.state_dict(), model.vae.state_dict())
-    return str(folder)
 
 
 @pytest.fixture
