@@ -195,7 +195,10 @@ class Host:
     def _answer(self, asked: Asked) -> dict[str, Any]:
         session = self.session(asked.message.session)
         with session.whole():
-            return OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
+            answer = OPERATIONS[type(asked.message)](self, session, asked.message, asked.payload)
+        if isinstance(asked.message, protocol.Numbered):
+            self.store.save_moment(session, least=self.limits.save_every)
+        return answer
 
 
 def _no_image(image: str) -> Path:

@@ -64,8 +64,7 @@ def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> lis
             outcomes[i] = error
             continue
         host.steps += 1
-        if session.n - session.saved >= host.limits.save_every:
-            host.store.save_moment(session)
+        host.store.save_moment(session, least=host.limits.save_every)
     return outcomes
 
 
@@ -143,7 +142,7 @@ def _entered(host: Host, session: Session, now: Slots, line: Answer, text: str, 
         remove_moment(path)  # or it would be taken for that of another operation with this number
         raise
     session.saved = session.n
-    host.store.write(session.journal.prune, session.n)
+    host.store.tidy(session, session.n)
     return answer
 
 

@@ -20,10 +20,10 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.journal import Journal
 from sanawm_env.server.sessions.queues import unknown_session
-from sanawm_env.server.sessions.session import Session, new_id
+from sanawm_env.server.sessions.session import KEPT_ANSWERS, Session, new_id
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget, Tree, remove_moment, save_moment
-from sanawm_env.server.sessions.stored import head_of, load_session
+from sanawm_env.server.sessions.stored import head_of, load_session, tidy
 
 __all__ = ["SessionStore"]
 
@@ -165,6 +165,7 @@ class SessionStore:
         for session in sessions:
             try:
                 self.save_moment(session)
+                self.tidy(session, session.n, again=0)  # nobody waits for an answer, and it is to come back fast
                 session.journal.close()
             except Exception:
                 _LOG.exception("session %s could not leave the memory", session.id)
@@ -215,14 +216,28 @@ class SessionStore:
         """Wait until all is written that was asked for."""
         self._writer.submit(int).result()
 
-    def save_moment(self, session: Session) -> None:
-        """Let the disk have a moment from which the present can be rebuilt, with the last answer."""
-        number, slots = session.before if session.before is not None else (session.n, session.now)
-        if slots is None or number <= session.saved:
+    def save_moment(self, session: Session, least: int = 1) -> None:
+        """Let the disk have a moment from which the present can be rebuilt, with the last answers.
+
+        Args:
+            session: Whose.
+            least: Operations since the last one, or nothing is done.
+        """
+        if session.n - session.saved < least:
+            return
+        number, slots = session.n, session.now
+        if session.before is not None and number - session.before[0] <= KEPT_ANSWERS:
+            number, slots = session.before  # the last step's answer needs it
+        if number <= session.saved:
             return
         session.saved = number
-        self.write(save_moment, slots.only, session.journal.moment(number))
-        self.write(session.journal.prune, number)
+        if slots is not None:
+            self.write(save_moment, slots.only, session.journal.moment(number))
+        self.tidy(session, number)
+
+    def tidy(self, session: Session, number: int, again: int = KEPT_ANSWERS) -> None:
+        """Remove what the moment after an operation makes needless, but for `again` operations before it."""
+        self.write(tidy, session.journal, number, again)
 
     def close(self) -> None:
         """Save every session."""
