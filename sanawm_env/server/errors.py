@@ -22,6 +22,7 @@ CODES = {
     "too-large": 413,
     "too-fast": 429,
     "failed": 500,
+    "unavailable": 503,
 }
 """Each code with its HTTP status."""
 

@@ -34,8 +34,11 @@ class Play(Serve):
         from sanawm_env.server.web.page import page_routes
         from sanawm_env.server.web.run import make_server
 
-        with listen(self.host, self.port) as listening, locked(self.data) as folder:
-            app, token = self.application(folder, page_routes())
+        with (
+            listen(self.host, self.port) as listening,
+            locked(self.data) as folder,
+            self.application(folder, page_routes()) as (app, token),
+        ):
             server = make_server(app)
             report(where := address(listening, token))
             if self.browser and not opened(where):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
+
+from sanawm_env.cli.common.cluster import RayReplicas
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
@@ -49,6 +54,8 @@ class Serve:
     """As in `SanaWMEnv`."""
     warmup: bool = True
     """Run every kind of step once before the first session needs it."""
+    cluster: Annotated[RayReplicas, tyro.conf.OmitArgPrefixes] = field(default_factory=RayReplicas)
+    """Processes of Ray."""
 
     def run(self) -> None:
         """Serve until interrupted.
@@ -61,27 +68,55 @@ class Serve:
         from sanawm_env.server.web.listening import listen, locked
         from sanawm_env.server.web.run import make_server
 
-        with listen(self.host, self.port) as listening, locked(self.data) as folder:
-            app, token = self.application(folder)
+        with (
+            listen(self.host, self.port) as listening,
+            locked(self.data) as folder,
+            self.application(folder) as (app, token),
+        ):
             server = make_server(app)
             report(address(listening, token))
             server.run(sockets=[listening])
 
-    def application(self, folder: Path, routes: list[Any] | None = None) -> tuple[Any, str | None]:
-        """The application, and the token that clients need."""
+    @contextmanager
+    def application(self, folder: Path, routes: list[Any] | None = None) -> Iterator[tuple[Any, str | None]]:
+        """The application, and the token that clients need; with Ray the replicas end with the context."""
         from sanawm_env.server.sessions.host import Limits
         from sanawm_env.server.web.app import make_app
         from sanawm_env.server.web.auth import Guard, is_loopback
         from sanawm_env.world.accel.device import as_device, as_dtype
         from sanawm_env.world.model import WorldModel
 
+        token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
+        guard = Guard(token, ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None)
+        limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)
+        if self.cluster.ray is not None:
+            with self._front(folder, guard, limits, routes) as app:
+                yield app, token
+            return
         model = WorldModel.load(
             self.checkpoint, device=as_device(self.device), dtype=as_dtype(self.dtype), precision=self.precision
         )
-        token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
-        hosts = ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None
-        limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)
-        return make_app(model, folder, Guard(token, hosts), limits, warmup=self.warmup, routes=routes), token
+        yield make_app(model, folder, guard, limits, warmup=self.warmup, routes=routes), token
+
+    @contextmanager
+    def _front(self, folder: Path, guard: Any, limits: Any, routes: list[Any] | None) -> Iterator[Any]:
+        """The application before Ray's replicas."""
+        from sanawm_env.server.cluster.fleet import Fleet
+        from sanawm_env.server.cluster.front import make_front
+        from sanawm_env.server.cluster.on_ray import first_started, replicas_on_ray
+        from sanawm_env.server.cluster.replica import ReplicaSettings
+
+        # Ray's processes work in another folder.
+        checkpoint = str(Path(self.checkpoint).resolve()) if Path(self.checkpoint).exists() else self.checkpoint
+        folder, token = folder.resolve(), secrets.token_urlsafe(18)
+        settings = ReplicaSettings(
+            checkpoint, self.device, self.dtype, self.precision, folder, limits, token, self.warmup
+        )
+        given = self.cluster
+        assert given.ray is not None
+        with replicas_on_ray(given.ray, given.replicas, given.threads, settings, note) as processes:
+            largest = first_started(processes).largest_message
+            yield make_front(lambda: Fleet(processes, folder, note), guard, token, largest, routes)
 
     def _check(self) -> None:
         from sanawm_env.server.web.auth import is_loopback
@@ -98,6 +133,11 @@ class Serve:
             raise ValueError("--token has at least 8 letters; leave it out to get a good one.")
         if self.max_sessions < 1 or not self.snapshot_gb > 0 or not self.idle_minutes > 0:
             raise ValueError("--max-sessions, --snapshot-gb and --idle-minutes must be positive.")
+        self.cluster.check()
+        if self.cluster.ray not in (None, "local") and self.data is None:
+            raise ValueError(
+                f"--ray {self.cluster.ray} needs --data FOLDER, on a file system that all its machines share."
+            )
         if not self.insecure and not is_loopback(self.host):
             note(
                 "the token goes over the network as it is: put a proxy that speaks TLS in front, or use an ssh tunnel."

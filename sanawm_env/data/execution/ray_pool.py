@@ -19,11 +19,11 @@ from threading import Event
 from typing import Any
 
 from sanawm_env.data.execution.jobs import MakeWorker, Result, Worker, carry_out, reason_of
-from sanawm_env.data.execution.place import place_of_process, threads_of_workers
+from sanawm_env.data.execution.place import place_of_process
 from sanawm_env.data.execution.progress import Board
 from sanawm_env.data.execution.ray_metrics import publisher
+from sanawm_env.data.execution.ray_room import Room, describe_resources
 from sanawm_env.data.execution.ray_session import session
-from sanawm_env.world.accel.threads import SPIN_COUNT
 
 __all__ = ["Pool", "run_ray"]
 
@@ -141,25 +141,11 @@ class _Loop:
     def seat(self, make_worker: MakeWorker) -> None:
         """Ask for the actors. Those that there is no room for yet come when there is."""
         ray, pool = self.ray, self.pool
-        total = ray.cluster_resources()
-        gpus = pool.gpus if pool.gpus is not None else (1 if total.get("GPU", 0) >= 1 else 0)
-        threads = threads_of_workers(pool.threads)
-        room = int(total.get("GPU", 0) // gpus if gpus else total.get("CPU", 0) // threads)
-        if room < 1:
-            need = f"{gpus:g} GPU(s)" if gpus else f"{threads} core(s)"
-            raise ValueError(
-                f"the Ray cluster has no room for a worker, which takes {need}; it has {_resources(total)}."
-            )
-        variables = {
-            "OMP_NUM_THREADS": str(threads),
-            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
-        }
-        kind = ray.remote(Host).options(
-            num_cpus=threads, num_gpus=gpus, max_restarts=-1, runtime_env={"env_vars": variables}
-        )
+        room = Room.of(ray, pool.threads, pool.gpus)
+        kind = ray.remote(Host).options(**room.options())
         shared = None if pool.shared is None else str(pool.shared.resolve())
         make = ray.cloudpickle.dumps(make_worker)
-        count = pool.workers or room
+        count = pool.workers or room.count
         for number in range(count if self.board.total is None else min(count, self.board.total)):
             seat = _Seat(f"ray-{number}", kind.remote(make, shared))
             self.seats.append(seat)
@@ -201,9 +187,10 @@ class _Loop:
                 told, since = True, time.monotonic()
             elif not told and time.monotonic() - since > _PATIENCE:
                 told = True
+                total, free = self.ray.cluster_resources(), self.ray.available_resources()
                 self.pool.say(
-                    f"no worker is ready yet; the cluster has {_resources(self.ray.cluster_resources())}, of which "
-                    f"{_resources(self.ray.available_resources())} is free."
+                    f"no worker is ready yet; the cluster has {describe_resources(total)}, of which "
+                    f"{describe_resources(free)} is free."
                 )
 
     def _feed(self) -> Iterator[Result]:
@@ -302,7 +289,3 @@ class _Loop:
 
 def _cause(error: Any) -> BaseException:
     return error.cause if isinstance(getattr(error, "cause", None), BaseException) else error
-
-
-def _resources(total: dict[str, float]) -> str:
-    return ", ".join(f"{total.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

@@ -62,6 +62,7 @@ class Host:
         *,
         find_image: Callable[[str], Path] | None = None,
         join: bool | None = None,
+        owner: str | None = None,
     ) -> None:
         """Find the sessions of the folder, and start the thread.
 
@@ -71,6 +72,7 @@ class Host:
             limits: What to hold at most.
             find_image: From an image's id to its file; raises `ServerError`.
             join: Whether steps of several sessions become one; None leaves it to the model.
+            owner: The name of this host, where several share the folder; see `SessionStore`.
         """
         self.model, self.folder, self.limits = model, folder, limits or Limits()
         self.find_image = find_image or _no_image
@@ -81,7 +83,8 @@ class Host:
         """Steps of sessions since the start."""
         self._join = model.batched if join is None else join
         self.budget = Budget(self.limits.snapshot_bytes)
-        self.store = SessionStore(folder, self.simulators, model.checkpoint, self.limits.sessions, self.budget)
+        most = self.limits.sessions
+        self.store = SessionStore(folder, self.simulators, model.checkpoint, most, self.budget, owner)
         self._queues = Queues(self.store.__contains__, self.limits.waiting)
         self._thread = threading.Thread(target=self._run, name="sanawm-host", daemon=True)
         self._thread.start()

@@ -109,10 +109,10 @@ def _restore(host: Host, session: Session, message: protocol.Restore, payload: b
     line, text = content(message)
     if (known := session.repeated(message, text)) is not None:
         return known
-    source = session if message.source is None else host.session(message.source)
+    source = session.id if message.source is None else message.source
     with refusing():
-        now = Slots.of([session.simulator.adopt(source.tree.moment(message.snapshot))])
-    session.tree.present = message.snapshot if source is session else None
+        now = Slots.of([session.simulator.adopt(host.store.moment(source, message.snapshot))])
+    session.tree.present = message.snapshot if source == session.id else None
     return _entered(host, session, now, line, text, {})
 
 
@@ -231,10 +231,10 @@ def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str,
         given["image"] = host.find_image(given["image"])
     if "state" in given:
         value = given["state"]
-        if not (isinstance(value, dict) and value.keys() <= {"snapshot", "session"} and "snapshot" in value):
+        texts = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+        if not (texts and value.keys() <= {"snapshot", "session"} and "snapshot" in value):
             raise ServerError("invalid", 'option \'state\' is {"snapshot": id}, with "session" if another one has it.')
-        source = host.session(value["session"]) if "session" in value else session
-        given["state"] = source.tree.moment(value["snapshot"])
+        given["state"] = host.store.moment(value.get("session", session.id), value["snapshot"])
     if "goal" in given:
         given["goal"] = _numbers(given["goal"])
     if "prompt" in given and not isinstance(given["prompt"], str):

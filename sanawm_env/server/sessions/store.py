@@ -18,12 +18,13 @@ from sanawm_env.envs.simulator import Simulator
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server.errors import ServerError
+from sanawm_env.server.sessions.claims import Claims
 from sanawm_env.server.sessions.journal import Journal
 from sanawm_env.server.sessions.queues import unknown_session
 from sanawm_env.server.sessions.session import KEPT_ANSWERS, Session, new_id
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget, Tree, remove_moment, save_moment
-from sanawm_env.server.sessions.stored import head_of, load_session, tidy
+from sanawm_env.server.sessions.stored import foreign_moment, head_of, load_session, tidy
 
 __all__ = ["SessionStore"]
 
@@ -33,7 +34,15 @@ _LOG = logging.getLogger(__name__)
 class SessionStore:
     """The sessions of a folder. What changes it belongs to the host's thread; the disk has a thread of its own."""
 
-    def __init__(self, folder: Path, simulators: Simulators, checkpoint: str, most: int, budget: Budget) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        simulators: Simulators,
+        checkpoint: str,
+        most: int,
+        budget: Budget,
+        owner: str | None = None,
+    ) -> None:
         """Find the sessions of the folder.
 
         Args:
@@ -42,6 +51,8 @@ class SessionStore:
             checkpoint: Its hash.
             most: Sessions, in memory and in the folder together.
             budget: Of their snapshots.
+            owner: The name of this host, where several share the folder. Each then has the sessions that it is asked
+                for first, and may read the snapshots of the others'.
         """
         self.folder, self.simulators, self.budget = folder / "sessions", simulators, budget
         self._checkpoint, self._most = checkpoint, most
@@ -50,13 +61,15 @@ class SessionStore:
         self._keys: dict[str, str] = {}
         self._asleep: dict[str, int] = {}
         """Bytes of the snapshots of sessions that are not in memory."""
-        self._find()
+        self._claims = None if owner is None else Claims(self.folder, owner)
+        if self._claims is None:
+            self._find()
         self._writer = ThreadPoolExecutor(1, "sanawm-writer")
 
     # -- which there are, for any thread --------------------------------------------------------------------
 
     def __contains__(self, session: str) -> bool:
-        return session in self._known
+        return session in self._known or (self._claims is not None and self._claims.exists(session))
 
     @property
     def ids(self) -> list[str]:
@@ -79,11 +92,7 @@ class SessionStore:
             name = path.parent.name
             self._known[name] = None
             self._asleep[name] = sum(each.stat().st_size for each in (path.parent / "snapshots").glob("*.safetensors"))
-            try:
-                key = json.loads(path.read_text(encoding="utf-8")).get("key")
-            except (OSError, ValueError, AttributeError):
-                continue  # told when somebody asks for it
-            if key is not None:
+            if (key := _key(path)) is not None:
                 self._keys[key] = name
         self.budget.held = sum(self._asleep.values())
 
@@ -95,7 +104,7 @@ class SessionStore:
         Raises:
             ServerError: Settings that cannot be used; `full`.
         """
-        if key is not None and (known := self._keys.get(key)) in self._known and known is not None:
+        if key is not None and (known := self._made_with(key)) is not None:
             return self.get(known)
         self.require_sessions(1)
         return self._made(settings, self.simulators.get(settings), seeding.np_random()[0], None, key)
@@ -106,12 +115,22 @@ class SessionStore:
         Raises:
             ServerError: `full`.
         """
-        if len(self._known) + count > self._most:
+        there = len(self._known) if self._claims is None else len(list(self.folder.glob("s*/session.json")))
+        if there + count > self._most:
             raise ServerError(
                 "full",
-                f"there are {len(self._known)} of {self._most} sessions; delete some, or start the server with more "
+                f"there are {there} of {self._most} sessions; delete some, or start the server with more "
                 "--max-sessions.",
             )
+
+    def _made_with(self, key: str) -> str | None:
+        """The session that was made with a key, also by a host that has ended."""
+        if key not in self._keys and self._claims is not None:
+            for path in self.folder.glob("s*/session.json"):
+                if _key(path) == key:
+                    self._keys[key] = path.parent.name
+        name = self._keys.get(key)
+        return name if name is not None and name in self else None
 
     def branched(self, session: Session, moment: EnvSnapshot) -> Session:
         """A new session at a moment of another, with its settings and random numbers."""
@@ -121,6 +140,8 @@ class SessionStore:
         self, settings: dict[str, Any], simulator: Simulator, rng: Any, moment: EnvSnapshot | None, key: str | None
     ) -> Session:
         name = new_id()
+        if self._claims is not None:
+            self._claims.take(name)
         journal = Journal(self.folder / name)
         tree = Tree(self.budget, self.folder / name / "snapshots")
         session = Session(name, settings, simulator, rng, tree, journal)
@@ -140,7 +161,10 @@ class SessionStore:
             ServerError: `unknown-session`; `failed`: it cannot be resumed.
         """
         if name not in self._known:
-            raise unknown_session()
+            if self._claims is None or not self._claims.exists(name):
+                raise unknown_session()
+            self._claims.take(name)
+            self._known[name] = None
         session = self._known[name]
         if session is None:
             self.written()
@@ -159,6 +183,8 @@ class SessionStore:
         self.written()
         shutil.rmtree(session.journal.folder, ignore_errors=True)
         del self._known[name]
+        if self._claims is not None:
+            self._claims.release(name)
 
     def _let_go(self, sessions: list[Session]) -> None:
         """Keep sessions in their folders alone."""
@@ -191,6 +217,18 @@ class SessionStore:
                 for snapshot in thinned:
                     self.forget(holder, snapshot)
         self.budget.require(size)
+
+    def moment(self, session: str, snapshot: str) -> EnvSnapshot:
+        """A snapshot of any session, also of one that another host has.
+
+        Raises:
+            ServerError: `unknown-session` or `unknown-snapshot`.
+        """
+        if session in self._known or self._claims is None or not self._claims.exists(session):
+            return self.get(session).tree.moment(snapshot)
+        if self._claims.free(session):
+            return self.get(session).tree.moment(snapshot)
+        return foreign_moment(self.folder / session, snapshot)
 
     def forget(self, session: Session, snapshot: str) -> None:
         """Drop a snapshot, also after a restart."""
@@ -243,3 +281,14 @@ class SessionStore:
         """Save every session."""
         self._let_go(self.in_memory())
         self._writer.shutdown()
+        if self._claims is not None:
+            self._claims.close()
+
+
+def _key(head: Path) -> str | None:
+    """What the session of a head was made with."""
+    try:
+        key: str | None = json.loads(head.read_text(encoding="utf-8")).get("key")
+    except (OSError, ValueError, AttributeError):
+        return None  # told when somebody asks for the session
+    return key

@@ -12,15 +12,18 @@ import numpy as np
 from gymnasium.utils import seeding
 
 from sanawm_env.envs.slots import Slots
+from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.journal import Journal, Line, Written, read_folder
 from sanawm_env.server.sessions.session import KEPT_ANSWERS, Session
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget, Node, Tree, load_moment, remove_moment, save_moment
 
-__all__ = ["head_of", "load_session", "random_numbers", "tidy"]
+__all__ = ["foreign_moment", "head_of", "load_session", "random_numbers", "tidy"]
 
 _FORMAT = "sanawm_env.session/1"
+_WRITING = 5.0
+"""Seconds in which another host writes a snapshot that it has taken."""
 _ANCHORS = ("reset", "restore", "configure")
 """Operations whose moment is on the disk before they count."""
 _ADDED = ("n", "node", "rng", "settings_now", "sessions")
@@ -113,6 +116,29 @@ def tidy(journal: Journal, n: int, again: int) -> None:
         return past.line()
 
     journal.shrink(kept, fold)
+
+
+def foreign_moment(folder: Path, snapshot: str) -> EnvSnapshot:
+    """A snapshot of a session that another host has.
+
+    Raises:
+        ServerError: `unknown-snapshot`.
+    """
+    tree = Tree(Budget(0), folder / "snapshots")
+    try:
+        written = read_folder(folder)
+        past = _Past.of(written.head, tree)
+        for line in written.lines:
+            past.take(line)
+        tree.node(snapshot)
+        deadline = time.monotonic() + _WRITING
+        while not tree.path(snapshot).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)  # it counts as soon as it is in the journal
+        return tree.moment(snapshot)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, ServerError):
+            raise
+        raise ServerError("unknown-snapshot", "the other session's snapshot is gone; take another one.") from error
 
 
 # -- resuming -------------------------------------------------------------------------------------------------

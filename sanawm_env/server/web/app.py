@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from sanawm_env.server import protocol, wire
@@ -23,23 +22,16 @@ from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.dispatch import Dispatcher
 from sanawm_env.server.web.gallery import SEEDS, gallery_picture
-from sanawm_env.server.web.limits import LARGEST_IMAGE, LARGEST_REQUEST, Uploads
+from sanawm_env.server.web.limits import LARGEST_IMAGE, LARGEST_REQUEST, Uploads, largest_message
 from sanawm_env.server.web.metrics import metrics_text
 from sanawm_env.server.web.pictures import jpeg
+from sanawm_env.server.web.run import Guarded
 from sanawm_env.server.web.sockets import serve_socket, told
 from sanawm_env.world.model import WorldModel
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "read_body"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-_OPEN = ("/healthz", "/")
-"""Paths that need no token: they tell nothing. A page's own files, under `/static/`, neither."""
-_HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
 
 
 def make_app(
@@ -50,6 +42,7 @@ def make_app(
     *,
     warmup: bool = False,
     routes: list[BaseRoute] | None = None,
+    owner: str | None = None,
 ) -> Starlette:
     """The application over one world.
 
@@ -60,12 +53,14 @@ def make_app(
         limits: What it may hold.
         warmup: Run every kind of step once before `/healthz` says ok.
         routes: Further ones: a page.
+        owner: Its name where several share the folder; see `SessionStore`.
 
     Returns:
-        It has `state.dispatcher`; its lifespan closes the host, which saves every session.
+        It has `state.dispatcher`, and `state.largest_message` in bytes; its lifespan closes the host, which saves every
+        session.
     """
     uploads = Uploads(folder / "uploads")
-    host = Host(model, folder, limits, find_image=uploads.find)
+    host = Host(model, folder, limits, find_image=uploads.find, owner=owner)
     dispatcher = Dispatcher(host, uploads, Hub(host))
     warmed = _Warmup(host)
 
@@ -82,7 +77,8 @@ def make_app(
         lifespan=lifespan,
     )
     app.state.dispatcher = dispatcher
-    app.add_middleware(_Guarded, guard=guard)
+    app.state.largest_message = largest_message(model)
+    app.add_middleware(Guarded, guard=guard)
     return app
 
 
@@ -121,7 +117,7 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
 
     async def sessions(request: Request) -> Response:
         if request.method == "POST":
-            head = wire.read_json(await _body(request, LARGEST_REQUEST) or b"{}")
+            head = wire.read_json(await read_body(request, LARGEST_REQUEST) or b"{}")
             message = protocol.read_message({**head, "type": "create"})
             return _json(await dispatcher.general(message, b""), 201)
         found = await asyncio.wrap_future(host.call(host.listed))
@@ -152,7 +148,7 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
         return Response(data, media_type="application/octet-stream", headers=headers)
 
     async def images(request: Request) -> Response:
-        data = await _body(request, LARGEST_IMAGE)
+        data = await read_body(request, LARGEST_IMAGE)
         return _json(await dispatcher.general(protocol.Image(), data), 201)
 
     async def gallery(request: Request) -> Response:
@@ -198,7 +194,7 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
     ]
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """A request's body; one that is too large is refused as soon as that is known.
 
     Raises:
@@ -227,50 +223,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _listed(each) for key, each in value.items() if not str(key).startswith("_")}
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-class _Guarded:
-    """Lets in whom the guard knows, and says to browsers what the answers may do."""
-
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
-        self._app, self._guard = app, guard
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            websocket = WebSocket(scope, receive, send)
-            code = None if self._guard.welcomes(websocket.headers) else 4403
-            if code is None and not self._guard.knows(websocket.headers, websocket.query_params):
-                code = 4401
-            if code is not None:
-                await websocket.accept()  # closed before that, a browser is not told the code
-                await websocket.close(code)
-                return
-        if scope["type"] == "http":
-            request = Request(scope)
-            refused = self._refused(request)
-            if refused is not None:
-                await refused(scope, receive, send)
-                return
-            await self._app(scope, receive, _with_headers(send))
-            return
-        await self._app(scope, receive, send)
-
-    def _refused(self, request: Request) -> Response | None:
-        if not self._guard.welcomes(request.headers):
-            return JSONResponse(
-                {"error": "this server is called by another name, or from another page.", "code": "forbidden"}, 403
-            )
-        free = request.url.path in _OPEN or request.url.path.startswith("/static/")
-        if free or self._guard.knows(request.headers, request.query_params):
-            return None
-        error = "the token is missing or wrong; use the address that the server printed."
-        return JSONResponse({"error": error, "code": "unauthorized"}, 401)
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
-        await send(message)
-
-    return sending

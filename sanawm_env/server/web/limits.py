@@ -8,13 +8,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sanawm_env.files import replacing
 from sanawm_env.scenes.start_image import read_image
 from sanawm_env.server.errors import ServerError
+from sanawm_env.world.model import WorldModel
 
-__all__ = ["LARGEST_IMAGE", "LARGEST_REQUEST", "Rate", "Uploads"]
+__all__ = ["LARGEST_IMAGE", "LARGEST_REQUEST", "Rate", "Uploads", "largest_message"]
 
 LARGEST_IMAGE = 20_000_000
 """Bytes of an uploaded picture."""
@@ -100,3 +102,16 @@ class Uploads:
 
 def _too_many_pixels() -> ServerError:
     return ServerError("too-large", f"a picture has at most {MOST_PIXELS // 10**6} megapixels; shrink it.")
+
+
+def largest_message(model: WorldModel) -> int:
+    """Bytes of the largest WebSocket message: a picture, or a world file with twice the bytes of a state."""
+    config = model.config
+    black = np.zeros((1, config.height, config.width, 3), np.uint8)
+    camera = np.array([[config.width, config.width, config.width / 2, config.height / 2]], dtype=np.float64)
+    text = None
+    if config.model.caption_channels:
+        import torch
+
+        text = torch.zeros(1, config.model.text_length, config.model.caption_channels)
+    return max(LARGEST_IMAGE, 2 * model.start(black, camera, [0], text)[0].nbytes) + 1_000_000

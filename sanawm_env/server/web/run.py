@@ -1,16 +1,26 @@
-"""Running an application."""
+"""Running an application, with the guard before it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from sanawm_env.server.web.limits import LARGEST_IMAGE
-from sanawm_env.world.model import WorldModel
+from sanawm_env.server.web.auth import Guard
 
-__all__ = ["make_server"]
+__all__ = ["Guarded", "make_server"]
+
+_OPEN = ("/healthz", "/")
+"""Paths that need no token: they tell nothing. A page's own files, under `/static/`, neither."""
+_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 def make_server(app: Any) -> uvicorn.Server:
@@ -24,21 +34,57 @@ def make_server(app: Any) -> uvicorn.Server:
         access_log=False,
         timeout_graceful_shutdown=2,
         ws="websockets-sansio",
-        ws_max_size=_largest_message(app.state.dispatcher.host.model),
+        ws_max_size=app.state.largest_message,
         ws_per_message_deflate=False,
         server_header=False,
     )
     return uvicorn.Server(config)
 
 
-def _largest_message(model: WorldModel) -> int:
-    """Bytes of the largest WebSocket message: a picture, or a world file with twice the bytes of a state."""
-    config = model.config
-    black = np.zeros((1, config.height, config.width, 3), np.uint8)
-    camera = np.array([[config.width, config.width, config.width / 2, config.height / 2]], dtype=np.float64)
-    text = None
-    if config.model.caption_channels:
-        import torch
+class Guarded:
+    """Lets in whom the guard knows, and says to browsers what the answers may do."""
 
-        text = torch.zeros(1, config.model.text_length, config.model.caption_channels)
-    return max(LARGEST_IMAGE, 2 * model.start(black, camera, [0], text)[0].nbytes) + 1_000_000
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        """Stand before an application."""
+        self._app, self._guard = app, guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or turn away."""
+        if scope["type"] == "websocket":
+            websocket = WebSocket(scope, receive, send)
+            code = None if self._guard.welcomes(websocket.headers) else 4403
+            if code is None and not self._guard.knows(websocket.headers, websocket.query_params):
+                code = 4401
+            if code is not None:
+                await websocket.accept()  # closed before that, a browser is not told the code
+                await websocket.close(code)
+                return
+        if scope["type"] == "http":
+            request = Request(scope)
+            refused = self._refused(request)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+            await self._app(scope, receive, _with_headers(send))
+            return
+        await self._app(scope, receive, send)
+
+    def _refused(self, request: Request) -> Response | None:
+        if not self._guard.welcomes(request.headers):
+            return JSONResponse(
+                {"error": "this server is called by another name, or from another page.", "code": "forbidden"}, 403
+            )
+        free = request.url.path in _OPEN or request.url.path.startswith("/static/")
+        if free or self._guard.knows(request.headers, request.query_params):
+            return None
+        error = "the token is missing or wrong; use the address that the server printed."
+        return JSONResponse({"error": error, "code": "unauthorized"}, 401)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *_HEADERS]
+        await send(message)
+
+    return sending

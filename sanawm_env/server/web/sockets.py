@@ -15,7 +15,7 @@ from sanawm_env.server.web.dispatch import Dispatcher
 from sanawm_env.server.web.limits import LARGEST_REQUEST, Rate
 from sanawm_env.server.web.pictures import codec, jpeg
 
-__all__ = ["serve_socket"]
+__all__ = ["parse", "refusal", "serve_socket", "told"]
 
 _LOG = logging.getLogger(__name__)
 _UNDER_WAY = 64
@@ -53,7 +53,7 @@ class _Socket:
     async def _read(self, data: str | bytes | None) -> None:
         head: dict[str, Any] = {}
         try:
-            head, payload = _parse(data)
+            head, payload = parse(data)
             message = protocol.read_message(head)
             if not self._rate.take():
                 raise ServerError("too-fast", "too many messages; await the answers.")
@@ -113,14 +113,9 @@ class _Socket:
 
     async def _refuse(self, head: dict[str, Any], error: Exception) -> None:
         self._dispatcher.refused += 1
-        answer = told(error)
-        for name, kinds in (("id", (int, str)), ("session", (str,))):
-            value = head.get(name)
-            if isinstance(value, kinds) and not isinstance(value, bool) and len(str(value)) <= 64:
-                answer[name] = value
         try:
             async with self._sending:
-                await self._websocket.send_bytes(wire.frame(answer))
+                await self._websocket.send_bytes(refusal(head, error))
         except Exception:
             _LOG.debug("an error was not delivered", exc_info=True)
 
@@ -145,7 +140,22 @@ def told(error: Exception) -> dict[str, Any]:
     return {"type": "error", "code": "failed", "error": "the server failed at this; its log has more."}
 
 
-def _parse(data: str | bytes | None) -> tuple[dict[str, Any], bytes]:
+def refusal(head: dict[str, Any], error: Exception) -> bytes:
+    """The message that tells of an error, with what it repeats of its request."""
+    answer = told(error)
+    for name, kinds in (("id", (int, str)), ("session", (str,))):
+        value = head.get(name)
+        if isinstance(value, kinds) and not isinstance(value, bool) and len(str(value)) <= 64:
+            answer[name] = value
+    return wire.frame(answer)
+
+
+def parse(data: str | bytes | None) -> tuple[dict[str, Any], bytes]:
+    """Head and payload of what a client sent.
+
+    Raises:
+        ServerError, WireError: It is too large, or no message.
+    """
     if data is None:
         raise wire.WireError("an empty message.")
     if isinstance(data, str):
