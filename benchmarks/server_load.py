@@ -1,6 +1,7 @@
 """How many sessions does one server hold, and what does the way over the socket cost?
 
     python benchmarks/server_load.py
+    python benchmarks/server_load.py --ray local --replicas 2
 
 A server runs in a process of its own, on loopback; clients that each wait for an answer before they ask again run in
 threads of this one. The last line printed is one JSON object:
@@ -13,6 +14,8 @@ threads of this one. The last line printed is one JSON object:
     overhead_ms                round trip of a step over the time that the model took for it, median, one session
     overhead_share             by the step's time
     same_bits                  whether `same_steps` steps gave the bits of a local environment
+    kill_gap_s                 with --ray: seconds from its replica's SIGKILL amid those steps to the next answer
+    sessions_per_replica[N]    with --ray
     hardware
 """
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -27,10 +31,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.request import urlopen
 
 import numpy as np
 import tyro
@@ -38,6 +43,7 @@ import tyro
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import hardware
+from sanawm_env.cli.common.cluster import RayReplicas
 from sanawm_env.client import RemoteSanaWMEnv
 
 
@@ -57,6 +63,8 @@ class Args:
     """Of load for each number of sessions."""
     same_steps: int = 200
     """Steps to compare with a local environment; 0 compares none."""
+    cluster: Annotated[RayReplicas, tyro.conf.OmitArgPrefixes] = field(default_factory=RayReplicas)
+    """Replicas of `sanawm serve --ray`."""
 
 
 @contextmanager
@@ -64,24 +72,37 @@ def serve(args: Args) -> Iterator[str]:
     """A server process; gives its address."""
     command = [sys.executable, "-m", "sanawm_env.cli", "serve", "--checkpoint", args.checkpoint, "--port", "0"]
     command += ["--max-sessions", str(max(args.sessions) + 1), "--no-warmup"]
+    command += [f"--{name}={value}" for name, value in vars(args.cluster).items() if value is not None]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            while args.cluster.ray and any(each["state"] != "ready" for each in replicas(address)):
+                time.sleep(0.2)
+            yield address
         finally:
             process.terminate()
 
 
+def replicas(address: str) -> list[dict[str, Any]]:
+    """Of a server with --ray: what it tells of them."""
+    with urlopen(address.replace("/?", "/api/replicas?")) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["replicas"]
+    return found
+
+
 def load(
-    address: str, args: Args, count: int, settings: dict[str, Any]
+    address: str, args: Args, count: int, settings: dict[str, Any], spread: dict[int, list[int]]
 ) -> tuple[list[float], list[float], list[float]]:
-    """Latencies in ms of all steps, the model's part of each, and steps/s of each session."""
+    """Latencies in ms of all steps, the model's part of each, and steps/s of each session; sessions by replica."""
     envs = [RemoteSanaWMEnv(address, **settings) for _ in range(count)]
     for seed, env in enumerate(envs):
         env.reset(seed=seed)
         env.step(np.zeros(6))
     waits: list[list[float]] = [[] for _ in envs]
     models: list[list[float]] = [[] for _ in envs]
+    if args.cluster.ray:
+        spread[count] = [len(each["sessions"]) for each in replicas(address)]
     begin, end = time.perf_counter(), time.perf_counter() + args.seconds
 
     def drive(k: int) -> None:
@@ -102,17 +123,25 @@ def load(
     return list(chain(*waits)), list(chain(*models)), [len(each) / seconds for each in waits]
 
 
-def same_bits(address: str, args: Args, settings: dict[str, Any]) -> bool:
-    """Whether a remote environment gives what a local one does."""
+def same_bits(address: str, args: Args, settings: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether a remote environment gives what a local one does; with --ray its replica is killed half-way."""
     from sanawm_env import SanaWMEnv
 
     remote, local = RemoteSanaWMEnv(address, **settings), SanaWMEnv(args.checkpoint, **settings)
     pair = remote.reset(seed=7), local.reset(seed=7)
     same = np.array_equal(pair[0][0], pair[1][0])
     actions = np.random.default_rng(7)
-    for _ in range(args.same_steps):
+    for k in range(args.same_steps):
         action = actions.uniform(-1, 1, 6).astype(np.float32)
-        mine, theirs = remote.step(action), local.step(action)
+        killed = args.cluster.ray is not None and k == args.same_steps // 2
+        if killed:
+            has = next(each for each in replicas(address) if remote._required.id in each["sessions"])
+            os.kill(has["pid"], signal.SIGKILL)
+        began = time.perf_counter()
+        mine = remote.step(action)
+        if killed:
+            found["kill_gap_s"] = round(time.perf_counter() - began, 2)
+        theirs = local.step(action)
         same = same and mine[1:4] == theirs[1:4] and mine[4].keys() == theirs[4].keys()
         same = same and np.array_equal(mine[0], theirs[0])
         same = same and all(np.array_equal(mine[4][key], theirs[4][key]) for key in theirs[4])
@@ -127,6 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.sampler_steps is not None:
         settings["sampler_steps"] = args.sampler_steps
     found: dict[str, Any] = {"checkpoint": args.checkpoint, "chunk_frames": args.chunk_frames}
+    spread: dict[int, list[int]] = {}
     tables: dict[str, dict[int, float]] = {name: {} for name in ("p50_ms", "p95_ms", "frames_per_s", "evenness")}
     with serve(args) as address:
         probe = RemoteSanaWMEnv(address, **settings)
@@ -137,7 +167,7 @@ def main(argv: list[str] | None = None) -> None:
         found["session_bytes"] = 2 * found["snapshot_bytes"]  # the present, and the moment before the last step
         probe.close()
         for count in args.sessions:
-            waits, models, rates = load(address, args, count, settings)
+            waits, models, rates = load(address, args, count, settings, spread)
             tables["p50_ms"][count] = round(float(np.percentile(waits, 50)), 2)
             tables["p95_ms"][count] = round(float(np.percentile(waits, 95)), 2)
             tables["frames_per_s"][count] = round(frames * sum(rates), 2)
@@ -147,8 +177,8 @@ def main(argv: list[str] | None = None) -> None:
                 found["overhead_share"] = round(found["overhead_ms"] / statistics.median(models), 4)
             print(f"{count} sessions: {frames * sum(rates):.1f} frames/s", file=sys.stderr)
         if args.same_steps:
-            found["same_steps"], found["same_bits"] = args.same_steps, same_bits(address, args, settings)
-    found |= tables
+            found["same_steps"], found["same_bits"] = args.same_steps, same_bits(address, args, settings, found)
+    found |= tables | ({"sessions_per_replica": spread} if spread else {})
     found["sessions_at_16fps"] = int(tables["frames_per_s"][max(args.sessions)] / fps)
     found["fps_min_over_max"] = min(tables["evenness"].values())
     found["hardware"] = hardware(int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1)
