@@ -105,7 +105,9 @@ class Serve:
         from sanawm_env.server.cluster.front import make_front
         from sanawm_env.server.cluster.on_ray import first_started, replicas_on_ray
         from sanawm_env.server.cluster.replica import ReplicaSettings
+        from sanawm_env.world.checkpoints.local import resolve
 
+        resolve(self.checkpoint)  # so that a mistake is told before Ray is there
         # Ray's processes work in another folder.
         checkpoint = str(Path(self.checkpoint).resolve()) if Path(self.checkpoint).exists() else self.checkpoint
         folder, token = folder.resolve(), secrets.token_urlsafe(18)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from sanawm_env.cli import main
+from sanawm_env.cli.common.cluster import RayReplicas
 from sanawm_env.cli.server.serve import Serve, address
 from sanawm_env.server.web.listening import listen, locked
 
@@ -19,11 +20,20 @@ from sanawm_env.server.web.listening import listen, locked
         ({"port": 99999}, "--port"),
         ({"max_sessions": 0}, "positive"),
         ({"snapshot_gb": float("nan")}, "positive"),
+        ({"cluster": RayReplicas("local", replicas=0)}, "--replicas must be at least 1; got 0"),
+        ({"cluster": RayReplicas(replicas=2)}, "belong to --ray"),
+        ({"cluster": RayReplicas("http://here")}, "give auto, local or HOST:PORT"),
     ],
 )
 def test_options_that_cannot_be_used(options, words):
     with pytest.raises(ValueError, match=words):
         Serve(**options).run()
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"pip install 'sanawm_env\[ray\]'"):
+        Serve(cluster=RayReplicas("local")).run()
 
 
 def test_a_port_in_use(capsys):

@@ -220,6 +220,6 @@ def test_it_ends_with_all_its_processes(serving):
 )
 def test_mistakes(options, words, tmp_path):
     command = [sys.executable, "-m", "sanawm_env.cli", "serve", "--port", "0", "--checkpoint", "tiny", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("sanawm: error")]) == 1
