@@ -71,7 +71,14 @@ class Front:
 
     def replica_of(self, session):
         """Its process."""
-        return next(each.process for each in self.fleet.replicas if session in each.sessions)
+        return self._has(session).process
+
+    def name_of(self, session):
+        """Another one each time that the process is started."""
+        return self._has(session).started.name
+
+    def _has(self, session):
+        return next(each for each in self.fleet.replicas if session in each.sessions)
 
 
 @contextmanager
