@@ -47,13 +47,8 @@ class DepthNet(nn.Module):
         Returns:
             `(B, H/2, W/2)` float32.
         """
-        height, width = image.shape[2:]
-        rays = pixel_rays(height, width, intrinsics.float())[:, :2].unflatten(-1, (height, width))
-        h = self.stem(torch.cat((image, rays.to(image.dtype)), 1))
-        levels = []
-        for index, block in enumerate(self.enter):
-            h = block(self.down[index - 1](h) if index else h)
-            levels.append(h)
+        levels = self.levels(image, intrinsics)
+        h = levels[-1]
         for block in self.middle:
             h = block(h)
         for index in reversed(range(len(self.up))):
@@ -61,6 +56,17 @@ class DepthNet(nn.Module):
             h = F.interpolate(self.up[index](h), size=size, mode="bilinear", align_corners=False)
             h = self.leave[index](h + levels[index])
         return self.head(F.silu(h))[:, 0].float() - 1.0
+
+    def levels(self, image: Tensor, intrinsics: Tensor) -> list[Tensor]:
+        """What is made of an image on the way down, `(B, C, H/s, W/s)` for s = 2, 4, 8, 16; arguments as `forward`."""
+        height, width = image.shape[2:]
+        rays = pixel_rays(height, width, intrinsics.float())[:, :2].unflatten(-1, (height, width))
+        h = self.stem(torch.cat((image, rays.to(image.dtype)), 1))
+        levels = []
+        for index, block in enumerate(self.enter):
+            h = block(self.down[index - 1](h) if index else h)
+            levels.append(h)
+        return levels
 
     def disparity(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Inverse z-depth `(B, H/2, W/2)`, 1/m, float32, 0 for what is far away; arguments as `forward`."""
