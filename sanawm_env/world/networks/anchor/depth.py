@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from sanawm_env.world.networks.anchor.warp import pixel_rays
 
-__all__ = ["FAR", "NEAR", "DepthNet", "log_disparity"]
+__all__ = ["FAR", "NEAR", "DepthNet", "aligned", "log_disparity"]
 
 FAR = 0.02
 """1/m added before the logarithm: beyond 50 m all is as good as sky."""
 NEAR = 0.1
 """Metres; what is closer counts as this close."""
+OVERLAP = 0.1
+"""Share of the picture that must be known before its scale counts."""
 _WIDTHS = (32, 48, 80, 112)
 """Channels at strides 2, 4, 8 and 16."""
 
@@ -76,6 +78,23 @@ class DepthNet(nn.Module):
 def log_disparity(depth: Tensor) -> Tensor:
     """What the network guesses, from z-depth `(..., H, W)` in metres (infinite for the sky): `log(1/z + FAR)`."""
     return (1 / depth.clamp_min(NEAR) + FAR).log()
+
+
+def aligned(guess: Tensor, known: Tensor) -> Tensor:
+    """Inverse depth on the scale of what is known: times the median ratio where both see something.
+
+    Of pictures that the world made (74 views of 28 scenes that it did not train on) this takes the median error beyond
+    frame 0 from 21 to 20 % in the mean over views, and the step at the edge of what is known from 8 to 6 %; of true
+    pictures it changes nothing that can be told from chance.
+
+    Args:
+        guess: `(B, h, w)` inverse depth, 1/m.
+        known: The same of what is known, negative elsewhere.
+    """
+    both = (guess > FAR) & (known > FAR)
+    ratio = torch.where(both, known / guess, torch.nan).flatten(1).nanmedian(1).values
+    enough = both.flatten(1).float().mean(1) > OVERLAP
+    return guess * torch.where(enough, ratio, 1.0)[:, None, None]
 
 
 class _Residual(nn.Module):
