@@ -50,8 +50,8 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.release_chunks import now, timed_chunks
-from benchmarks.release_modules import (
+from benchmarks.worlds.release_chunks import now, timed_chunks
+from benchmarks.worlds.release_modules import (
     chunk_conditions,
     chunk_flops_of,
     configs,

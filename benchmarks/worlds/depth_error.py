@@ -1,6 +1,6 @@
 """How good is an anchored world's own depth? Held-out scenes, against the true depth, along a short walk.
 
-    python benchmarks/depth_error.py --seeds 20000000:20000020
+    python benchmarks/worlds/depth_error.py --seeds 20000000:20000020
 
 The world walks each scene's own path. After every step its depth sensor is compared with the depth of the true scene
 from that pose: once for the picture that the world made (`generated`), once for the true picture of that place

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills.run import Args, Run, phase
+from benchmarks.collecting.kills.run import Args, Run, phase
 
 __all__ = ["kill_alone"]
 

@@ -1,6 +1,6 @@
 """How much memory one chunk needs while it is computed, found without a GPU: live tensors of a run on the meta device.
 
-    python -m benchmarks.memory_trace
+    python -m benchmarks.worlds.memory_trace
 
 prints the figures that `memory_plan` keeps for the release. Meta tensors have shapes and lifetimes but no
 values. Not in the figures: the allocator's fragmentation and the workspaces of kernels. Softmax attention is

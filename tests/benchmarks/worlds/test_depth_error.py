@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.depth_error import Errors, main
+from benchmarks.worlds.depth_error import Errors, main
 from sanawm_env import WorldModel
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config

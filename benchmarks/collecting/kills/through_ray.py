@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills.cluster import Machines, cluster
-from benchmarks.kills.run import Args, Run, phase
+from benchmarks.collecting.kills.cluster import Machines, cluster
+from benchmarks.collecting.kills.run import Args, Run, phase
 
 __all__ = ["kill_through_ray"]
 

@@ -2,7 +2,7 @@
 
 Run it by a Python that has rclpy (.ci/ros2 leaves one in .venv-ros2-kilted):
 
-    ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST .venv-ros2-kilted/bin/python benchmarks/ros2_overhead.py
+    ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST .venv-ros2-kilted/bin/python benchmarks/speed/ros2_overhead.py
 
 A process of its own listens to everything, reliably, and counts. Prints one JSON line, by size of the picture:
 milliseconds of this process's own time and of the clock for each frame (clock, tf, odom, camera_info, raw image; depth

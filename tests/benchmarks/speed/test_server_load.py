@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.server_load import main
+from benchmarks.speed.server_load import main
 
 
 @pytest.mark.slow

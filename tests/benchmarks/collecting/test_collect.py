@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
-from benchmarks import collect_kill, collect_speed
-from benchmarks.kills.faults import facts, faults
-from benchmarks.kills.run import Args, Run
+from benchmarks.collecting import collect_kill, collect_speed
+from benchmarks.collecting.kills.faults import facts, faults
+from benchmarks.collecting.kills.run import Args, Run
 
 torch.set_num_threads(1)
 

@@ -3,7 +3,7 @@
 Every row is one world. Its three futures share the first steps, bit for bit; then one looks to the left, one walks
 on and one looks to the right. Nothing is chosen or retouched frame by frame: these are the frames of `env.step`.
 
-Run: python benchmarks/readme_picture.py [--out docs/images/futures.webp] [--sheet sheet.png]
+Run: python benchmarks/worlds/readme_picture.py [--out docs/images/futures.webp] [--sheet sheet.png]
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """How many sessions does one server hold, and what does the way over the socket cost?
 
-    python benchmarks/server_load.py
+    python benchmarks/speed/server_load.py
 
 A server runs in a process of its own, on loopback; clients that each wait for an answer before they ask again run in
 threads of this one. The last line printed is one JSON object:
@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import hardware
 from sanawm_env.client import RemoteSanaWMEnv

@@ -1,6 +1,6 @@
 """A Ray cluster of several machines on this one, in a process of its own: whoever holds it must not be forked.
 
-    python -m benchmarks.kills.cluster
+    python -m benchmarks.collecting.kills.cluster
 
 takes lines (`add`; `remove PID`) and answers each with one, `@` and the process id of the raylet. It ends with its
 standard input.
@@ -77,7 +77,7 @@ def cluster(machines: int) -> Iterator[Machines]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
     )
     try:
         found = Machines(process, _answer(process))

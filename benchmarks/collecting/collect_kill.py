@@ -1,8 +1,8 @@
 """Is anything lost or made twice when `sanawm collect` is killed, again and again, or the disk runs full?
 
-    OMP_NUM_THREADS=1 python benchmarks/collect_kill.py --kills 50
-    OMP_NUM_THREADS=1 python benchmarks/collect_kill.py --kills 50 --ray --steps 40 --minutes 15
-    sudo OMP_NUM_THREADS=1 python benchmarks/collect_kill.py --kills 0 --disk
+    OMP_NUM_THREADS=1 python benchmarks/collecting/collect_kill.py --kills 50
+    OMP_NUM_THREADS=1 python benchmarks/collecting/collect_kill.py --kills 50 --ray --steps 40 --minutes 15
+    sudo OMP_NUM_THREADS=1 python benchmarks/collecting/collect_kill.py --kills 0 --disk
 
 A small collection runs undisturbed once. Then the same line is started and killed with SIGKILL after a random time, as
 often as asked; whenever it was faster than the kill, a new folder begins. With `--ray` the line shares its work out to
@@ -34,13 +34,13 @@ from typing import Any
 import torch
 import tyro
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
-from benchmarks.kills.alone import kill_alone
-from benchmarks.kills.faults import facts, faults
-from benchmarks.kills.full_disk import fill_disk
-from benchmarks.kills.run import Args, Run
-from benchmarks.kills.through_ray import kill_through_ray
+from benchmarks.collecting.kills.alone import kill_alone
+from benchmarks.collecting.kills.faults import facts, faults
+from benchmarks.collecting.kills.full_disk import fill_disk
+from benchmarks.collecting.kills.run import Args, Run
+from benchmarks.collecting.kills.through_ray import kill_through_ray
 
 
 def measure(args: Args) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kills.faults import Facts, faults, temporaries
-from benchmarks.kills.run import Args, Run
+from benchmarks.collecting.kills.faults import Facts, faults, temporaries
+from benchmarks.collecting.kills.run import Args, Run
 
 __all__ = ["fill_disk"]
 

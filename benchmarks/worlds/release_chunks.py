@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.release_modules import chunk_conditions, configs
+from benchmarks.worlds.release_modules import chunk_conditions, configs
 
 
 def timed_chunks(

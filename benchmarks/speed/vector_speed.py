@@ -1,6 +1,6 @@
 """How fast are many slots of one model, against as many copies of the single environment?
 
-    python benchmarks/vector_speed.py
+    python benchmarks/speed/vector_speed.py
 
 Three ways to run N worlds take turns, step by step, with the same seeds and actions:
 
@@ -42,7 +42,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import UNTRAINED, hardware, resident_bytes
 

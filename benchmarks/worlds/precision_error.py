@@ -1,6 +1,6 @@
 """What does each precision change, and what does it save?
 
-    python benchmarks/precision_error.py
+    python benchmarks/worlds/precision_error.py
 
 Every way ("arm") to compute plays the same scenes with the same noise and the same random actions. The last line
 printed is one JSON object; for each arm:
@@ -36,11 +36,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
 import sanawm_env  # noqa: F401
 from benchmarks.core_speed import hardware
-from benchmarks.precision_emulation import emulate
+from benchmarks.worlds.precision_emulation import emulate
 from sanawm_env.cli.doctor.memory import PRECISIONS, weight_bytes
 from sanawm_env.world.accel.precision import check_precision, quantise, scope, weights_report
 from sanawm_env.world.checkpoints.release.layouts import release_config

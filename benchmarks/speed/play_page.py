@@ -1,6 +1,6 @@
 """Frames per second and latency in the page of `sanawm play`, in a real browser: one JSON line.
 
-    python benchmarks/play_page.py --seconds 20 --out play.json
+    python benchmarks/speed/play_page.py --seconds 20 --out play.json
 
 `fps_p50` and `fps_p5` are of the seconds in which a key was held, `key_to_frame_ms` runs from the event of a key to the
 first frame that obeys it, drawn. Each key is pressed for the first time after a rest as well as while time runs.

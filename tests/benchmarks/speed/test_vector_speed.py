@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.vector_speed import WAYS, Args, main, occupy
+from benchmarks.speed.vector_speed import WAYS, Args, main, occupy
 
 SHORT = ["--checkpoint", "untrained", "--chunk-frames", "1", "--sampler-steps", "1", "--steps", "2"]
 
