@@ -99,7 +99,7 @@ def machine(device: Any) -> dict[str, Any]:
         capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         facts |= {"gpu": found.label, "gpu_memory": found.memory, "capability": capability, "driver": found.driver}
         facts |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-    packages = ("torch", "diffusers", "triton", "flash-linear-attention", "torchao")
+    packages = ("torch", "diffusers", "triton", "fla-core", "torchao")
     return facts | {"python": platform.python_version(), "versions": {name: _version(name) for name in packages}}
 
 

@@ -9,7 +9,7 @@ import torch
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if not os.environ.get("REQUIRE_KERNELS"):
     if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed (.ci/kernels installs it)", allow_module_level=True)
+        pytest.skip("triton is not installed (.ci/gpu installs it)", allow_module_level=True)
     if not INTERPRETED and not torch.cuda.is_available():
         # Not set from here: Triton looks at it when it is first imported, and torch may have done so.
         pytest.skip("neither CUDA nor TRITON_INTERPRET=1", allow_module_level=True)
