@@ -13,6 +13,7 @@ from gymnasium.utils import seeding
 from sanawm_env.envs.slots import Slots
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.journal import Journal, Written, read_folder
+from sanawm_env.server.sessions.pasts import past_of, remember
 from sanawm_env.server.sessions.session import Session
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget, Node, Tree, load_moment, remove_moment, save_moment
@@ -79,7 +80,9 @@ def _rebuilt(folder: Path, written: Written, simulators: Simulators, budget: Bud
     if anchors or head["begun"]:
         if start < max(anchors, default=0):
             raise ValueError("the moment that its journal goes on from is missing.")
-        session.now = Slots.of([session.simulator.adopt(load_moment(written.moments[start]))])
+        moment = load_moment(written.moments[start])
+        session.now = Slots.of([session.simulator.adopt(moment)])
+        remember(session.now.only, past_of(moment))
         session.saved = start
     for line in lines:
         _again(session, line, line.get("n", 0) > start)
@@ -97,7 +100,7 @@ def _again(session: Session, line: dict[str, Any], after_moment: bool) -> None:
     if line["type"] == "step" and after_moment:
         began = time.perf_counter()
         after, result = session.simulator.step(session.require(), [line["action"]])
-        answer = session.stepped(after, result, time.perf_counter() - began)
+        answer = session.stepped(line["action"], after, result, time.perf_counter() - began)
         session.n = line["n"]
         session.keep(_text(line), answer | {"session": session.id, "n": session.n})
     elif "node" in line:
