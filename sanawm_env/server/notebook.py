@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from contextlib import ExitStack
 from dataclasses import fields
 from html import escape
@@ -24,6 +23,7 @@ from sanawm_env.server.web.app import make_app
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.background import in_background
 from sanawm_env.server.web.limits import Uploads
+from sanawm_env.server.web.listening import locked
 from sanawm_env.server.web.page import page_routes
 
 __all__ = ["Playing", "play"]
@@ -54,7 +54,7 @@ def play(env: Any, *, port: int = 0, height: int = 720, data: str | Path | None 
         ModuleNotFoundError: Without the extra `play`.
         ResetNeeded: The environment was not reset.
         TypeError: No `SanaWMEnv`.
-        ValueError: The port cannot be had.
+        ValueError: The port cannot be had, or another server uses the folder.
     """
     base = env.unwrapped
     if not isinstance(base, SanaWMEnv):
@@ -71,7 +71,7 @@ class Playing:
         """See `play`."""
         self._height, self._stack = height, ExitStack()
         with self._stack:
-            folder = Path(data or self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sanawm-play-")))
+            folder = self._stack.enter_context(locked(None if data is None else Path(data)))
             token = secrets.token_urlsafe(18)
             app = make_app(
                 simulator.model, folder, Guard(token, ("127.0.0.1", "localhost")), Limits(idle_seconds=float("inf")),

@@ -158,8 +158,8 @@ def test_a_past_outlives_the_memory(running, walk, model):
     one.go(AHEAD)
     there = one.ask("snapshot")["snapshot"]
     one.go(SIDE)
-    host.call(lambda: host.let_go(host.session(one.id))).result()
-    assert host.call(lambda: host._known[one.id]).result() is None
+    host.call(lambda: host.store._let_go([host.session(one.id)])).result()
+    assert host.call(lambda: host.store._known[one.id]).result() is None
     assert one.ask("describe")["recordable"]
     assert replayed(running, one.ask("record"), model).actions == np.array([AHEAD, SIDE], np.float32).tolist()
     twin = Walk(running.url, {})
