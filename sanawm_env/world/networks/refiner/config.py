@@ -77,7 +77,7 @@ class RefinerConfig:
             values.get("base_width", default.extent[2]),
         )
         scales = tuple(values.get("vae_scale_factors", default.scales))
-        made = cls(**got, extent=extent, scales=scales)  # type: ignore[arg-type]
+        made = cls(**got, extent=extent, scales=scales)
         widths = {"cross_attention_dim": made.width, "out_channels": made.channels}
         _refuse(values, {name: size for name, size in widths.items() if values.get(name) is not None}, "has odd widths")
         return made

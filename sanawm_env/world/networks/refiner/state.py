@@ -41,7 +41,9 @@ class RefinerSlot:
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> RefinerSlot:
         """Apply `fn` to every tensor."""
-        return replace(self, **{name: fn(getattr(self, name)) for name in _TENSORS})
+        return replace(
+            self, sink=fn(self.sink), history=fn(self.history), text=fn(self.text), text_mask=fn(self.text_mask)
+        )
 
 
 @dataclass(frozen=True, eq=False)

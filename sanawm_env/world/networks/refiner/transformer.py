@@ -6,7 +6,7 @@ Names are diffusers' (`LTX2VideoTransformer3DModel`), so that its files load as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -124,6 +124,23 @@ class RefinerTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.scale_shift_table = nn.Parameter(torch.zeros(2, width))
         self.proj_out = Linear(width, config.channels)
+        self._guest: torch.device | None = None
+
+    def stream_layers(self, device: torch.device | str) -> None:
+        """Let blocks stay where they are, and visit a device one at a time; all other weights move there for good."""
+        for name, module in self.named_children():
+            if name != "transformer_blocks":
+                module.to(device)
+        self.scale_shift_table.data = self.scale_shift_table.data.to(device)
+        self._guest = torch.device(device)
+
+    def _visits(self) -> Iterator[tuple[int, _Block]]:
+        """The blocks, each where it is to compute."""
+        for i, block in enumerate(self.transformer_blocks):
+            home = next(block.parameters()).device
+            yield i, block if self._guest is None else block.to(self._guest)  # type: ignore[misc]
+            if self._guest is not None:
+                block.to(home)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -138,7 +155,7 @@ class RefinerTransformer(nn.Module):
     def text_memory(self, text: Tensor, mask: Tensor) -> TextMemory:
         """Keys and values of text `(B, L, caption_channels)` in every block; `mask` `(B, L)`, true where it counts."""
         y = self.caption_projection(text.to(self.dtype))
-        layers = [block.attn2.keys_values(y) for block in self.transformer_blocks]  # type: ignore[union-attr, operator]
+        layers = [block.attn2.keys_values(y) for _, block in self._visits()]
         if bool(mask.all()):
             return TextMemory(layers, None)
         return TextMemory(layers, ((~mask.bool()).to(self.dtype) * _MASKED)[:, None, None])
@@ -173,7 +190,7 @@ class RefinerTransformer(nn.Module):
         h = self.proj_in(tokens)
         modulation, embedded = self.time_embed(sigma * self.config.timestep_scale)
         last = len(self.transformer_blocks) - 1
-        for i, block in enumerate(self.transformer_blocks):
+        for i, block in self._visits():
             kept = None if keep is None else (lambda raw, own, i=i: keep(i, raw, own))
             seen = [] if past is None else past(i)
             h = block(
