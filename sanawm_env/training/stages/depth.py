@@ -17,7 +17,7 @@ from torch import Tensor
 from sanawm_env.files import replacing
 from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
-from sanawm_env.scenes.render import render
+from sanawm_env.scenes.raycast.render import render
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
