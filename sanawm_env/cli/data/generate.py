@@ -36,7 +36,7 @@ class Generate:
         """Do it.
 
         Raises:
-            ModuleNotFoundError, ValueError: What is missing, or an option that cannot be used.
+            ValueError: What is missing, or an option that cannot be used.
         """
         from tqdm import tqdm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from sanawm_env.camera.rays import relative_to_first
-from sanawm_env.scenes.external.source import Take, import_extra
+from sanawm_env.scenes.external.source import Take
 from sanawm_env.scenes.posed_clips import PosedClip, prepare_clips, read_clip, write_clip
 from sanawm_env.scenes.seeds import EVAL_SEEDS, check_training_seeds
 
@@ -31,14 +32,16 @@ class Source:
         """Refuse before anything is written.
 
         Raises:
-            ModuleNotFoundError: A package is not installed; says which line installs it.
+            ValueError: A package is not installed; says which line installs it.
         """
-        for package in self.packages:
-            import_extra(package, name)
+        missing = [package for package in self.packages if importlib.util.find_spec(package) is None]
+        if missing:
+            install = f'pip install "sanawm_env[{name}]" (or -e ".[{name}]")'
+            raise ValueError(f"the source {name!r} needs {' and '.join(missing)}: {install}.")
 
 
 SOURCES: dict[str, Source] = {
-    "labmaze": Source(("labmaze",), "Apache-2.0 (textures of labmaze)"),
+    "labmaze": Source(("labmaze", "mujoco"), "Apache-2.0 (textures of labmaze)"),
 }
 """By name, which is that of the extra and of the module in this folder as well."""
 
@@ -75,8 +78,8 @@ class Plan:
 
     @property
     def seeds(self) -> list[int]:
-        """Of all clips."""
-        return [*range(self.seed, self.seed + self.clips), *EVAL_SEEDS[: self.held_out]]
+        """Of all clips, those held out first: there are few, and nothing can be measured without them."""
+        return [*EVAL_SEEDS[: self.held_out], *range(self.seed, self.seed + self.clips)]
 
     def name(self, seed: int) -> str:
         """Of a clip's folder."""
@@ -93,8 +96,8 @@ def generate(plan: Plan, out: Path) -> tuple[int, Iterator[PosedClip]]:
         How many there are to make, and those as they are made.
 
     Raises:
-        ModuleNotFoundError: A package of the source is not installed; says which line installs it.
-        ValueError: `out` holds something else, or clips of another length or size.
+        ValueError: A package of the source is not installed (says which line installs it), or `out` holds something
+            else, or clips of another length or size.
     """
     SOURCES[plan.source].check(plan.source)
     folder = prepare_clips(out)

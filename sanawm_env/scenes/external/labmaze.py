@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanawm_env.scenes.builder import Dice
-from sanawm_env.scenes.external.source import Array, Take, import_extra, pinhole
+from sanawm_env.scenes.external.source import Array, Take, pinhole
 from sanawm_env.scenes.motion import free_path
 
 __all__ = ["Maze", "draw_maze", "film"]
@@ -69,12 +70,9 @@ class Maze:
 
 
 def draw_maze(seed: int) -> Maze:
-    """The maze of a seed.
+    """The maze of a seed."""
+    import labmaze
 
-    Raises:
-        ModuleNotFoundError: `labmaze` is not installed.
-    """
-    labmaze = import_extra("labmaze", "labmaze")
     dice = Dice(seed, 10)
     side = 7 + 2 * dice.index(4)
     grid = labmaze.RandomMaze(
@@ -98,7 +96,6 @@ def film(seed: int, frames: int, height: int, width: int) -> Take:
     """Walk through the maze of a seed.
 
     Raises:
-        ModuleNotFoundError: `labmaze` or `mujoco` is not installed.
         RuntimeError: No way to draw without a screen.
     """
     maze = draw_maze(seed)
@@ -130,14 +127,13 @@ def _mujoco() -> Any:
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "osmesa")
     try:
-        return import_extra("mujoco", "labmaze")
+        import mujoco
     except (AttributeError, ImportError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            raise
         raise RuntimeError(
             f"MuJoCo finds no OpenGL for MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}): on Debian "
             "`apt-get install libosmesa6`, or set MUJOCO_GL=egl where a GPU draws."
         ) from error
+    return mujoco
 
 
 def _model(maze: Maze, dice: Dice, height: int, width: int, focal: float) -> tuple[str, dict[str, bytes]]:
@@ -191,9 +187,10 @@ def _plane(world: ElementTree.Element, at: list[float], side: float, material: s
 class _Paint:
     """Materials of one maze: each room has a wall and a floor of its own."""
 
-    def __init__(self, assets: ElementTree.Element, dice: Dice, side: int) -> None:
-        labmaze = import_extra("labmaze.assets", "labmaze")
-        self._assets, self._dice, self._side = assets, dice, side
+    def __init__(self, parent: ElementTree.Element, dice: Dice, side: int) -> None:
+        from labmaze import assets as labmaze
+
+        self._parent, self._dice, self._side = parent, dice, side
         self.files: dict[str, bytes] = {}
         """PNG files by name. They are made smaller: MuJoCo takes a second to load the originals of 1024 px."""
         style = _STYLES[dice.index(len(_STYLES))]
@@ -204,7 +201,7 @@ class _Paint:
         self._things = _shuffled(dice, labmaze.get_wall_texture_paths(other))
         sky = labmaze.get_sky_texture_paths(labmaze.SKY_STYLES[dice.index(len(labmaze.SKY_STYLES))])
         faces = {f"file{face}": self._file(path) for face, path in sky._asdict().items()}
-        ElementTree.SubElement(assets, "texture", name="sky", type="skybox", **faces)
+        ElementTree.SubElement(parent, "texture", name="sky", type="skybox", **faces)
         self._tile = dice.uniform(1.0, 2.0)
 
     def wall(self, room: int) -> str:
@@ -225,22 +222,28 @@ class _Paint:
 
     def _material(self, role: str, path: str, kind: str = "2d", repeat: float = 1.0) -> str:
         name = f"{role} {Path(path).parent.name} {Path(path).stem}"
-        if self._assets.find(f"material[@name='{name}']") is None:
-            ElementTree.SubElement(self._assets, "texture", name=name, type=kind, file=self._file(path))
+        if self._parent.find(f"material[@name='{name}']") is None:
+            ElementTree.SubElement(self._parent, "texture", name=name, type=kind, file=self._file(path))
             uniform = "false" if kind == "cube" else "true"
             ElementTree.SubElement(
-                self._assets, "material", name=name, texture=name, texuniform=uniform,
+                self._parent, "material", name=name, texture=name, texuniform=uniform,
                 texrepeat=_text([repeat, repeat]), specular="0", shininess="0", reflectance="0",
             )  # fmt: skip
         return name
 
     def _file(self, path: str) -> str:
         name = "-".join(Path(path).parts[-2:])
-        if name not in self.files:
-            with Image.open(path) as image, io.BytesIO() as out:
-                image.convert("RGB").resize((self._side, self._side), Image.Resampling.BOX).save(out, "PNG")
-                self.files[name] = out.getvalue()
+        self.files[name] = _png(path, self._side)
         return name
+
+
+@functools.cache
+def _png(path: str, side: int) -> bytes:
+    """A texture made smaller."""
+    with Image.open(path) as image, io.BytesIO() as out:
+        rgb = image.convert("RGBA").convert("RGB").resize((side, side), Image.Resampling.BOX)
+        rgb.save(out, "PNG", compress_level=1)
+        return out.getvalue()
 
 
 def _shuffled(dice: Dice, paths: dict[str, str]) -> list[str]:
