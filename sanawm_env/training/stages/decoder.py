@@ -153,7 +153,7 @@ class _Pool:
     """Latents of rollouts, what came before them, what the anchor shows there, and the true frames."""
 
     def __init__(
-        self, config: DecoderTrainConfig, world: WorldModel, scenes: SceneSeeds, posed: PosedClips | None
+        self, config: DecoderTrainConfig, world: WorldModel, scenes: SceneSeeds, posed: PosedClips | None = None
     ) -> None:
         self.config, self.world, self.scenes, self.posed = config, world, scenes, posed
         self.kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []

@@ -178,7 +178,7 @@ def _target(depth: Tensor) -> Tensor:
 class _Views:
     """Endless batches from a pool of rendered views, mirrored half the time."""
 
-    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds, posed: PosedClips | None) -> None:
+    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds, posed: PosedClips | None = None) -> None:
         self.config, self.scenes, self.posed, self.turn = config, scenes, posed, 0
         self.pool: list[Tensor] = []
 
