@@ -17,8 +17,8 @@ class Generate:
     What is there already stays, so an interrupted call goes on where it stopped. Prints one JSON line.
     """
 
-    source: Literal["labmaze"]
-    """`labmaze`: DeepMind Lab's mazes and textures, drawn by MuJoCo (Apache-2.0)."""
+    source: Literal["labmaze", "vizdoom"]
+    """`labmaze`: DeepMind Lab's mazes and textures, drawn by MuJoCo (Apache-2.0). `vizdoom`: Freedoom's levels (BSD-3)."""
     out: Path
     """Folder of the dataset."""
     clips: int = 200

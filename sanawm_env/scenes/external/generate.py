@@ -42,6 +42,7 @@ class Source:
 
 SOURCES: dict[str, Source] = {
     "labmaze": Source(("labmaze", "mujoco"), "Apache-2.0 (textures of labmaze)"),
+    "vizdoom": Source(("vizdoom",), "BSD-3-Clause (Freedoom)"),
 }
 """By name, which is that of the extra and of the module in this folder as well."""
 
