@@ -18,7 +18,8 @@ class Generate:
     """
 
     source: Literal["labmaze", "vizdoom"]
-    """`labmaze`: DeepMind Lab's mazes and textures, drawn by MuJoCo (Apache-2.0). `vizdoom`: Freedoom's levels (BSD-3)."""
+    """`labmaze`: DeepMind Lab's mazes and textures, drawn by MuJoCo (Apache-2.0); `vizdoom`: Freedoom's levels
+    (BSD-3)."""
     out: Path
     """Folder of the dataset."""
     clips: int = 200
