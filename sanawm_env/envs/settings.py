@@ -21,6 +21,7 @@ from sanawm_env.registration import EPISODE_SECONDS
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_image
 from sanawm_env.tasks import Task, get_task
 from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.state.empty import check_state_precision
 
 __all__ = ["Settings", "check_choice"]
 
@@ -57,6 +58,7 @@ class Settings:
     device: str | torch.device = "auto"
     dtype: str | torch.dtype | None = None
     precision: str | None = None
+    state_precision: str | None = None
     info_frames: bool = True
     episode_seconds: float | None = EPISODE_SECONDS
     max_episode_steps: int | None = None
@@ -99,6 +101,7 @@ class Settings:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
         if self.level and self.image is not None:
             raise ValueError("level turns the camera of procedural scenes upright; an image's stands as it stood.")
+        check_state_precision(self.state_precision, torch.float32)
         self._set("image", None if self.image is None else read_image(self.image))
         self._check_controls()
 
@@ -133,6 +136,7 @@ class Settings:
             "dtype": as_dtype(self.dtype),
             "batched": batched,
             "precision": self.precision,
+            "state_precision": self.state_precision,
         }
 
     def out_of_time(self, steps: int, step_seconds: float) -> bool:

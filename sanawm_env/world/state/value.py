@@ -19,7 +19,7 @@ from torch import Tensor
 from sanawm_env.files import save_tensors
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.state.errors import StateError, misfit, named, unlike
+from sanawm_env.world.state.errors import StateError, misfit, named, other_precision, unlike
 from sanawm_env.world.state.files import FORMAT, VERSION, read_state
 from sanawm_env.world.state.tensors import same_bits
 
@@ -60,6 +60,8 @@ class WorldState:
     """Hash of the weights that made this state."""
     checkpoint_name: str = ""
     """Which weights those were, with their revision if they came from the Hub; says what to load, decides nothing."""
+    state_precision: str = ""
+    """How softmax window and tails are kept: `bf16`, `fp8` or `int8`; empty is in the type of the activations."""
 
     def __post_init__(self) -> None:
         # For states that users and files make. What this project makes of a whole state is whole (`changed`).
@@ -117,6 +119,8 @@ class WorldState:
                 f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
                 "load that checkpoint, or start a new rollout."
             )
+        if self.state_precision != pattern.state_precision:
+            raise other_precision(self.state_precision, pattern.state_precision)
         if self.c2w.device.type != device.type:
             raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
@@ -229,7 +233,7 @@ class WorldState:
             "version": VERSION,
             "checkpoint": self.checkpoint,
             "checkpoint_name": self.checkpoint_name,
-        }
+        } | ({"state_precision": self.state_precision} if self.state_precision else {})
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
@@ -288,6 +292,8 @@ class WorldState:
                 f"states of checkpoints {self.checkpoint!r} and {other.checkpoint!r} cannot be joined; "
                 "make both with the same WorldModel."
             )
+        if self.state_precision != other.state_precision:
+            raise other_precision(other.state_precision, self.state_precision)
         try:
             theirs = other._leaves(self)
         except KeyError:
@@ -301,7 +307,7 @@ class WorldState:
         raise unlike(self.flat(), other.flat())
 
 
-_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "state_precision")
 _PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
 _WORDS = 2
@@ -310,14 +316,18 @@ _ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text
 _plain_of = attrgetter(*_ORDER)
 
 
-def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name."""
+def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name, and the state's precision."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
     if len(tensors) != len(cache) + len(tails) + len(_PLAIN):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
+    checkpoint, name, precision = origin
+    return WorldState(
+        ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
+        state_precision=precision,
+    )  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:
