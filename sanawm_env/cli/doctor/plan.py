@@ -1,7 +1,7 @@
 """What a world needs of memory, asked of the world itself on torch's meta device: no weights, no GPU, no download.
 
 Weights and states are exact: those of the modules and of the state that would be loaded. Activations are traced figures
-(`benchmarks/memory_trace.py`) times a margin.
+(`benchmarks/worlds/memory_trace.py`) times a margin.
 """
 
 from __future__ import annotations

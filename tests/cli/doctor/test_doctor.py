@@ -92,7 +92,7 @@ def test_precisions_order_weights_and_leave_the_state():
 
 def test_the_kept_figures_of_the_vae_are_diffusers():
     pytest.importorskip("diffusers", reason="diffusers (extra `release`) is not installed")
-    from benchmarks.memory_trace import trace_decode
+    from benchmarks.worlds.memory_trace import trace_decode
     from sanawm_env.cli.doctor.plan import RELEASE_VAE, RELEASE_WORKING
 
     found = trace_decode(22, 40, torch.bfloat16, 3)
@@ -216,7 +216,7 @@ def test_the_planned_state_is_the_real_one(name, kind):
 
 @pytest.mark.parametrize("batched", [False, True])
 def test_the_plan_covers_a_step_in_which_slots_begin_anew(batched):
-    from benchmarks.memory_trace import peak_live_bytes
+    from benchmarks.worlds.memory_trace import peak_live_bytes
 
     world, slots = WorldModel.load("tiny", batched=batched), 4
     envs = SanaWMVectorEnv(slots, world, max_episode_steps=2)
@@ -253,7 +253,7 @@ def test_a_world_with_text_counts_its_encoder():
 
 def test_working_memory_grows_with_the_traced_one():
     """The plan's scaling by tokens and width against a fresh trace of another size."""
-    from benchmarks.memory_trace import trace_transformer
+    from benchmarks.worlds.memory_trace import trace_transformer
     from sanawm_env.cli.doctor.plan import MARGIN
 
     config = release_config().replace(height=352, width=640)
@@ -263,7 +263,7 @@ def test_working_memory_grows_with_the_traced_one():
 
 
 def test_live_bytes_are_counted_to_the_byte():
-    from benchmarks.memory_trace import peak_live_bytes
+    from benchmarks.worlds.memory_trace import peak_live_bytes
 
     def run():
         a = torch.zeros(100)  # 400
