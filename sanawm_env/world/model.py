@@ -47,7 +47,7 @@ from sanawm_env.world.sampler import (
 )
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
-from sanawm_env.world.state.empty import empty_state
+from sanawm_env.world.state.empty import check_state_precision, empty_state
 from sanawm_env.world.state.refiner import check_refiner
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
@@ -95,6 +95,7 @@ class WorldModel:
         checkpoint: str,
         *,
         batched: bool | None = None,
+        state_precision: str | None = None,
     ) -> None:
         """Join the parts.
 
@@ -104,6 +105,7 @@ class WorldModel:
             vae: A `networks.vae.tiny.VideoVAE`, on the same device and in the same type.
             checkpoint: Hash of the weights; states carry it.
             batched: Run slots in one forward; None decides by device.
+            state_precision: See `load`.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -118,6 +120,8 @@ class WorldModel:
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
+        self.state_precision = check_state_precision(state_precision, self.dtype)
+        """How states keep softmax window and tails; None is in `dtype`."""
 
         model, stride = config.model, vae.spatial_stride
         self.programs: Programs | None = None
@@ -161,6 +165,7 @@ class WorldModel:
         preset: str | None = None,
         precision: str | None = None,
         refiner: Any = None,
+        state_precision: str | None = None,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
@@ -177,6 +182,8 @@ class WorldModel:
                 in one precision goes on in another with the same activations: the same world, rounded otherwise.
             refiner: Stage 2: `"stream"`, which lies beside the checkpoint, or a mapping of fields of
                 `checkpoints.refiner.options.RefinerOptions` (`folder`, `kv_max_frames`, ...). None is without.
+            state_precision: `bf16`, `fp8` or `int8`: how states keep their softmax window and tails; None is in the
+                type of the activations. A state goes on only where it is kept alike (docs/reference/precision.md).
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -191,6 +198,7 @@ class WorldModel:
             from sanawm_env.world.checkpoints.refiner.options import read_options
 
             stage2 = read_options(refiner)
+        check_state_precision(state_precision, torch.float32)  # before minutes of loading
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
@@ -202,7 +210,10 @@ class WorldModel:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world = cls(
+            loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched,
+            state_precision=state_precision,
+        )  # fmt: skip
         world.source = checkpoint
         if stage2 is not None:
             from sanawm_env.world.checkpoints.refiner.attach import load_refiner
@@ -232,7 +243,12 @@ class WorldModel:
 
     @classmethod
     def untrained(
-        cls, config: WorldConfig | None = None, seed: int = 0, *, device: torch.device | str = "cpu"
+        cls,
+        config: WorldConfig | None = None,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        state_precision: str | None = None,
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
         config = config or small_config()
@@ -244,7 +260,7 @@ class WorldModel:
                 if value.is_floating_point() and not value.any():
                     torch.nn.init.normal_(value, std=0.05)
         key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
-        return cls(config, transformer.to(device), vae.to(device), key)
+        return cls(config, transformer.to(device), vae.to(device), key, state_precision=state_precision)
 
     # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
     # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
@@ -477,8 +493,9 @@ class WorldModel:
     def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
         """A state of nothing, as `empty_state` makes one."""
         return empty_state(
-            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length
-        )
+            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length,
+            state_precision=self.state_precision,
+        )  # fmt: skip
 
     def together(self, state: WorldState) -> bool:
         """Whether one forward steps all slots."""

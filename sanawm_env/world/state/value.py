@@ -21,7 +21,7 @@ from sanawm_env.world.networks.anchor.keyframes import Keyframes
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.state.errors import StateError, misfit, named, unlike
+from sanawm_env.world.state.errors import StateError, misfit, named, other_precision, unlike
 from sanawm_env.world.state.files import FORMAT, VERSION, read_state
 from sanawm_env.world.state.refiner import check_joinable
 from sanawm_env.world.state.tensors import same_bits
@@ -74,6 +74,8 @@ class WorldState:
     refiner: RefinerState | None = None
     """Stage 2's keys and values, of as many slots; None in a world without. Copies of a slot share it as long as they
     have the same past."""
+    state_precision: str = ""
+    """How softmax window and tails are kept: `bf16`, `fp8` or `int8`; empty is in the type of the activations."""
 
     def __post_init__(self) -> None:
         # For states that users and files make. What this project makes of a whole state is whole (`changed`).
@@ -150,6 +152,8 @@ class WorldState:
                 f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
                 "load that checkpoint, or start a new rollout."
             )
+        if self.state_precision != pattern.state_precision:
+            raise other_precision(self.state_precision, pattern.state_precision)
         if self.c2w.device.type != device.type:
             raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
@@ -277,7 +281,7 @@ class WorldState:
             "version": VERSION,
             "checkpoint": self.checkpoint,
             "checkpoint_name": self.checkpoint_name,
-        }
+        } | ({"state_precision": self.state_precision} if self.state_precision else {})
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
@@ -341,6 +345,8 @@ class WorldState:
                 "make both with the same WorldModel."
             )
         check_joinable(self.refiner, other.refiner)
+        if self.state_precision != other.state_precision:
+            raise other_precision(other.state_precision, self.state_precision)
         try:
             theirs = other._leaves(self)
         except KeyError:
@@ -354,7 +360,7 @@ class WorldState:
         raise unlike(self.flat(), other.flat())
 
 
-_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "refiner")
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "refiner", "state_precision")
 _PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
 _WORDS = 2
@@ -363,8 +369,8 @@ _ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text
 _plain_of = attrgetter(*_ORDER)
 
 
-def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name."""
+def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name, and the state's precision."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
     refined = {name.removeprefix(_REFINER): value for name, value in tensors.items() if name.startswith(_REFINER)}
@@ -372,8 +378,11 @@ def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
     if len(tensors) != len(cache) + len(tails) + len(_PLAIN) + len(refined):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    names = {"checkpoint": origin[0], "checkpoint_name": origin[1]}
-    return WorldState(ModelCache.from_flat(cache), tails, **plain, **names, refiner=refiner)  # type: ignore[arg-type]
+    checkpoint, name, precision = origin
+    return WorldState(
+        ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
+        refiner=refiner, state_precision=precision,
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:
