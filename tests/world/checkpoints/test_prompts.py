@@ -127,7 +127,7 @@ def test_paths_side_by_side_have_their_own_texts(world, encoder):
     both = walk(ROAD, STREET)
     assert np.array_equal(both[:1], walk(ROAD)) and np.array_equal(both[1:], walk(STREET))
     assert not np.array_equal(both[0], both[1])
-    with pytest.raises(ValueError, match=r"needs text embeddings .* Prompts\(world\)"):
+    with pytest.raises(ValueError, match=r"needs text embeddings .*Prompts\(world\)"):
         rollout(world, [start], path, [3])
     with pytest.raises(ValueError, match="leave text and text_mask out"):
         rollout(WorldModel.untrained(), [start], path, [3], prompts.texts(ROAD))
