@@ -61,7 +61,7 @@ class Render(Rollout):
     """Folder of the VAE that encodes and decodes; otherwise the release's vae/, or a causal one if it has none."""
     latents: bool = False
     """Also write <stem>_latents.safetensors, which `sanawm refine` prefers to the video."""
-    world: tyro.conf.OmitArgPrefixes[ClipOptions] = field(default_factory=ClipOptions)
+    world: Annotated[ClipOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ClipOptions)
     """The model, and how it is sampled."""
 
     def run(self) -> None:

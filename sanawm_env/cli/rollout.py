@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -52,7 +52,7 @@ class Rollout:
     """Of --image, in its pixels, .npy: (3, 3), (4,) fx fy cx cy, or one of those per pose."""
     fov: float | None = None
     """Horizontal field of view in degrees, in place of --intrinsics."""
-    world: tyro.conf.OmitArgPrefixes[WorldOptions] = field(default_factory=WorldOptions)
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
     """The world, and how it is stepped."""
 
     def run(self) -> None:

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from benchmarks import release_chunks, release_modules, release_speed
+from benchmarks import release_speed
 from benchmarks.release_speed import Args, main, measure
+from benchmarks.worlds import release_chunks, release_modules
 from sanawm_env.world.accel.flops import chunk_flops
 
 torch.set_num_threads(1)

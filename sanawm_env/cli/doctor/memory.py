@@ -39,7 +39,7 @@ RELEASE_VAE = {
     "tail_bytes": 595_189_761,
     "decode_peak": 2_360_805_377,
 }
-"""Of the LTX-2 VAE at 704x1280 in bfloat16, printed by `python -m benchmarks.memory_trace` (diffusers 0.42.1);
+"""Of the LTX-2 VAE at 704x1280 in bfloat16, printed by `python -m benchmarks.worlds.memory_trace` (diffusers 0.42.1);
 kept here because a plan must not need diffusers."""
 RELEASE_TRANSFORMER_WORKING = 1_974_333_856 - 838_432_072
 """Live tensors of the first chunk's call (4 latent frames of 880 tokens, width 2240, bfloat16), likewise, less the
@@ -53,7 +53,7 @@ CUDA_RESERVE = 700_000_000
 STATES_MADE = 2.8
 """States per slot that a step of a vector environment makes beside the present one, at its peak: the next one, copies
 that own their memory, and, where slots begin anew in the same step, their first states. 2.4 to 2.8 were traced with
-`benchmarks.memory_trace`; tests/cli/doctor holds the plan against a trace."""
+`benchmarks.worlds.memory_trace`; tests/cli/doctor holds the plan against a trace."""
 
 BASIS = {
     "weights": "exact: shapes on the meta device, and the layers that each precision covers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -50,7 +50,7 @@ class Record:
     """Horizontal field of view in degrees."""
     sensors: tuple[str, ...] = ()
     """depth, scan or both. They see the last frame of every step."""
-    world: tyro.conf.OmitArgPrefixes[WorldOptions] = field(default_factory=WorldOptions)
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
     """The world, and how it is stepped."""
 
     def run(self) -> None:

@@ -49,7 +49,7 @@ class ReplayBag:
     """Of the noise."""
     storage: str = "mcap"
     """Of the answer: mcap or sqlite3."""
-    world: tyro.conf.OmitArgPrefixes[WorldOptions] = field(default_factory=WorldOptions)
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
     """The world, and how it is stepped."""
 
     def run(self) -> None:

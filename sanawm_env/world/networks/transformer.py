@@ -13,7 +13,7 @@ from sanawm_env.world.networks.anchor.inputs import AnchorInput
 from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, TimestepEmbed
 from sanawm_env.world.networks.cache import ModelCache, still_visible, window_order
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.layers import Layout, PatchEmbed, RMSNorm
+from sanawm_env.world.networks.layers import PLAIN, Layout, PatchEmbed, RMSNorm
 from sanawm_env.world.networks.position import RayFrames, rotations
 
 MASKED = -10000.0
@@ -51,6 +51,8 @@ class SanaWMTransformer(nn.Module):
             self.anchor = AnchorInput(config)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.depth))
         self.final_layer = FinalLayer(config)
+        self.kernels = PLAIN
+        """Set by `accel.kernels.use_kernels`; with gradients and under torch.compile the plain ones run."""
 
     def forward(
         self,
@@ -221,7 +223,9 @@ class SanaWMTransformer(nn.Module):
             bias = self._window_bias(cache, time, height * width) if filled is None else None
         elif chunks[0] != chunks[-1] and config.chunk_causal_softmax == "window":
             bias = self._chunk_bias(frames, chunks, height * width)
-        return Layout(chunks, height, width, main, rays, bias, order, filled), labels
+        plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        kernels = PLAIN if plain else self.kernels
+        return Layout(chunks, height, width, main, rays, bias, order, filled, kernels), labels
 
     def _window_bias(self, cache: ModelCache, time: int, tokens: int) -> Tensor:
         """Hide the empty places of the window: `(B, 1, 1, (capacity + T) * S)`."""

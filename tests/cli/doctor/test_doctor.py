@@ -186,7 +186,7 @@ def test_the_planned_state_is_the_real_one(name):
 
 @pytest.mark.parametrize("batched", [False, True])
 def test_the_plan_covers_a_step_in_which_slots_begin_anew(batched):
-    from benchmarks.memory_trace import peak_live_bytes
+    from benchmarks.worlds.memory_trace import peak_live_bytes
 
     world, slots = WorldModel.load("tiny", batched=batched), 4
     envs = SanaWMVectorEnv(slots, world, max_episode_steps=2)
@@ -223,7 +223,7 @@ def test_a_world_with_text_counts_its_encoder():
 
 def test_working_memory_grows_with_the_traced_one():
     """The plan's scaling by tokens and width against a fresh trace of another size."""
-    from benchmarks.memory_trace import trace_transformer
+    from benchmarks.worlds.memory_trace import trace_transformer
     from sanawm_env.cli.doctor.memory import _RELEASE_WIDTH, RELEASE_TRANSFORMER_WORKING
 
     model = RELEASE.replace(hidden_size=448, depth=4)
@@ -233,7 +233,7 @@ def test_working_memory_grows_with_the_traced_one():
 
 
 def test_live_bytes_are_counted_to_the_byte():
-    from benchmarks.memory_trace import peak_live_bytes
+    from benchmarks.worlds.memory_trace import peak_live_bytes
 
     def run():
         a = torch.zeros(100)  # 400

@@ -299,7 +299,7 @@ def test_emulated_formats_equal_those_of_torchao(seed, spread):
     from torchao.quantization import PerRow
     from torchao.quantization.quantize_.workflows.float8.float8_tensor import Float8Tensor
 
-    from benchmarks.precision_emulation import round_fp8, round_nvfp4
+    from benchmarks.worlds.precision_emulation import round_fp8, round_nvfp4
 
     random = torch.Generator().manual_seed(seed)
     weight = torch.randn(2 * ALIGNMENT, 4 * ALIGNMENT, generator=random) * spread
