@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.accel.threads import take_share
-from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
+from sanawm_env.world.checkpoints.local import load_modules, located, resolve
+from sanawm_env.world.checkpoints.prompts import Prompts
+from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
 from sanawm_env.world.conditioning import (
     Networks,
     check_images,
@@ -29,7 +30,7 @@ from sanawm_env.world.conditioning import (
     chunk_views,
     first_frame_chunk,
 )
-from sanawm_env.world.config import WorldConfig, small_config
+from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 from sanawm_env.world.networks.refiner.state import RefinerState
@@ -55,17 +56,6 @@ __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 Frames = NDArray[np.uint8]
 
 take_share()
-
-
-@contextmanager
-def _float32_default() -> Iterator[None]:
-    """Modules are made in torch's default type, which a caller may have changed."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 class WorldModel:
@@ -116,7 +106,9 @@ class WorldModel:
         self.vae = vae
         self.checkpoint = checkpoint
         self.source: str | Path | None = None
-        """What `load` was given; a text encoder may lie there. None for a world that was put together by hand."""
+        """What `load` was given, a folder with its whole path. None for a world that was put together by hand."""
+        self.text_encoder: str | Path | None = None
+        """Folder of the text encoder; None looks for one in `source`, then on the Hub (`checkpoints.prompts`)."""
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
@@ -166,12 +158,14 @@ class WorldModel:
         precision: str | None = None,
         refiner: Any = None,
         state_precision: str | None = None,
+        text_encoder: str | Path | None = None,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
-                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
+                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`); `untrained` is a
+                small world of random weights, for tests.
             device: Where to compute; `auto` is the first GPU, or the CPU.
             dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
                 does not depend on it.
@@ -184,6 +178,7 @@ class WorldModel:
                 `checkpoints.refiner.options.RefinerOptions` (`folder`, `kv_max_frames`, ...). None is without.
             state_precision: `bf16`, `fp8` or `int8`: how states keep their softmax window and tails; None is in the
                 type of the activations. A state goes on only where it is kept alike (docs/reference/precision.md).
+            text_encoder: Folder of `gemma-2-2b-it`, for a world with text that has none beside it.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -192,7 +187,7 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low, dtype = None, as_dtype(dtype)
+        low, device, dtype = None, as_device(device), as_dtype(dtype)
         stage2 = None
         if refiner is not None:
             from sanawm_env.world.checkpoints.refiner.options import read_options
@@ -205,7 +200,10 @@ class WorldModel:
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
+        if checkpoint == UNTRAINED:
+            loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
+        else:
+            loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
@@ -214,7 +212,8 @@ class WorldModel:
             loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched,
             state_precision=state_precision,
         )  # fmt: skip
-        world.source = checkpoint
+        world.source, world.text_encoder = located(checkpoint), text_encoder
+        Prompts(world)  # refuses a text encoder that cannot be
         if stage2 is not None:
             from sanawm_env.world.checkpoints.refiner.attach import load_refiner
 
@@ -251,16 +250,8 @@ class WorldModel:
         state_precision: str | None = None,
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
-        config = config or small_config()
-        with _float32_default(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            transformer, vae = build_modules(config)
-            for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
-                # Zero initialisations would switch off parts that a test should see working.
-                if value.is_floating_point() and not value.any():
-                    torch.nn.init.normal_(value, std=0.05)
-        key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
-        return cls(config, transformer.to(device), vae.to(device), key, state_precision=state_precision)
+        made = untrained_modules(config, seed, device=device)
+        return cls(made.config, made.transformer, made.vae, made.checkpoint, state_precision=state_precision)
 
     # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
     # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.

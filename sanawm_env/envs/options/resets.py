@@ -47,10 +47,11 @@ class ResetPlanner:
         """Read the picture of the settings.
 
         Raises:
-            ValueError, FileNotFoundError: A picture, camera or text encoder that cannot be used.
+            ValueError, FileNotFoundError: A picture, camera, prompt or text encoder that cannot be used.
         """
         self._settings, self._config, self._frames = settings, model.config, frames_per_step
-        self._prompts = Prompts(model, model.source, settings.text_encoder)
+        self._prompts = Prompts(model, settings.text_encoder)
+        self._prompts.check(settings.prompt)
         # Read and fitted once: it may be a large picture, and every reset begins with it.
         self._picture: FittedImage | None = None
         if settings.image is not None:
