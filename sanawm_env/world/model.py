@@ -17,6 +17,7 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.accel.threads import take_share
+from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
 from sanawm_env.world.conditioning import (
     Networks,
@@ -144,6 +145,8 @@ class WorldModel:
         batched: bool | None = None,
         preset: str | None = None,
         precision: str | None = None,
+        adapter: str | Path | None = None,
+        merge_adapter: bool = True,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
@@ -158,6 +161,9 @@ class WorldModel:
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
                 `dtype`, too. None leaves all to `dtype`. The hash stays that of the weights, so that a state made
                 in one precision goes on in another with the same activations: the same world, rounded otherwise.
+            adapter: Folder of a LoRA adapter that was trained on the checkpoint. Hash and name of the world then tell
+                both. An adapter folder in the place of `checkpoint` means its base with the adapter.
+            merge_adapter: Add the adapter to the weights, or keep it beside them, see `checkpoints.adapters`.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -170,10 +176,16 @@ class WorldModel:
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
+            if not merge_adapter and precision in QUANTISED:
+                raise ValueError(f"precision {precision} takes merged adapters only; leave merge_adapter out.")
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
+        if adapter is None and is_adapter(checkpoint):
+            adapter = checkpoint
         loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
+        if adapter is not None:
+            loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
