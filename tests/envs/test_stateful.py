@@ -47,7 +47,14 @@ def smallest_world(rule):
     return WorldModel.untrained(config.replace(vae={"kind": "tiny", "channels": 4, "width": 4}, model=model))
 
 
-MODELS = {rule: smallest_world(rule) for rule in ("alone", "plus_one")}
+def smallest_memory():
+    """The same with an anchor and two keyframes."""
+    config = small_config(height=16, width=16, sigmas=(1.0, 0.0), chunk_frames=1, max_chunk_frames=1, anchored=True)
+    model = config.model.replace(depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, keyframes=2)
+    return WorldModel.untrained(config.replace(model=model, max_rotation=0.5))
+
+
+MODELS = {rule: smallest_world(rule) for rule in ("alone", "plus_one")} | {"keyframes": smallest_memory()}
 PICTURE, OTHER = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
 PICTURES = {"other": {"image": OTHER}, "camera": {"image": OTHER, "intrinsics": [20, 20, 12, 8]}}
 

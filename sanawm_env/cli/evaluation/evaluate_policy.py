@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
+from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
 from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, read_tasks
@@ -75,13 +75,8 @@ class EvaluatePolicy:
     device: str = "auto"
     """cpu, cuda, or auto."""
 
-    ray: str | None = None
-    """Share the episodes out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
-    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
-    workers: int | None = None
-    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
-    threads: int | None = None
-    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
+    cluster: Annotated[RayWorkers, tyro.conf.OmitArgPrefixes] = field(default_factory=RayWorkers)
+    """Processes of Ray."""
 
     def run(self) -> None:
         """Do it. Interrupted, it prints what there is.
@@ -104,17 +99,16 @@ class EvaluatePolicy:
 
         from tqdm import tqdm
 
-        from sanawm_env.data.execution import threads_of_workers
         from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
 
-        episodes = Episodes(self, makers, None if self.ray is None else threads_of_workers(self.threads))
+        episodes = Episodes(self, makers, self.cluster.process_threads)
         about, stored, total = self._about(episodes, seeds), episodes.stored, len(episodes.all)
         if any(seed not in HELD_OUT_RESETS for seed in seeds):
             note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
         trials = {} if stored is None else {n: trial for n in range(total) if (trial := stored.get(n)) is not None}
         filmed = self.video_episodes if videos else 0
         todo = [n for n in range(total) if n not in trials or episodes.all[n].place < filmed]
-        if self.ray is None:
+        if self.cluster.ray is None:
             played = self._here(episodes, todo, videos)
         else:
             del episodes  # memory, perhaps a GPU's, for those who do the work
@@ -160,11 +154,10 @@ class EvaluatePolicy:
         """Through Ray: number and trial, as they come."""
         from sanawm_env.cli.evaluation.sharing import share
 
-        assert self.ray is not None
         there = replace(self, out=None if self.out is None else self.out.resolve())
         results = share(
             todo, partial(Episodes, there), depends_on,
-            ray=self.ray, workers=self.workers, threads=self.threads,
+            cluster=self.cluster,
             is_done=None if stored is None else stored.is_done, folder=there.out,
         )  # fmt: skip
         for result in results:
@@ -178,12 +171,12 @@ class EvaluatePolicy:
 
     def _check_options(self) -> None:
         """Numbers and files, before anything is loaded."""
-        if self.ray is not None and self.video is not None:
+        if self.cluster.ray is not None and self.video is not None:
             raise ValueError(
                 "--video films in this process; leave --ray out, or film episodes afterwards: the same ones are played "
                 "by --seeds N --video FILE."
             )
-        check_sharing(self.ray, self.workers, self.threads)
+        self.cluster.check()
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         check_distinct("--policy", self.policy)

@@ -35,6 +35,19 @@ export class Start {
     find("gallery").replaceChildren(...seeds.map((seed) => this.tile(seed)));
   }
 
+  /** Until the model is ready. */
+  async warmed() {
+    const box = find("warming");
+    for (;;) {
+      const { progress, status } = await (await fetch("/healthz")).json();
+      box.hidden = status === "ok";
+      if (status === "ok") return;
+      box.firstElementChild.textContent = "The model warms up; the first step waits for it.";
+      box.lastElementChild.value = progress;
+      await new Promise((done) => setTimeout(done, 500));
+    }
+  }
+
   tile(seed) {
     const [height, width] = this.world.size, image = element("img", { alt: `Scene ${seed}`, width, height });
     http(`/api/gallery/${seed}.jpg`).then((response) => response.blob()).then((blob) => { image.src = URL.createObjectURL(blob); }, () => {});

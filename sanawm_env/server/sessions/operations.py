@@ -64,8 +64,7 @@ def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> lis
             outcomes[i] = error
             continue
         host.steps += 1
-        if session.n - session.saved >= host.limits.save_every:
-            host.save_moment(session)
+        host.store.save_moment(session, least=host.limits.save_every)
     return outcomes
 
 
@@ -143,7 +142,7 @@ def _entered(host: Host, session: Session, now: Slots, line: Answer, text: str, 
         remove_moment(path)  # or it would be taken for that of another operation with this number
         raise
     session.saved = session.n
-    host.write(session.journal.prune, session.n)
+    host.store.tidy(session, session.n)
     return answer
 
 
@@ -157,9 +156,9 @@ def take_snapshot(host: Host, session: Session, message: protocol.Snapshot) -> A
     if (known := session.repeated(message, text)) is not None:
         return known
     here = session.require().only
-    host.make_room(here.nbytes)
+    host.store.make_room(here.nbytes)
     node = session.snapshot(message.name, message.automatic)
-    host.write(save_moment, here, session.tree.path(node.id))
+    host.store.write(save_moment, here, session.tree.path(node.id))
     return session.done(line | {"node": node.to_dict()}, text, {"type": "snapshot", **node.to_dict()})
 
 
@@ -167,7 +166,7 @@ def _open(host: Host, session: Session, message: protocol.Open, payload: bytes) 
     line, text = content(message, payload)
     if (known := session.repeated(message, text)) is not None:
         return known
-    host.make_room(len(payload))
+    host.store.make_room(len(payload))
     path = session.journal.folder / "opened.safetensors"
     path.write_bytes(payload)
     try:
@@ -189,8 +188,8 @@ def _fork(host: Host, session: Session, message: protocol.Fork, payload: bytes) 
     if not 1 <= message.count <= 64:
         raise ServerError("invalid", f"count lies in 1..64; got {message.count}.")
     moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
-    host.require_sessions(message.count)
-    names = [host.branched(session, moment).id for _ in range(message.count)]
+    host.store.require_sessions(message.count)
+    names = [host.store.branched(session, moment).id for _ in range(message.count)]
     return session.done(line | {"sessions": names}, text, {"type": "forked", "sessions": names})
 
 
@@ -209,7 +208,7 @@ def _snapshots(host: Host, session: Session, message: protocol.Snapshots, payloa
 
 
 def _forget(host: Host, session: Session, message: protocol.Forget, payload: bytes) -> Answer:
-    host.forget(session, message.snapshot)
+    host.store.forget(session, message.snapshot)
     return {"type": "done", "session": session.id}
 
 

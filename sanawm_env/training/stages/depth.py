@@ -19,19 +19,25 @@ from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
 from sanawm_env.scenes.render import render
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
+from sanawm_env.training.clips.standpoints import standpoints
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import average, join, leave
 from sanawm_env.training.store import save_with_progress
-from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
+from sanawm_env.world.networks.anchor.depth import FAR, DepthNet, log_disparity
 
 VIEWS = 6
-"""Views rendered of every scene."""
-REUSE = 4
+"""Views rendered of every scene: half along a walk, half from anywhere (`standpoints`)."""
+REUSE = 2
 """Batches drawn for every batch rendered."""
 _SPACING = 40
-"""Frames of motion between views."""
+"""Frames of motion between the views of a walk."""
+_SOFT = 0.3
+"""Share of images that are softened as the pictures that a world makes are."""
+_CLOSE = 3.0
+"""Metres; what is nearer than this weighs up to `_WEIGHT` times as much."""
+_WEIGHT = 3.0
 HELD_OUT = VALIDATION_SEEDS[:64]
 """Scenes that the reported error is of."""
 
@@ -112,9 +118,10 @@ def train_depth(config: DepthTrainConfig) -> Path:
 
 
 def depth_loss(guess: Tensor, target: Tensor) -> Tensor:
-    """Mean error of log disparity, and of its steps from pixel to pixel, `(B, h, w)` both."""
+    """Mean error of log disparity, near things first, and of its steps from pixel to pixel; `(B, h, w)` both."""
+    weight = ((target.exp() - FAR) * _CLOSE).clamp(1, _WEIGHT)
     steps = sum(((guess - target).diff(dim=d)).abs().mean() for d in (1, 2))
-    return (guess - target).abs().mean() + 0.5 * steps
+    return ((guess - target).abs() * weight).sum() / weight.sum() + 0.5 * steps
 
 
 @torch.no_grad()
@@ -135,9 +142,14 @@ def held_out_error(config: DepthTrainConfig, ema: EMA) -> float:
 
 @torch.no_grad()
 def render_views(config: DepthTrainConfig, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Six views of every seed's scene: images `(N, 3, H, W)`, intrinsics `(N, 4)`, log disparity `(N, H/2, W/2)`."""
+    """Views of every seed's scene, see `VIEWS`.
+
+    Returns:
+        Images `(N, 3, H, W)`, intrinsics `(N, 4)` and log disparity `(N, H/2, W/2)`.
+    """
     scene, intrinsics, _ = sample_scenes(seeds, config.height, config.width)
-    c2w = smooth_motion(seeds, scene, 1 + (VIEWS - 1) * _SPACING)[:, ::_SPACING]
+    walk = smooth_motion(seeds, scene, 1 + (VIEWS // 2 - 1) * _SPACING)[:, ::_SPACING]
+    c2w = torch.cat((walk, standpoints(seeds, scene, VIEWS - VIEWS // 2)), 1)
     device = config.device
     rgb, depth = render(
         scene.to(device), c2w.to(device), intrinsics.to(device), config.height, config.width,
@@ -169,4 +181,12 @@ class _Views:
         if bool(torch.rand(()) < 0.5):
             image, target = image.flip(3), target.flip(2)
             intrinsics = torch.cat((intrinsics[:, :2], self.config.width - intrinsics[:, 2:3], intrinsics[:, 3:]), 1)
-        return image, intrinsics, target
+        return _soften(image), intrinsics, target
+
+
+def _soften(image: Tensor) -> Tensor:
+    """Blur some of the images `(B, 3, H, W)`: the sensor looks at pictures that the world made, too."""
+    small = torch.nn.functional.avg_pool2d(image, 2)
+    soft = torch.nn.functional.interpolate(small, size=image.shape[2:], mode="bilinear", align_corners=False)
+    amount = torch.rand(len(image), 1, 1, 1, device=image.device) * (torch.rand(len(image), 1, 1, 1) < _SOFT).to(image)
+    return torch.lerp(image, soft, amount)

@@ -38,6 +38,7 @@ def empty_state(
     rows, columns = config.height // vae.spatial_stride, config.width // vae.spatial_stride
     tokens = (rows // config.model.patch_size[0]) * (columns // config.model.patch_size[1])
     anchored = (config.height, config.width) if config.model.anchor else (0, 0)
+    keys = config.model.keyframes
 
     def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
         return torch.zeros(slots, *shape, device=device, dtype=dtype)
@@ -55,6 +56,10 @@ def empty_state(
         text_mask=zeros(text_length, dtype=torch.bool),
         first_frame=zeros(*anchored, 3, dtype=torch.uint8),
         first_disparity=zeros(*(side // 2 for side in anchored), dtype=torch.float32),
+        key_frame=zeros(keys, *anchored, 3, dtype=torch.uint8),
+        key_disparity=zeros(keys, *(side // 2 for side in anchored), dtype=torch.float32),
+        key_c2w=zeros(keys, 4, 4, dtype=torch.float64),
+        key_used=zeros(keys, dtype=torch.bool),
         last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
         checkpoint=checkpoint,
         checkpoint_name=config.name,

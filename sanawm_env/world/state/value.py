@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sanawm_env.files import save_tensors
+from sanawm_env.world.networks.anchor.keyframes import Keyframes
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.noise import check_seeds
 from sanawm_env.world.state.errors import StateError, misfit, named, unlike
@@ -54,6 +55,14 @@ class WorldState:
     """`(B, H, W, 3)` uint8 frame 0, or `(B, 0, 0, 3)` when the world is not anchored (`networks.anchor.views`)."""
     first_disparity: Tensor
     """`(B, H/2, W/2)` float32 inverse z-depth of frame 0, 1/m, or `(B, 0, 0)`."""
+    key_frame: Tensor
+    """`(B, K, H, W, 3)` uint8 frames of its own that the anchor keeps (`networks.anchor.keyframes`); K is 0 without."""
+    key_disparity: Tensor
+    """`(B, K, H/2, W/2)` float32, their inverse z-depth, 1/m."""
+    key_c2w: Tensor
+    """`(B, K, 4, 4)` float64, their poses relative to frame 0, metres."""
+    key_used: Tensor
+    """`(B, K)` bool, which places are taken."""
     last_frame: Tensor
     """`(B, H, W, 3)` uint8, so that a restored world can be looked at before it is stepped."""
     checkpoint: str
@@ -87,6 +96,15 @@ class WorldState:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.c2w.device
+
+    @property
+    def keyframes(self) -> Keyframes:
+        """What the anchor keeps beside frame 0."""
+        return Keyframes(self.key_frame, self.key_disparity, self.key_c2w, self.key_used)
+
+    def with_keyframes(self, keys: Keyframes) -> WorldState:
+        """The same with others."""
+        return self.changed(key_frame=keys.frame, key_disparity=keys.disparity, key_c2w=keys.c2w, key_used=keys.used)
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor under a dotted name."""
