@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sanawm_env.files import save_tensors, write_json
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS
+from sanawm_env.training.clips.posed import PosedClips, PosedConfig, camera_of, fit_clip
 from sanawm_env.world.conditioning import camera_chunk, camera_conditions
 from sanawm_env.world.networks.anchor.views import to_pixels
 
@@ -54,17 +55,9 @@ def posed(data: Path, frames: int, height: int, width: int, seed: int) -> ClipSo
     """Pieces of a dataset of posed clips, every clip once before any comes again.
 
     Raises:
-        ImportError: This version of the package reads no such datasets.
         ValueError: No dataset, or no clip of it can be used.
     """
-    try:
-        from sanawm_env.training.clips.posed import PosedConfig, camera_of, fit_clip
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "--data needs a sanawm_env that reads posed clips; update it, or leave --data out."
-        ) from error
-    found = PosedConfig(data=data).open(height, width, frames, seed=seed)
-    assert found is not None
+    found = PosedClips(PosedConfig(data=data), height, width, frames, seed=seed)
     order = torch.randperm(len(found.clips), generator=torch.Generator().manual_seed(seed)).tolist()
 
     def clip(index: int) -> Clip:
