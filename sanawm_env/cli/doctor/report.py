@@ -23,7 +23,7 @@ __all__ = ["EXTRAS", "diagnose"]
 EXTRAS = {
     "release": ("diffusers", "transformers", "huggingface_hub"),
     "quant": ("torchao",),
-    "cuda": ("flash-linear-attention", "triton"),
+    "cuda": ("fla-core", "triton"),
     "eval": ("evo", "scikit-image", "matplotlib", "jinja2"),
 }
 """Optional packages by what they are for: the released weights, low precision, faster kernels, evaluation."""
