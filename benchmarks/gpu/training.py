@@ -81,6 +81,9 @@ def base(settings: Settings, recipe: str, minutes: float, *, last: bool) -> dict
 
 def toy(config: Any) -> Any:
     """A world's training at a size that a CPU does in seconds."""
+    from sanawm_env.training import sheets
+
+    sheets.SHEET_SEEDS = sheets.SHEET_SEEDS[:6]
     data = replace(config.data, height=64, width=96, pool=32, clip_latents=4)
     return replace(config, batch=2, latents=3, data=data, walks=replace(config.walks, segment=3, longest=3))
 
