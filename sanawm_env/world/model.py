@@ -17,6 +17,7 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.accel.threads import take_share
+from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
 from sanawm_env.world.checkpoints.local import load_modules, located, resolve
 from sanawm_env.world.checkpoints.prompts import Prompts
 from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
@@ -159,6 +160,8 @@ class WorldModel:
         refiner: Any = None,
         state_precision: str | None = None,
         text_encoder: str | Path | None = None,
+        adapter: str | Path | None = None,
+        merge_adapter: bool = True,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
@@ -179,6 +182,9 @@ class WorldModel:
             state_precision: `bf16`, `fp8` or `int8`: how states keep their softmax window and tails; None is in the
                 type of the activations. A state goes on only where it is kept alike (docs/reference/precision.md).
             text_encoder: Folder of `gemma-2-2b-it`, for a world with text that has none beside it.
+            adapter: Folder of a LoRA adapter that was trained on the checkpoint. Hash and name of the world then tell
+                both. An adapter folder in the place of `checkpoint` means its base with the adapter.
+            merge_adapter: Add the adapter to the weights, or keep it beside them, see `checkpoints.adapters`.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -197,13 +203,19 @@ class WorldModel:
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
+            if not merge_adapter and precision in QUANTISED:
+                raise ValueError(f"precision {precision} takes merged adapters only; leave merge_adapter out.")
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
+        if adapter is None and is_adapter(checkpoint):
+            adapter = checkpoint
         if checkpoint == UNTRAINED:
             loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
         else:
             loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+        if adapter is not None:
+            loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:

@@ -24,7 +24,7 @@ __all__ = ["EXTRAS", "diagnose", "find_config"]
 EXTRAS = {
     "release": ("diffusers", "transformers", "huggingface_hub"),
     "quant": ("torchao",),
-    "cuda": ("triton",),
+    "cuda": ("fla-core", "triton"),
     "eval": ("evo", "scikit-image", "matplotlib", "jinja2"),
 }
 """Optional packages by what they are for: the released weights, low precision, faster kernels, evaluation."""
