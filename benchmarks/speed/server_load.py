@@ -12,6 +12,8 @@ threads of this one. The last line printed is one JSON object:
     session_bytes              of one session's present in the server's memory; snapshot_bytes of one snapshot
     overhead_ms                round trip of a step over the time that the model took for it, median, one session
     overhead_share             by the step's time
+    local_ms, remote_ms        [best, median] of a step of a local and of a remote environment, taken in turns
+    paired_ms                  remote_ms - local_ms
     same_bits                  whether `same_steps` steps gave the bits of a local environment
     hardware
 """
@@ -57,6 +59,8 @@ class Args:
     """Of load for each number of sessions."""
     same_steps: int = 200
     """Steps to compare with a local environment; 0 compares none."""
+    pairs: int = 200
+    """Steps of a local and of a remote environment in turns; 0 takes none."""
 
 
 @contextmanager
@@ -120,6 +124,28 @@ def same_bits(address: str, args: Args, settings: dict[str, Any]) -> bool:
     return bool(same)
 
 
+def paired(address: str, args: Args, settings: dict[str, Any]) -> dict[str, list[float]]:
+    """A local and a remote environment in turns, so that whatever else the machine does hits both."""
+    from sanawm_env import SanaWMEnv
+
+    envs = {"local": SanaWMEnv(args.checkpoint, **settings), "remote": RemoteSanaWMEnv(address, **settings)}
+    for env in envs.values():
+        env.reset(seed=7)
+        env.step(np.zeros(6, np.float32))
+    times: dict[str, list[float]] = {name: [] for name in envs}
+    actions = np.random.default_rng(7)
+    for k in range(args.pairs):
+        action = actions.uniform(-1, 1, 6).astype(np.float32)
+        for name in list(envs) if k % 2 else reversed(list(envs)):
+            began = time.perf_counter()
+            envs[name].step(action)
+            times[name].append(1e3 * (time.perf_counter() - began))
+    envs["remote"].close()
+    found = {f"{name}_ms": [round(min(each), 2), round(statistics.median(each), 2)] for name, each in times.items()}
+    found["paired_ms"] = [round(b - a, 2) for a, b in zip(found["local_ms"], found["remote_ms"], strict=True)]
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure, and print one JSON line."""
     args = tyro.cli(Args, args=argv, description=__doc__)
@@ -146,6 +172,8 @@ def main(argv: list[str] | None = None) -> None:
                 found["overhead_ms"] = round(statistics.median(np.subtract(waits, models)), 2)
                 found["overhead_share"] = round(found["overhead_ms"] / statistics.median(models), 4)
             print(f"{count} sessions: {frames * sum(rates):.1f} frames/s", file=sys.stderr)
+        if args.pairs:
+            found |= paired(address, args, settings)
         if args.same_steps:
             found["same_steps"], found["same_bits"] = args.same_steps, same_bits(address, args, settings)
     found |= tables

@@ -81,7 +81,13 @@ class Serve:
         token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
         hosts = ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None
         limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)
-        return make_app(model, folder, Guard(token, hosts), limits, warmup=self.warmup, routes=routes), token
+        given = {"dtype": self.dtype, "precision": self.precision}
+        loading = {name: value for name, value in given.items() if value is not None}
+        app = make_app(
+            model, folder, Guard(token, hosts), limits,
+            warmup=self.warmup, routes=routes, loading=loading, recording=self.data is not None,
+        )  # fmt: skip
+        return app, token
 
     def _check(self) -> None:
         from sanawm_env.server.web.auth import is_loopback

@@ -7,11 +7,13 @@ import { Mouse } from "./input/mouse.js";
 import { Stick } from "./input/touch.js";
 import { ask, hint, hush, message } from "./messages.js";
 import { Compare } from "./past/compare.js";
+import { Episode } from "./past/episode.js";
 import { Keep } from "./past/keep.js";
 import { Pictures } from "./past/pictures.js";
 import { Timeline } from "./past/timeline.js";
 import { nodeAt, pathTo } from "./past/tree.js";
 import { Session } from "./session.js";
+import { Decoder, wanted } from "./show/decode.js";
 import { Map2D } from "./show/map.js";
 import { Panel } from "./show/panel.js";
 import { Recorder } from "./show/record.js";
@@ -27,7 +29,7 @@ const CALM = 33; // ms between two controls: the view turns a little in each
 // -- parts ----------------------------------------------------------------------------------------------------
 
 const pictures = new Pictures(), panel = new Panel(find("numbers")), map = new Map2D(find("map"));
-const view = new View(find("view"), drawn), recorder = new Recorder(find("view"));
+const view = new View(find("view"), drawn, new Decoder(plain)), recorder = new Recorder(find("view"));
 const session = new Session(new Socket(heard, turned), told);
 const { socket } = session;
 const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
@@ -36,7 +38,7 @@ const start = new Start(pictures, (beginning) => attempt(begin(beginning)), (id)
 const keys = new Keys((code, event) => press(commands, session.watching, code, event));
 const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
 const scene = new Scene(session, { view, panel, map, timeline });
-const keep = new Keep(session, recorder, stop);
+const keep = new Keep(session, recorder, stop), episode = new Episode(session, stop);
 let world = null, restless = 0;
 window.sanawm = { session, view, socket }; // for the console, tests and benchmarks
 
@@ -68,8 +70,10 @@ async function connected() {
   const first = world === null;
   if (first) {
     world = (await socket.request({ type: "world" })).head;
+    session.video = await wanted(world.size);
     find("world").textContent = `${world.name}, ${world.size[1]} × ${world.size[0]}`;
     find("policy").replaceChildren(element("option", { value: "", textContent: "You walk" }), ...world.policies.map((name) => element("option", { value: name, textContent: name })));
+    episode.fill(world);
     attempt(start.fill(world));
     attempt(start.warmed());
   }
@@ -123,6 +127,7 @@ function leave() {
 
 async function begin(beginning) {
   hint("");
+  episode.drop();
   view.drop();
   document.body.classList.add("busy");
   try {
@@ -133,6 +138,7 @@ async function begin(beginning) {
 }
 
 async function enter(id) {
+  episode.drop();
   view.drop();
   try { await session.enter(id, { control: true }); } catch (error) {
     if (error.code !== "controlled") throw error;
@@ -188,6 +194,12 @@ function heard(head, payload) {
   } else session.heard(head);
 }
 
+/** The browser does not decode the stream after all: pictures will do. */
+function plain() {
+  session.video = "jpeg";
+  attempt(session.resume());
+}
+
 function drawn(head) {
   session.drawn(head);
   if (head.session === session.id) scene.drawn(head);
@@ -203,7 +215,10 @@ function told(what, details) {
 }
 
 function over(reason) {
-  if (reason === "episode") hint("The task is over. Go back and try otherwise, or begin another walk.");
+  if (reason === "episode") {
+    hint("The task is over. Go back and try otherwise, or begin another walk.");
+    attempt(episode.over());
+  }
   else if (reason === "no acks") rest("Time stood still while you were away.");
   else if (reason.startsWith("failed")) message(reason.replace("failed: ", ""));
 }
@@ -264,15 +279,10 @@ function help() {
   ask("help");
 }
 
-function fly() {
-  motion.walking = !motion.walking;
-  message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look.");
-}
-
 const commands = {
-  go: toggle, fly, theme, help, close: shutCompare,
+  go: toggle, fly: () => message(motion.fly()), theme, help, close: shutCompare,
   back: () => attempt(back(10)), before: () => attempt(hop(-1)), after: () => attempt(hop(1)),
-  mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), save: () => attempt(keep.save()), share: () => attempt(keep.share()),
+  mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), episode: () => attempt(episode.toggle()), save: () => attempt(keep.save()), share: () => attempt(keep.share()),
   compare: () => attempt(openCompare()), another: () => attempt(another()),
   panel: () => document.body.classList.toggle("no-panel"), faster: () => speed(0.05), slower: () => speed(-0.05),
   take: () => attempt(session.enter(session.id, { control: true, take: true })),

@@ -4,11 +4,11 @@ import { find } from "../dom.js";
 const OFTEN = ["Comma", "Period"]; // those that may be held down
 const WATCHING = ["KeyI", "KeyN", "KeyR"]; // those for somebody who watches
 const KEYS = {
-  Space: "go", Backspace: "back", Comma: "before", Period: "after", KeyB: "mark", KeyC: "compare", KeyR: "record", Escape: "close", KeyF: "fly", KeyI: "panel",
+  Space: "go", Backspace: "back", Comma: "before", Period: "after", KeyB: "mark", KeyC: "compare", KeyR: "record", KeyL: "episode", Escape: "close", KeyF: "fly", KeyI: "panel",
   Equal: "faster", NumpadAdd: "faster", Minus: "slower", NumpadSubtract: "slower", KeyN: "another",
 };
 const BUTTONS = {
-  new: "another", go: "go", back: "back", mark: "mark", record: "record", save: "save", share: "share", theme: "theme", "help-open": "help", "panel-switch": "panel",
+  new: "another", go: "go", back: "back", mark: "mark", record: "record", episode: "episode", save: "save", share: "share", theme: "theme", "help-open": "help", "panel-switch": "panel",
   "compare-open": "compare", take: "take",
 };
 
