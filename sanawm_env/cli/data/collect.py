@@ -297,7 +297,7 @@ class Collect:
 
 def _loading(env: dict[str, Any]) -> dict[str, Any]:
     """Of the environment's arguments, those that load the world."""
-    return {key: env[key] for key in ("dtype", "precision") if key in env}
+    return {key: env[key] for key in ("dtype", "precision", "state_precision") if key in env}
 
 
 def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldModel:
@@ -307,7 +307,9 @@ def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldM
 
     settings = Settings(device=device, **loading)
     if checkpoint == "untrained":
-        return WorldModel.untrained(device=settings.source("", None)["device"])
+        return WorldModel.untrained(
+            device=settings.source("", None)["device"], state_precision=settings.state_precision
+        )
     return WorldModel.load(**settings.source(checkpoint, None))
 
 

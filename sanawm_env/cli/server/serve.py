@@ -47,6 +47,8 @@ class Serve:
     """As in `SanaWMEnv`."""
     precision: str | None = None
     """As in `SanaWMEnv`."""
+    state_precision: str | None = None
+    """As in `SanaWMEnv`; snapshots are the smaller for it."""
     warmup: bool = True
     """Run every kind of step once before the first session needs it."""
 
@@ -76,8 +78,9 @@ class Serve:
         from sanawm_env.world.model import WorldModel
 
         model = WorldModel.load(
-            self.checkpoint, device=as_device(self.device), dtype=as_dtype(self.dtype), precision=self.precision
-        )
+            self.checkpoint, device=as_device(self.device), dtype=as_dtype(self.dtype), precision=self.precision,
+            state_precision=self.state_precision,
+        )  # fmt: skip
         token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
         hosts = ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None
         limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)

@@ -11,7 +11,7 @@ from typing import Any
 from sanawm_env.evaluation.parts.beyond import beyond
 from sanawm_env.evaluation.parts.long import drifting, idle, random_walk, revisit
 from sanawm_env.evaluation.parts.setting import Scene, Setting, load_scene, run_world
-from sanawm_env.evaluation.parts.short import ESTIMATOR, camera, fidelity, flow, steps
+from sanawm_env.evaluation.parts.short import ESTIMATOR, camera, fidelity, flow, step_schedules, steps
 from sanawm_env.world.model import WorldModel
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "random_walk",
     "revisit",
     "run_world",
+    "step_schedules",
     "steps",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,9 @@ def _features(frame: Frames, intrinsics: NDArray[np.float64]) -> list[float]:
     return [round(float(v), 4) for v in level.mean((2, 3))[0]]
 
 
+@cache
 def _judge() -> DepthNet:
-    """The depth network of the built-in `small`."""
+    """The depth network of the built-in `small`, on the CPU."""
     net = WorldModel.load("small").transformer.anchor.depth
     assert isinstance(net, DepthNet)
     return net

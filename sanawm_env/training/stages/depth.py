@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from torch import Tensor
 from sanawm_env.files import replacing
 from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
-from sanawm_env.scenes.render import render
+from sanawm_env.scenes.raycast.render import render
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
+from sanawm_env.training.clips.posed import PosedClips, PosedConfig
 from sanawm_env.training.clips.standpoints import standpoints
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
-from sanawm_env.training.parallel import average, join, leave
+from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.store import save_with_progress
 from sanawm_env.world.networks.anchor.depth import FAR, DepthNet, log_disparity
 
@@ -62,6 +63,8 @@ class DepthTrainConfig(HostSettings):
     """Pixels."""
     first_seed: int = STAGE_SEEDS["depth"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
+    posed: PosedConfig = field(default_factory=PosedConfig)
+    """Clips of your own among the scenes; they need depth in metres."""
 
 
 def train_depth(config: DepthTrainConfig) -> Path:
@@ -74,6 +77,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
     rank, ranks = join()
     if config.batch % VIEWS:
         raise ValueError(f"batch {config.batch} must be a multiple of {VIEWS}, the views of a scene.")
+    posed = config.posed.open(config.height, config.width, VIEWS, seed=config.seed + SEED_SPACING * rank, depth=True)
     net = DepthNet().to(config.device)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "depth.safetensors"
@@ -86,7 +90,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
             scenes.skip(progress["clips"])
             progress["next_seed"] = scenes.next_seed
     optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
-    views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks))
+    views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks), posed)
     before, minutes_now = progress["minutes"], clock()
 
     def step(minutes: float) -> tuple[dict[str, float], float]:
@@ -156,22 +160,36 @@ def render_views(config: DepthTrainConfig, seeds: Sequence[int]) -> tuple[Tensor
         compile=config.compile_renderer,
     )  # fmt: skip
     image = rgb.flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
+    return image, intrinsics.to(device).repeat_interleave(VIEWS, 0), _target(depth.flatten(0, 1))
+
+
+def posed_views(config: DepthTrainConfig, posed: PosedClips, clips: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Views of the next posed clips: as `render_views`."""
+    rgb, depth, intrinsics = (value.to(config.device) for value in posed.views(clips, VIEWS))
+    return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1, intrinsics, _target(depth)
+
+
+def _target(depth: Tensor) -> Tensor:
+    """Log disparity `(N, H/2, W/2)` from z-depth `(N, H, W)`."""
     # Of four pixels the nearest: an object stays whole.
-    near = -torch.nn.functional.max_pool2d(-depth.flatten(0, 1).clamp_max(1e6), 2)
-    return image, intrinsics.to(device).repeat_interleave(VIEWS, 0), log_disparity(near)
+    return log_disparity(-torch.nn.functional.max_pool2d(-depth.clamp_max(1e6), 2))
 
 
 class _Views:
     """Endless batches from a pool of rendered views, mirrored half the time."""
 
-    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds) -> None:
-        self.config, self.scenes, self.turn = config, scenes, 0
+    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds, posed: PosedClips | None = None) -> None:
+        self.config, self.scenes, self.posed, self.turn = config, scenes, posed, 0
         self.pool: list[Tensor] = []
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Images, intrinsics and log disparity of one batch."""
         if self.turn % REUSE == 0:
-            new = render_views(self.config, self.scenes.take(self.config.batch // VIEWS))
+            count = self.config.batch // VIEWS
+            if self.posed is not None and self.posed.turn():
+                new = posed_views(self.config, self.posed, count)
+            else:
+                new = render_views(self.config, self.scenes.take(count))
             keep = 8 * self.config.batch
             old = self.pool or [values[:0] for values in new]
             self.pool = [torch.cat((a[-keep:], b)) for a, b in zip(old, new, strict=True)]

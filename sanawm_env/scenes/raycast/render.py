@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sanawm_env.scenes.raycast.shade import light_table, material_table, shade
+from sanawm_env.scenes.raycast.trace import prepare, trace
 from sanawm_env.scenes.scene import NUM_BOXES, NUM_CYLINDERS, NUM_SOLIDS, Scene
-from sanawm_env.scenes.shade import light_table, material_table, shade
-from sanawm_env.scenes.trace import prepare, trace
 
 Planes = tuple[Tensor, Tensor, Tensor, Tensor]
 Looks = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]

@@ -7,11 +7,9 @@ import torch
 from sanawm_env.scenes import FAMILIES, Scene, make_clips, make_scene, render, render_scene
 from sanawm_env.scenes import clips as clips_module
 from sanawm_env.scenes.builder import Material, SceneBuilder
+from sanawm_env.scenes.raycast import render as render_module
+from sanawm_env.scenes.raycast.trace import trace
 from sanawm_env.scenes.scene import NUM_BOXES
-from sanawm_env.scenes.trace import trace
-
-# `sanawm_env.scenes.render` is the function; the module of the same name is reached through another one.
-render_module = __import__("sys").modules["sanawm_env.scenes.render"]
 
 PLAIN = Material((0.8, 0.3, 0.2), (0.2, 0.4, 0.8), cell=(1.0, 1.0), weight=1.0)
 
