@@ -19,6 +19,8 @@ from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
+from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
+from sanawm_env.world.checkpoints.refiner.options import read_options
 from sanawm_env.world.conditioning import (
     Networks,
     check_images,
@@ -186,18 +188,16 @@ class WorldModel:
             UserWarning: The weights were not trained to be stepped.
         """
         low, dtype = None, as_dtype(dtype)
-        stage2 = None
-        if refiner is not None:
-            from sanawm_env.world.checkpoints.refiner.options import read_options
-
-            stage2 = read_options(refiner)
+        options = read_options(refiner)
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        loaded = load_modules(resolve(checkpoint), as_device(device), dtype, preset=preset)
+        folder = resolve(checkpoint)
+        stage2 = None if options is None else find_refiner(options, folder)
+        loaded = load_modules(folder, as_device(device), dtype, preset=preset)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
@@ -205,10 +205,7 @@ class WorldModel:
         world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
         world.source = checkpoint
         if stage2 is not None:
-            from sanawm_env.world.checkpoints.refiner.attach import load_refiner
-
-            fps = loaded.config.fps
-            return world.with_refiner(load_refiner(stage2, resolve(checkpoint), world.device, world.dtype, fps))
+            world = world.with_refiner(load_refiner(stage2, world.device, world.dtype, loaded.config.fps))
         return world
 
     def with_refiner(self, refiner: StreamRefiner | None) -> WorldModel:
