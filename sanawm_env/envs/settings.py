@@ -22,6 +22,7 @@ from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_im
 from sanawm_env.tasks import Task, get_task
 from sanawm_env.world.accel.device import as_device, as_dtype
 from sanawm_env.world.checkpoints.refiner.options import read_options
+from sanawm_env.world.state.empty import check_state_precision
 
 __all__ = ["Settings", "check_choice"]
 
@@ -59,6 +60,7 @@ class Settings:
     dtype: str | torch.dtype | None = None
     precision: str | None = None
     refiner: Any = None
+    state_precision: str | None = None
     info_frames: bool = True
     episode_seconds: float | None = EPISODE_SECONDS
     max_episode_steps: int | None = None
@@ -102,6 +104,7 @@ class Settings:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
         if self.level and self.image is not None:
             raise ValueError("level turns the camera of procedural scenes upright; an image's stands as it stood.")
+        check_state_precision(self.state_precision, torch.float32)
         self._set("image", None if self.image is None else read_image(self.image))
         self._check_controls()
 
@@ -137,6 +140,7 @@ class Settings:
             "batched": batched,
             "precision": self.precision,
             "refiner": self.refiner,
+            "state_precision": self.state_precision,
         }
 
     def out_of_time(self, steps: int, step_seconds: float) -> bool:

@@ -69,8 +69,11 @@ class Simulator:
         self.settings = settings
         self._source: dict[str, Any] | None = None
         if isinstance(checkpoint, WorldModel):
-            if settings.device != "auto" or settings.dtype is not None or settings.precision is not None:
-                raise ValueError("a WorldModel has its device, dtype and precision; leave those arguments out.")
+            given = (settings.dtype, settings.precision, settings.state_precision)
+            if settings.device != "auto" or any(value is not None for value in given):
+                raise ValueError(
+                    "a WorldModel has its device, dtype, precision and state_precision; leave those arguments out."
+                )
             if settings.refiner is not None:
                 raise ValueError("a WorldModel has its refiner, or none; leave refiner out, or use world.with_refiner.")
             self.model = _with_batching(checkpoint, batched)

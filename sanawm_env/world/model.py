@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,12 @@ from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.accel.threads import take_share
-from sanawm_env.world.checkpoints.local import build_modules, load_modules, resolve, weights_hash
+from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
+from sanawm_env.world.checkpoints.local import load_modules, located, resolve
+from sanawm_env.world.checkpoints.prompts import Prompts
 from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
 from sanawm_env.world.checkpoints.refiner.options import read_options
+from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
 from sanawm_env.world.conditioning import (
     Networks,
     check_images,
@@ -31,7 +33,7 @@ from sanawm_env.world.conditioning import (
     chunk_views,
     first_frame_chunk,
 )
-from sanawm_env.world.config import WorldConfig, small_config
+from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 from sanawm_env.world.networks.refiner.state import RefinerState
@@ -49,7 +51,7 @@ from sanawm_env.world.sampler import (
 )
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
-from sanawm_env.world.state.empty import empty_state
+from sanawm_env.world.state.empty import check_state_precision, empty_state
 from sanawm_env.world.state.refiner import check_refiner
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
@@ -57,17 +59,6 @@ __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 Frames = NDArray[np.uint8]
 
 take_share()
-
-
-@contextmanager
-def _float32_default() -> Iterator[None]:
-    """Modules are made in torch's default type, which a caller may have changed."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 class WorldModel:
@@ -97,6 +88,7 @@ class WorldModel:
         checkpoint: str,
         *,
         batched: bool | None = None,
+        state_precision: str | None = None,
     ) -> None:
         """Join the parts.
 
@@ -106,6 +98,7 @@ class WorldModel:
             vae: A `networks.vae.tiny.VideoVAE`, on the same device and in the same type.
             checkpoint: Hash of the weights; states carry it.
             batched: Run slots in one forward; None decides by device.
+            state_precision: See `load`.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -116,10 +109,14 @@ class WorldModel:
         self.vae = vae
         self.checkpoint = checkpoint
         self.source: str | Path | None = None
-        """What `load` was given; a text encoder may lie there. None for a world that was put together by hand."""
+        """What `load` was given, a folder with its whole path. None for a world that was put together by hand."""
+        self.text_encoder: str | Path | None = None
+        """Folder of the text encoder; None looks for one in `source`, then on the Hub (`checkpoints.prompts`)."""
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
+        self.state_precision = check_state_precision(state_precision, self.dtype)
+        """How states keep softmax window and tails; None is in `dtype`."""
 
         model, stride = config.model, vae.spatial_stride
         self.programs: Programs | None = None
@@ -163,12 +160,17 @@ class WorldModel:
         preset: str | None = None,
         precision: str | None = None,
         refiner: Any = None,
+        state_precision: str | None = None,
+        text_encoder: str | Path | None = None,
+        adapter: str | Path | None = None,
+        merge_adapter: bool = True,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
             checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
-                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`).
+                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`); `untrained` is a
+                small world of random weights, for tests.
             device: Where to compute; `auto` is the first GPU, or the CPU.
             dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
                 does not depend on it.
@@ -179,6 +181,12 @@ class WorldModel:
                 in one precision goes on in another with the same activations: the same world, rounded otherwise.
             refiner: Stage 2: `"stream"`, which lies beside the checkpoint, or a mapping of fields of
                 `checkpoints.refiner.options.RefinerOptions` (`folder`, `kv_max_frames`, ...). None is without.
+            state_precision: `bf16`, `fp8` or `int8`: how states keep their softmax window and tails; None is in the
+                type of the activations. A state goes on only where it is kept alike (docs/reference/precision.md).
+            text_encoder: Folder of `gemma-2-2b-it`, for a world with text that has none beside it.
+            adapter: Folder of a LoRA adapter that was trained on the checkpoint. Hash and name of the world then tell
+                both. An adapter folder in the place of `checkpoint` means its base with the adapter.
+            merge_adapter: Add the adapter to the weights, or keep it beside them, see `checkpoints.adapters`.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -187,23 +195,37 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low, dtype = None, as_dtype(dtype)
+        low, device, dtype = None, as_device(device), as_dtype(dtype)
         options = read_options(refiner)
+        check_state_precision(state_precision, torch.float32)  # before minutes of loading
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
+            if not merge_adapter and precision in QUANTISED:
+                raise ValueError(f"precision {precision} takes merged adapters only; leave merge_adapter out.")
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        folder = resolve(checkpoint)
+        if adapter is None and is_adapter(checkpoint):
+            adapter = checkpoint
+        folder = None if checkpoint == UNTRAINED else resolve(checkpoint)
         stage2 = None if options is None else find_refiner(options, folder)
-        loaded = load_modules(folder, as_device(device), dtype, preset=preset)
+        if folder is None:
+            loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
+        else:
+            loaded = load_modules(folder, device, dtype, preset=preset)
+        if adapter is not None:
+            loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
-        world.source = checkpoint
+        world = cls(
+            loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched,
+            state_precision=state_precision,
+        )  # fmt: skip
+        world.source, world.text_encoder = located(checkpoint), text_encoder
+        Prompts(world)  # refuses a text encoder that cannot be
         if stage2 is not None:
             world = world.with_refiner(load_refiner(stage2, world.device, world.dtype, loaded.config.fps))
         return world
@@ -229,19 +251,16 @@ class WorldModel:
 
     @classmethod
     def untrained(
-        cls, config: WorldConfig | None = None, seed: int = 0, *, device: torch.device | str = "cpu"
+        cls,
+        config: WorldConfig | None = None,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        state_precision: str | None = None,
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
-        config = config or small_config()
-        with _float32_default(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            transformer, vae = build_modules(config)
-            for value in [*transformer.parameters(), *vae.parameters(), *vae.buffers()]:
-                # Zero initialisations would switch off parts that a test should see working.
-                if value.is_floating_point() and not value.any():
-                    torch.nn.init.normal_(value, std=0.05)
-        key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
-        return cls(config, transformer.to(device), vae.to(device), key)
+        made = untrained_modules(config, seed, device=device)
+        return cls(made.config, made.transformer, made.vae, made.checkpoint, state_precision=state_precision)
 
     # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
     # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
@@ -474,8 +493,9 @@ class WorldModel:
     def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
         """A state of nothing, as `empty_state` makes one."""
         return empty_state(
-            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length
-        )
+            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length,
+            state_precision=self.state_precision,
+        )  # fmt: skip
 
     def together(self, state: WorldState) -> bool:
         """Whether one forward steps all slots."""

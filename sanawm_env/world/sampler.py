@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views
+from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views, keep_frame
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.frames import to_frames
@@ -198,7 +198,8 @@ def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
     frames = to_frames(pixels)
     # Cloned: the caller may write into the frames.
-    return done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone()), frames
+    after = done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone())
+    return (keep_frame(nets, after) if nets.config.model.keyframes else after), frames
 
 
 def decode_latents(

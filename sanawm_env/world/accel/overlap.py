@@ -110,7 +110,8 @@ def stream(
 ) -> Iterator[tuple[WorldState, Frames]]:
     """What `WorldModel.step` gives for each of `chunks` in turn.
 
-    Slots that are not computed together (in different phases, or one by one) are stepped plainly.
+    Slots that are not computed together (in different phases, or one by one) are stepped plainly, and so are all of a
+    world that keeps keyframes: what it shows decides what the next chunk is denoised by.
 
     Args:
         world: The world.
@@ -125,7 +126,7 @@ def stream(
     Raises:
         ValueError: As `step`, when the chunk's turn comes.
     """
-    if overlap is None:
+    if overlap is None or world.config.model.keyframes:
         for poses in chunks:
             state, frames = world.step(state, poses, sigmas=sigmas)
             yield state, frames

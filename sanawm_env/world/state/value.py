@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from sanawm_env.files import save_tensors
+from sanawm_env.world.networks.anchor.keyframes import Keyframes
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.state.errors import StateError, misfit, named, unlike
+from sanawm_env.world.state.errors import StateError, misfit, named, other_precision, unlike
 from sanawm_env.world.state.files import FORMAT, VERSION, read_state
 from sanawm_env.world.state.refiner import check_joinable
 from sanawm_env.world.state.tensors import same_bits
@@ -56,6 +57,14 @@ class WorldState:
     """`(B, H, W, 3)` uint8 frame 0, or `(B, 0, 0, 3)` when the world is not anchored (`networks.anchor.views`)."""
     first_disparity: Tensor
     """`(B, H/2, W/2)` float32 inverse z-depth of frame 0, 1/m, or `(B, 0, 0)`."""
+    key_frame: Tensor
+    """`(B, K, H, W, 3)` uint8 frames of its own that the anchor keeps (`networks.anchor.keyframes`); K is 0 without."""
+    key_disparity: Tensor
+    """`(B, K, H/2, W/2)` float32, their inverse z-depth, 1/m."""
+    key_c2w: Tensor
+    """`(B, K, 4, 4)` float64, their poses relative to frame 0, metres."""
+    key_used: Tensor
+    """`(B, K)` bool, which places are taken."""
     last_frame: Tensor
     """`(B, H, W, 3)` uint8, so that a restored world can be looked at before it is stepped."""
     checkpoint: str
@@ -65,6 +74,8 @@ class WorldState:
     refiner: RefinerState | None = None
     """Stage 2's keys and values, of as many slots; None in a world without. Copies of a slot share it as long as they
     have the same past."""
+    state_precision: str = ""
+    """How softmax window and tails are kept: `bf16`, `fp8` or `int8`; empty is in the type of the activations."""
 
     def __post_init__(self) -> None:
         # For states that users and files make. What this project makes of a whole state is whole (`changed`).
@@ -94,6 +105,15 @@ class WorldState:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.c2w.device
+
+    @property
+    def keyframes(self) -> Keyframes:
+        """What the anchor keeps beside frame 0."""
+        return Keyframes(self.key_frame, self.key_disparity, self.key_c2w, self.key_used)
+
+    def with_keyframes(self, keys: Keyframes) -> WorldState:
+        """The same with others."""
+        return self.changed(key_frame=keys.frame, key_disparity=keys.disparity, key_c2w=keys.c2w, key_used=keys.used)
 
     def tensors(self) -> list[Tensor]:
         """Every tensor as it lies in memory; those of the refiner are a slot's each, and may be shared."""
@@ -132,6 +152,8 @@ class WorldState:
                 f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
                 "load that checkpoint, or start a new rollout."
             )
+        if self.state_precision != pattern.state_precision:
+            raise other_precision(self.state_precision, pattern.state_precision)
         if self.c2w.device.type != device.type:
             raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
@@ -259,7 +281,7 @@ class WorldState:
             "version": VERSION,
             "checkpoint": self.checkpoint,
             "checkpoint_name": self.checkpoint_name,
-        }
+        } | ({"state_precision": self.state_precision} if self.state_precision else {})
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
@@ -323,6 +345,8 @@ class WorldState:
                 "make both with the same WorldModel."
             )
         check_joinable(self.refiner, other.refiner)
+        if self.state_precision != other.state_precision:
+            raise other_precision(other.state_precision, self.state_precision)
         try:
             theirs = other._leaves(self)
         except KeyError:
@@ -336,7 +360,7 @@ class WorldState:
         raise unlike(self.flat(), other.flat())
 
 
-_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "refiner")
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "refiner", "state_precision")
 _PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
 _WORDS = 2
@@ -345,8 +369,8 @@ _ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text
 _plain_of = attrgetter(*_ORDER)
 
 
-def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name."""
+def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name, and the state's precision."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
     refined = {name.removeprefix(_REFINER): value for name, value in tensors.items() if name.startswith(_REFINER)}
@@ -354,8 +378,11 @@ def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
     if len(tensors) != len(cache) + len(tails) + len(_PLAIN) + len(refined):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    names = {"checkpoint": origin[0], "checkpoint_name": origin[1]}
-    return WorldState(ModelCache.from_flat(cache), tails, **plain, **names, refiner=refiner)  # type: ignore[arg-type]
+    checkpoint, name, precision = origin
+    return WorldState(
+        ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
+        refiner=refiner, state_precision=precision,
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:
