@@ -162,7 +162,7 @@ class Worker:
             if item.image not in self._pictures:
                 self._pictures = {item.image: read_image(self._store.root / item.image)}  # one: it may be large
             found["image"] = self._pictures[item.image]
-        if item.prompt is not None:
+        if item.prompt is not None and self._model.config.reads_text:
             found["prompt"] = item.prompt
         return found
 

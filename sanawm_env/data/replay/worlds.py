@@ -56,10 +56,6 @@ class Worlds:
 def _load(
     name: str, device: str, dtype: str | None, batched: bool | None, precision: str | None, state: str | None
 ) -> WorldModel:
-    if name == "untrained":  # the small world of random weights that other commands know by this name
-        world = WorldModel.untrained(device=device, state_precision=state)
-        world.batched = world.batched if batched is None else batched
-        return world
     return WorldModel.load(
         name, device, None if precision else dtype, batched=batched, precision=precision, state_precision=state
     )
