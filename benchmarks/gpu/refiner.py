@@ -22,12 +22,12 @@ def parts(settings: Settings) -> Iterator[Part]:
 def measure(settings: Settings, window: int, slots: int, bits: int) -> dict[str, Any]:
     """Refine blocks of three latent frames at 704x1280; the last half of them have a full history."""
     import torch
-    from sanawm_env.world.networks.refiner.config import RefinerConfig, StreamSettings
-    from sanawm_env.world.networks.refiner.stream import refine, start
-    from sanawm_env.world.networks.refiner.transformer import RefinerTransformer
 
     from benchmarks.worlds.release_chunks import now
     from benchmarks.worlds.release_modules import configs, randomly
+    from sanawm_env.world.networks.refiner.config import RefinerConfig, StreamSettings
+    from sanawm_env.world.networks.refiner.stream import refine, start
+    from sanawm_env.world.networks.refiner.transformer import RefinerTransformer
 
     device, dtype = torch.device(settings.device), torch.bfloat16
     config, text = RefinerConfig(), TEXT

@@ -55,7 +55,7 @@ class Args:
 
 def null_world(checkpoint: str, batched: bool) -> WorldModel:
     """The world with networks that compute nothing: zero velocities, grey frames, memories of the right shapes."""
-    world = WorldModel.untrained() if checkpoint == "untrained" else WorldModel.load(checkpoint)
+    world = WorldModel.load(checkpoint)
     world.batched = batched
     outputs: dict[tuple[int, ...], torch.Tensor] = {}
 

@@ -251,7 +251,10 @@ def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: i
         return nothing, torch.zeros(slots, 0, dtype=torch.bool, device="cpu")
     shape = None if text is None else tuple(text.shape)
     if text is None or text.ndim != 3 or shape != (slots, text.shape[1], channels) or not text.shape[1]:
-        raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {shape}.")
+        raise ValueError(
+            f"this checkpoint needs text embeddings ({slots}, L, {channels}), one per slot, of which "
+            f"sanawm_env.world.checkpoints.prompts.Prompts(world).read(prompt) makes each; got {shape}."
+        )
     if mask is None:
         mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
     if mask.shape != text.shape[:2]:

@@ -36,7 +36,7 @@ from sanawm_env.world.offline.provenance import frames_depend_on
 
 __all__ = ["WORLD_ARGUMENTS", "Worker"]
 
-WORLD_ARGUMENTS = ("dtype", "precision")
+WORLD_ARGUMENTS = ("dtype", "precision", "state_precision")
 """Arguments of `SanaWMEnv` that load the world, and are no longer settings where there is one."""
 
 
@@ -162,7 +162,7 @@ class Worker:
             if item.image not in self._pictures:
                 self._pictures = {item.image: read_image(self._store.root / item.image)}  # one: it may be large
             found["image"] = self._pictures[item.image]
-        if item.prompt is not None:
+        if item.prompt is not None and self._model.config.reads_text:
             found["prompt"] = item.prompt
         return found
 

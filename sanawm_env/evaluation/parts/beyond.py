@@ -16,7 +16,7 @@ from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.anchor.depth import DepthNet
 from sanawm_env.world.networks.anchor.views import to_pixels
-from sanawm_env.world.rollout import states_along
+from sanawm_env.world.rollout import begin, starts_of, states_along
 
 __all__ = ["beyond", "views"]
 
@@ -93,9 +93,7 @@ def _made_views(
     from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
 
     sensor, frames, depths, at = AnchoredDepth(world), [], [], 1
-    text = setting.text(scene)
-    words = () if text is None else text[0]
-    state, _ = world.start(scene.truth[:1], scene.intrinsics[None], [seed], *words)
+    state, _ = begin(world, starts_of(scene.truth[:1], scene.intrinsics[None]), [seed], setting.text(scene))
     ahead = scene.c2w[None, 1:]
     for reached, chunk in states_along(world, state, ahead, chunk_frames=setting.chunk_frames, sigmas=setting.sigmas):
         for mark in marks:

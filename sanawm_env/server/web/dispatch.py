@@ -155,7 +155,7 @@ class Dispatcher:
             "frames_per_latent": self.host.model.vae.temporal_stride,
             "chunk_frames": config.chunk_frames,
             "max_chunk_frames": config.max_chunk_frames,
-            "text": config.model.caption_channels > 0,
+            "text": config.reads_text,
             "exact": not self.host.model.batched,
             "recording": self.recordings is not None,
             "settings": list(ALLOWED),

@@ -35,6 +35,7 @@ __all__ = [
     "builtin_checkpoints",
     "load_checkpoint",
     "load_modules",
+    "located",
     "resolve",
     "save_checkpoint",
     "weights_hash",
@@ -121,6 +122,12 @@ def resolve(name_or_path: str | Path) -> Path:
         f"or give a folder with {CONFIG}, {MODEL} and {VAE}, or a release such as "
         "Efficient-Large-Model/SANA-WM_streaming."
     )
+
+
+def located(name_or_path: str | Path) -> str | Path:
+    """A checkpoint's name as it is, a folder with its whole path: what finds it again from another working folder."""
+    path = Path(name_or_path)
+    return path.absolute() if path.is_dir() and str(name_or_path) not in builtin_checkpoints() else name_or_path
 
 
 def load_modules(

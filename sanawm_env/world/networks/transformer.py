@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from sanawm_env.camera.rays import invert_ray_matrices, ray_matrices
 from sanawm_env.world.networks.anchor.inputs import AnchorInput
 from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, TimestepEmbed
-from sanawm_env.world.networks.cache import ModelCache, still_visible, window_order
+from sanawm_env.world.networks.cache import ModelCache, remember, still_visible, window_order
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.layers import PLAIN, Layout, PatchEmbed, RMSNorm
 from sanawm_env.world.networks.position import RayFrames, rotations
@@ -144,11 +144,8 @@ class SanaWMTransformer(nn.Module):
             velocity = velocity - self.anchor.data(tokens, anchor, height, width)
         if not commit or cache is None:
             return velocity, None
-        cast = tuple(
-            {name: value.to(old[name].dtype) for name, value in new.items()}
-            for new, old in zip(updates, cache.blocks, strict=True)
-        )
-        return velocity, ModelCache(cast, labels, cache.frames + time, cache.chunks + 1)
+        kept = tuple(remember(new, old) for new, old in zip(updates, cache.blocks, strict=True))
+        return velocity, ModelCache(kept, labels, cache.frames + time, cache.chunks + 1)
 
     @property
     def dtype(self) -> torch.dtype:
