@@ -35,22 +35,40 @@ def options_table(source: Path, name: str) -> str:
     Raises:
         KeyError: The file has no such class; the page names one that was moved.
     """
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = _classes(source)
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    for option, default, meaning in _fields(classes[name], classes):
+    fields = {option: row for option, *row in _fields(classes[name], classes)}  # what a command redefines counts
+    for option, (default, meaning) in fields.items():
         rows.append(f"| {option} | {default} | {_text(meaning)} |")
     return f"{_text(ast.get_docstring(classes[name]) or '', lines=True)}\n\n" + "\n".join(rows)
 
 
+def _classes(source: Path) -> dict[str, ast.ClassDef]:
+    """The classes of a file, and those that it imports from the command line's own modules."""
+    found: dict[str, ast.ClassDef] = {}
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sanawm_env.cli."):
+            theirs = _classes(ROOT / f"{(node.module or '').replace('.', '/')}.py")
+            found = theirs | found
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = node
+    return found
+
+
 def _fields(command: ast.ClassDef, classes: dict[str, ast.ClassDef], prefix: str = "") -> list[tuple[str, str, str]]:
     found = []
+    for base in command.bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            found += _fields(classes[base.id], classes, prefix)
     for field, after in zip(command.body, command.body[1:], strict=False):
         if not (isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr)):
             continue
         kind, aliases = ast.unparse(field.annotation), ""
         if kind in classes:  # settings of their own: --useful.drift
             found += _fields(classes[kind], classes, f"{prefix}{ast.unparse(field.target)}.")
+            continue
+        if (flat := re.fullmatch(r"Annotated\[(\w+), tyro\.conf\.OmitArgPrefixes\]", kind)) and flat[1] in classes:
+            found += _fields(classes[flat[1]], classes, prefix)  # options that several commands have
             continue
         if kind.startswith("Annotated["):
             aliases = "".join(f", `{alias}`" for alias in re.findall(r"'(-\w)'", kind))

@@ -47,7 +47,7 @@ class BenchCommand:
 
 @dataclass
 class Train:
-    """Train a world: `sanawm train vae|world|distill|average [--config FILE]`; `--help` after it lists the options."""
+    """Train a world: `sanawm train vae|world|lora|distill|... [--config FILE]`; `--help` after it lists the options."""
 
     def run(self) -> None:
         """Never reached: the rest of the line goes to the trainer's own parser, see `main`."""

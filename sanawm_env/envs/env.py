@@ -189,6 +189,7 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
     | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"` (docs/reference) |
+    | `state_precision`   | `None`       | of the world's memory: `"bf16"`, `"fp8"`, `"int8"` (docs/reference) |
     | `info_frames`       | `True`       | whether `info["frames"]` is there; a learner that ignores it saves a copy |
     | `episode_seconds`   | `60.0`       | world time after which an episode is truncated; None is never     |
     | `max_episode_steps` | `None`       | the same in steps, of a directly constructed environment; -1 is never |

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
+from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["Collect"]
 _OWN = {
     "image": "--images",
     "prompt": "--prompts",
+    "text_encoder": "--text-encoder",
     "task": "--task",
     "device": "--device",
     "max_episode_steps": "--max-steps",
@@ -59,7 +61,9 @@ class Collect:
     images: Path | None = None
     """Folder of first frames, taken in turns by name; a text file of the same name is a picture's prompt."""
     prompts: Path | None = None
-    """Text file of prompts, one a line, for worlds with text."""
+    """Text file of prompts, one a line; worlds without text only write them down."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it, for worlds with text; otherwise beside the checkpoint, or from the Hub."""
     seed: int = 0
     """Reset seeds count up from here. Those from 1,000,000 on are kept for evaluation."""
     vary: tuple[str, ...] = ()
@@ -95,13 +99,8 @@ class Collect:
     refine_offload: Literal["none", "model", "sequential"] = "none"
     """Keep only one part (model) or one layer (sequential) of the refiner at a time on the GPU."""
 
-    ray: str | None = None
-    """Share the work out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
-    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
-    workers: int | None = None
-    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
-    threads: int | None = None
-    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
+    cluster: Annotated[RayWorkers, tyro.conf.OmitArgPrefixes] = field(default_factory=RayWorkers)
+    """Processes of Ray."""
 
     def run(self) -> None:
         """Do it.
@@ -113,7 +112,7 @@ class Collect:
             raise ValueError(f"--quota must be positive; got {self.quota} GB.")
         if self.slots is not None and self.slots < 1:
             raise ValueError(f"--slots must be at least 1; got {self.slots}.")
-        check_sharing(self.ray, self.workers, self.threads)
+        self.cluster.check()
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
@@ -130,6 +129,8 @@ class Collect:
             if job is not None:
                 check_size(job.files, world.config.height, world.config.width)
             plan = self._plan(world, store, pictures)
+            if plan.has_prompts and not world.config.reads_text:
+                note(f"checkpoint {world.config.name!r} was trained without text: the prompts are only written down.")
             store.check(plan)
             worker = Worker(world, plan, store, self.slots or (8 if world.batched else 1))
             worker.check()
@@ -138,21 +139,21 @@ class Collect:
                 note("reset seeds from 1,000,000 on are kept for evaluating policies; do not train on these episodes.")
             quota = None if self.quota is None else round(self.quota * 1e9)
             play: Play
-            if self.ray is None:
+            if self.cluster.ray is None:
                 play = worker.play
             else:
                 from sanawm_env.data.collection.share import Sharing, share
 
                 load = partial(_load_world, self.checkpoint, self.device, _loading(plan.env))
                 ahead = self.hours is None and self.quota is None
-                sharing = Sharing(self.ray, self.workers, self.threads, self.slots, ahead)
+                sharing = Sharing(self.cluster.ray, self.cluster.workers, self.cluster.threads, self.slots, ahead)
                 play = share(plan, store, load, sharing, report)
                 del worker, world  # memory, perhaps a GPU's, for those who do the work
                 give_memory_back()
             run = partial(collect, plan, store, quota=quota, say=report)
             if job is None:
                 complete = run(play)
-            elif self.ray is None:
+            elif self.cluster.ray is None:
                 from sanawm_env.data.refinement.run import refine_after
 
                 complete = run(play)
@@ -163,7 +164,7 @@ class Collect:
                 from sanawm_env.data.execution.ray_session import session
                 from sanawm_env.data.refinement.run import refining_beside
 
-                with session(self.ray, report), refining_beside(job, store, report) as beside:
+                with session(self.cluster.ray, report), refining_beside(job, store, report) as beside:
                     complete = run(beside.play(play))
                 complete = beside.complete and complete
             if not complete:
@@ -189,7 +190,7 @@ class Collect:
             if self.refine_if or self.refine_workers is not None or self.refine_offload != "none":
                 raise ValueError("--refine-if, --refine-workers and --refine-offload belong to --refine; give it, too.")
             return None
-        if self.refine_workers is not None and (self.ray is None or self.refine_workers < 1):
+        if self.refine_workers is not None and (self.cluster.ray is None or self.refine_workers < 1):
             raise ValueError("--refine-workers must be at least 1, and belongs to --ray; give --ray local, too.")
         from sanawm_env.data.refinement.run import RefineJob
         from sanawm_env.data.refinement.wanted import Refinement, check_only_if
@@ -199,13 +200,20 @@ class Collect:
 
         check_only_if(self.refine_if)
         files = find_refiner(self.refine)
-        if self.ray is None:
+        if self.cluster.ray is None:
             check_ready(files, as_device(self.device), self.refine_offload)
         refinement = Refinement(weights_hash(files), tuple(self.refine_if))
         workers = self.refine_workers or 1
         return RefineJob(
-            files, refinement, self.codec, self.device, self.refine_offload, self.ray, workers, self.threads
-        )
+            files,
+            refinement,
+            self.codec,
+            self.device,
+            self.refine_offload,
+            self.cluster.ray,
+            workers,
+            self.cluster.threads,
+        )  # fmt: skip
 
     def _pictures(self) -> list[Path]:
         if self.images is None:
@@ -280,6 +288,9 @@ class Collect:
         from sanawm_env.envs.settings import Settings
 
         further = env_arguments(self.env, _OWN)
+        if self.text_encoder is not None:
+            check_encoder(self.text_encoder)
+            further["text_encoder"] = str(self.text_encoder)
         if self.max_steps is not None:
             if self.max_steps < 1:
                 raise ValueError(f"--max-steps must be at least 1; got {self.max_steps}.")
@@ -295,7 +306,7 @@ class Collect:
 
 def _loading(env: dict[str, Any]) -> dict[str, Any]:
     """Of the environment's arguments, those that load the world."""
-    return {key: env[key] for key in ("dtype", "precision") if key in env}
+    return {key: env[key] for key in ("dtype", "precision", "state_precision") if key in env}
 
 
 def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldModel:
@@ -303,10 +314,7 @@ def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldM
     from sanawm_env.envs.settings import Settings
     from sanawm_env.world.model import WorldModel
 
-    settings = Settings(device=device, **loading)
-    if checkpoint == "untrained":
-        return WorldModel.untrained(device=settings.source("", None)["device"])
-    return WorldModel.load(**settings.source(checkpoint, None))
+    return WorldModel.load(**Settings(device=device, **loading).source(checkpoint, None))
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
+from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Evaluate:
     suite: Literal["smoke", "quick", "full"] = "quick"
     """`quick` takes minutes on two cores; `full` also writes report.html."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     out: Path = Path("runs/evaluate")
     """Folder of results."""
     first_seed: int = 20_000_000
@@ -84,13 +85,8 @@ class Evaluate:
     device: str = "auto"
     """cpu, cuda, or auto."""
 
-    ray: str | None = None
-    """Share the scenes out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
-    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
-    workers: int | None = None
-    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
-    threads: int | None = None
-    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
+    cluster: Annotated[RayWorkers, tyro.conf.OmitArgPrefixes] = field(default_factory=RayWorkers)
+    """Processes of Ray."""
 
     def run(self) -> None:
         """Do it.
@@ -99,7 +95,6 @@ class Evaluate:
             ValueError, FileNotFoundError: An option that cannot be used.
         """
         from sanawm_env.cli.common.probe import black_start
-        from sanawm_env.data.execution import threads_of_workers
         from sanawm_env.evaluation.policy import cost
         from sanawm_env.evaluation.report.summary import summarize_results
         from sanawm_env.files import write_json
@@ -110,15 +105,16 @@ class Evaluate:
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         if self.first_seed < 0:
             raise ValueError(f"--first_seed must not be negative; got {self.first_seed}.")
-        check_sharing(self.ray, self.workers, self.threads)
-        threads = None if self.ray is None else threads_of_workers(self.threads)
+        check_encoder(self.text_encoder)
+        self.cluster.check()
+        threads = self.cluster.process_threads
         scenes = Scenes(self, threads)
         if self.first_seed not in EVAL_SEEDS:
             print(f"note: scenes outside {EVAL_SEEDS} may not be held out", file=sys.stderr)
         about, run, state_bytes = self._about(scenes), scenes.run, black_start(scenes.world).nbytes
 
         began = time.monotonic()
-        if self.ray is None:
+        if self.cluster.ray is None:
             self._do(run, map(scenes.do, run.todo()))
         else:
             del scenes  # memory, perhaps a GPU's, for those who do the work
@@ -144,13 +140,9 @@ class Evaluate:
 
     def world(self) -> WorldModel:
         """Load it."""
-        from sanawm_env.envs.options import as_device
         from sanawm_env.world.model import WorldModel
 
-        device = as_device(self.device)
-        if self.checkpoint == "untrained":
-            return WorldModel.untrained(device=device)
-        return WorldModel.load(self.checkpoint, device)
+        return WorldModel.load(self.checkpoint, self.device)
 
     def setting(self, world: WorldModel) -> Setting:
         """How it is run.
@@ -168,6 +160,7 @@ class Evaluate:
             raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
         sigmas = sampler_sigmas(config.sigmas, self.steps, None)
         captions = Captions(world, self.prompt, self.text_encoder)
+        captions.of("room")  # if there is no text encoder, it shows now
         return self.chosen_suite.setting(world, Setting(chunk, sigmas, captions=captions))
 
     # -- doing it -----------------------------------------------------------------------------------------
@@ -195,11 +188,10 @@ class Evaluate:
     def _share(self, run: SuiteRun, depends_on: dict[str, Any]) -> Iterator[Result]:
         from sanawm_env.cli.evaluation.sharing import share
 
-        assert self.ray is not None
         there = replace(self, out=self.out.resolve())
         return share(
             run.todo(), partial(Scenes, there), depends_on,
-            ray=self.ray, workers=self.workers, threads=self.threads, is_done=run.is_done, folder=there.out,
+            cluster=self.cluster, is_done=run.is_done, folder=there.out,
         )  # fmt: skip
 
     def _about(self, scenes: Scenes) -> dict[str, Any]:

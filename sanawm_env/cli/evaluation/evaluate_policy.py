@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sanawm_env.cli.common.cluster import check_sharing, give_memory_back
+from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
 from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, read_tasks
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.cli.evaluation.episodes import Episodes, Stored, makers_of
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
@@ -50,7 +51,7 @@ class EvaluatePolicy:
     seeds: tuple[int, ...] = ()
     """The reset seeds themselves, in place of --episodes and --first-seed."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default otherwise."""
     max_steps: int | None = None
@@ -64,6 +65,10 @@ class EvaluatePolicy:
     turns of 10 degrees, or the most that one step can do if that is less."""
     env: tuple[str, ...] = ()
     """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
+    prompt: str | None = None
+    """What the worlds are to look like, for checkpoints that are conditioned on text."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
     video: Path | None = None
     """Write the first episodes here, *.mp4; several policies or tasks get a file each, named after them."""
     video_episodes: int = 1
@@ -75,13 +80,8 @@ class EvaluatePolicy:
     device: str = "auto"
     """cpu, cuda, or auto."""
 
-    ray: str | None = None
-    """Share the episodes out through Ray: `local` (processes of this machine), `auto` (the cluster that this machine
-    belongs to) or its address HOST:PORT. Needs the extra `ray`; see docs/how-to/ray.md."""
-    workers: int | None = None
-    """With --ray: processes, each with a model of its own; one for each GPU, or core, otherwise."""
-    threads: int | None = None
-    """With --ray: threads of each process; OMP_NUM_THREADS or 1 otherwise. Another number gives other last bits."""
+    cluster: Annotated[RayWorkers, tyro.conf.OmitArgPrefixes] = field(default_factory=RayWorkers)
+    """Processes of Ray."""
 
     def run(self) -> None:
         """Do it. Interrupted, it prints what there is.
@@ -104,17 +104,16 @@ class EvaluatePolicy:
 
         from tqdm import tqdm
 
-        from sanawm_env.data.execution import threads_of_workers
         from sanawm_env.evaluation.policy.trials import HELD_OUT_RESETS
 
-        episodes = Episodes(self, makers, None if self.ray is None else threads_of_workers(self.threads))
+        episodes = Episodes(self, makers, self.cluster.process_threads)
         about, stored, total = self._about(episodes, seeds), episodes.stored, len(episodes.all)
         if any(seed not in HELD_OUT_RESETS for seed in seeds):
             note(f"reset seeds outside {HELD_OUT_RESETS} may have been used to train a policy.")
         trials = {} if stored is None else {n: trial for n in range(total) if (trial := stored.get(n)) is not None}
         filmed = self.video_episodes if videos else 0
         todo = [n for n in range(total) if n not in trials or episodes.all[n].place < filmed]
-        if self.ray is None:
+        if self.cluster.ray is None:
             played = self._here(episodes, todo, videos)
         else:
             del episodes  # memory, perhaps a GPU's, for those who do the work
@@ -160,11 +159,10 @@ class EvaluatePolicy:
         """Through Ray: number and trial, as they come."""
         from sanawm_env.cli.evaluation.sharing import share
 
-        assert self.ray is not None
         there = replace(self, out=None if self.out is None else self.out.resolve())
         results = share(
             todo, partial(Episodes, there), depends_on,
-            ray=self.ray, workers=self.workers, threads=self.threads,
+            cluster=self.cluster,
             is_done=None if stored is None else stored.is_done, folder=there.out,
         )  # fmt: skip
         for result in results:
@@ -178,15 +176,16 @@ class EvaluatePolicy:
 
     def _check_options(self) -> None:
         """Numbers and files, before anything is loaded."""
-        if self.ray is not None and self.video is not None:
+        if self.cluster.ray is not None and self.video is not None:
             raise ValueError(
                 "--video films in this process; leave --ray out, or film episodes afterwards: the same ones are played "
                 "by --seeds N --video FILE."
             )
-        check_sharing(self.ray, self.workers, self.threads)
+        self.cluster.check()
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         check_distinct("--policy", self.policy)
+        check_encoder(self.text_encoder)
         for name, value in (("--max-steps", self.max_steps), ("--video-episodes", self.video_episodes)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}.")
@@ -252,6 +251,7 @@ class EvaluatePolicy:
             "discrete": {"step": env.step_metres, "turn": env.turn_degrees} if self.discrete else None,
             "obs_mode": env.unwrapped.obs_mode,
             "env": list(self.env),
+            "prompt": self.prompt,
             "device": str(world.device),
             "confidence": CONFIDENCE,
             "versions": versions(),

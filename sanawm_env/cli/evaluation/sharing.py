@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sanawm_env.cli.common.cluster import RayWorkers
 from sanawm_env.cli.common.console import note
 from sanawm_env.data.execution import Result, enter_folder, execute
 
@@ -30,9 +31,7 @@ def share(
     make: Callable[[], Pieces],
     depends_on: Mapping[str, Any],
     *,
-    ray: str,
-    workers: int | None,
-    threads: int | None,
+    cluster: RayWorkers,
     is_done: Callable[[int], bool] | None,
     folder: Path | None,
 ) -> Iterator[Result]:
@@ -43,18 +42,16 @@ def share(
         make: Makes `Pieces` in such a process; picklable. A process in which the numbers would depend on something else
             than `depends_on` is refused.
         depends_on: What the numbers are known to depend on.
-        ray: See `execute`, as are `workers` and `threads`.
-        workers: Processes.
-        threads: Of each.
+        cluster: Where the processes are.
         is_done: Whether a piece is stored.
         folder: Where pieces are stored and the events of workers go; None stores nothing.
     """
     return execute(
         todo,
         _MakeWorker(make, dict(depends_on), os.getcwd()),
-        ray=ray,
-        workers=workers,
-        threads=threads,
+        ray=cluster.ray,
+        workers=cluster.workers,
+        threads=cluster.threads,
         is_done=is_done,
         shared=folder,
         log=None if folder is None else folder / "workers.jsonl",

@@ -8,9 +8,12 @@ import socket
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from sanawm_env.cli.common.console import note, report
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 __all__ = ["Serve", "address", "need_extra"]
@@ -23,8 +26,10 @@ class Serve:
     The address that is printed holds a token. Whoever has it may use every session.
     """
 
-    checkpoint: str = DEFAULT_CHECKPOINT
-    """Name, folder or release, as in `SanaWMEnv`."""
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it, for worlds with text; otherwise beside the checkpoint, or from the Hub."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 lets other machines in."""
     port: int = 8766
@@ -47,6 +52,8 @@ class Serve:
     """As in `SanaWMEnv`."""
     precision: str | None = None
     """As in `SanaWMEnv`."""
+    state_precision: str | None = None
+    """As in `SanaWMEnv`; snapshots are the smaller for it."""
     warmup: bool = True
     """Run every kind of step once before the first session needs it."""
 
@@ -72,20 +79,30 @@ class Serve:
         from sanawm_env.server.sessions.host import Limits
         from sanawm_env.server.web.app import make_app
         from sanawm_env.server.web.auth import Guard, is_loopback
-        from sanawm_env.world.accel.device import as_device, as_dtype
+        from sanawm_env.world.checkpoints.prompts import Prompts
         from sanawm_env.world.model import WorldModel
 
         model = WorldModel.load(
-            self.checkpoint, device=as_device(self.device), dtype=as_dtype(self.dtype), precision=self.precision
-        )
+            self.checkpoint, self.device, self.dtype, precision=self.precision, state_precision=self.state_precision,
+            text_encoder=self.text_encoder,
+        )  # fmt: skip
+        if model.config.reads_text:
+            Prompts(model).folders()  # no session could begin without a text encoder
         token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
         hosts = ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None
         limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)
-        return make_app(model, folder, Guard(token, hosts), limits, warmup=self.warmup, routes=routes), token
+        given = {"dtype": self.dtype, "precision": self.precision}
+        loading = {name: value for name, value in given.items() if value is not None}
+        app = make_app(
+            model, folder, Guard(token, hosts), limits,
+            warmup=self.warmup, routes=routes, loading=loading, recording=self.data is not None,
+        )  # fmt: skip
+        return app, token
 
     def _check(self) -> None:
         from sanawm_env.server.web.auth import is_loopback
 
+        check_encoder(self.text_encoder)
         if not 0 <= self.port <= 65535:
             raise ValueError(f"--port must lie in 0..65535; got {self.port}.")
         if self.insecure and not is_loopback(self.host):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +12,16 @@ from sanawm_env.envs.actions import ActionError
 from sanawm_env.envs.simulator import StepResult
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.server import protocol
+from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import ServerError
+from sanawm_env.server.sessions.pasts import Beginning, Past, past_of, remember
 from sanawm_env.server.sessions.session import Session, content, refusing
 from sanawm_env.server.sessions.snapshots import load_moment, remove_moment, save_moment
 
 if TYPE_CHECKING:
     from sanawm_env.server.sessions.host import Host
 
-__all__ = ["OPERATIONS", "step_many"]
+__all__ = ["OPERATIONS", "reset_options", "step_many"]
 
 Answer = dict[str, Any]
 
@@ -58,14 +59,13 @@ def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> lis
         session = asked[i][0]
         try:
             with session.whole():
-                answer = session.stepped(after, result, seconds)
+                answer = session.stepped(asked[i][1].action, after, result, seconds)
                 outcomes[i] = session.done(texts[i][0], texts[i][1], answer)
         except ServerError as error:
             outcomes[i] = error
             continue
         host.steps += 1
-        if session.n - session.saved >= host.limits.save_every:
-            host.save_moment(session)
+        host.store.save_moment(session, least=host.limits.save_every)
     return outcomes
 
 
@@ -102,7 +102,9 @@ def _reset(host: Host, session: Session, message: protocol.Reset, payload: bytes
     line, text = content(message)
     if (known := session.repeated(message, text)) is not None:
         return known
-    now = session.begin(message.seed, _options(host, session, message.options))
+    now = session.begin(message.seed, reset_options(host, message.options, session))
+    if message.seed is not None and message.options.get("state") is None:
+        remember(now.only, Past(Beginning(session.settings, message.seed, message.options)))
     return _entered(host, session, now, line, text, {"rng": session.rng.bit_generator.state})
 
 
@@ -111,8 +113,11 @@ def _restore(host: Host, session: Session, message: protocol.Restore, payload: b
     if (known := session.repeated(message, text)) is not None:
         return known
     source = session if message.source is None else host.session(message.source)
+    moment = source.tree.moment(message.snapshot)
     with refusing():
-        now = Slots.of([session.simulator.adopt(source.tree.moment(message.snapshot))])
+        now = Slots.of([session.simulator.adopt(moment)])
+    if source.settings == session.settings:
+        remember(now.only, past_of(moment))
     session.tree.present = message.snapshot if source is session else None
     return _entered(host, session, now, line, text, {})
 
@@ -143,7 +148,7 @@ def _entered(host: Host, session: Session, now: Slots, line: Answer, text: str, 
         remove_moment(path)  # or it would be taken for that of another operation with this number
         raise
     session.saved = session.n
-    host.write(session.journal.prune, session.n)
+    host.store.tidy(session, session.n)
     return answer
 
 
@@ -157,9 +162,9 @@ def take_snapshot(host: Host, session: Session, message: protocol.Snapshot) -> A
     if (known := session.repeated(message, text)) is not None:
         return known
     here = session.require().only
-    host.make_room(here.nbytes)
+    host.store.make_room(here.nbytes)
     node = session.snapshot(message.name, message.automatic)
-    host.write(save_moment, here, session.tree.path(node.id))
+    host.store.write(save_moment, here, session.tree.path(node.id))
     return session.done(line | {"node": node.to_dict()}, text, {"type": "snapshot", **node.to_dict()})
 
 
@@ -167,7 +172,7 @@ def _open(host: Host, session: Session, message: protocol.Open, payload: bytes) 
     line, text = content(message, payload)
     if (known := session.repeated(message, text)) is not None:
         return known
-    host.make_room(len(payload))
+    host.store.make_room(len(payload))
     path = session.journal.folder / "opened.safetensors"
     path.write_bytes(payload)
     try:
@@ -189,8 +194,11 @@ def _fork(host: Host, session: Session, message: protocol.Fork, payload: bytes) 
     if not 1 <= message.count <= 64:
         raise ServerError("invalid", f"count lies in 1..64; got {message.count}.")
     moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
-    host.require_sessions(message.count)
-    names = [host.branched(session, moment).id for _ in range(message.count)]
+    host.store.require_sessions(message.count)
+    twins = [host.store.branched(session, moment) for _ in range(message.count)]
+    for twin in twins:
+        remember(twin.require().only, past_of(moment))
+    names = [twin.id for twin in twins]
     return session.done(line | {"sessions": names}, text, {"type": "forked", "sessions": names})
 
 
@@ -209,7 +217,7 @@ def _snapshots(host: Host, session: Session, message: protocol.Snapshots, payloa
 
 
 def _forget(host: Host, session: Session, message: protocol.Forget, payload: bytes) -> Answer:
-    host.forget(session, message.snapshot)
+    host.store.forget(session, message.snapshot)
     return {"type": "done", "session": session.id}
 
 
@@ -225,8 +233,39 @@ def _save(host: Host, session: Session, message: protocol.Save, payload: bytes) 
     return {"type": "file", "session": session.id, "moment": moment}
 
 
-def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """Reset options as `Simulator.plan` takes them: ids become files and moments, and no text is taken for a path."""
+def _rewards(host: Host, session: Session, message: protocol.Rewards, payload: bytes) -> Answer:
+    form = session.simulator.goal_form
+    if form is None:
+        raise ServerError("invalid", 'only a task in its goal form has rewards of goals: {..., "goal_env": true}.')
+    achieved, desired = _goals(message, payload)
+    size = form.goal_space().shape
+    if achieved.shape != desired.shape or achieved.shape[-len(size) :] != size:
+        raise ServerError(
+            "invalid",
+            f"achieved and desired goals are of one shape (..., {', '.join(map(str, size))}); got {achieved.shape} and "
+            f"{desired.shape}.",
+        )
+    rewards = form.compute_reward(achieved, desired, {})
+    return {"type": "rewards", "session": session.id, "rewards": rewards}
+
+
+def _goals(message: protocol.Rewards, payload: bytes) -> list[Any]:
+    """Achieved and desired goals as arrays: of nested lists, or of arrays described as in answers."""
+    given = [message.achieved, message.desired]
+    for value in given:
+        if isinstance(value, dict) and "$array" not in value and value.keys() != {"$same"}:
+            raise ServerError("malformed", "goals are (nested) lists of numbers, or arrays of the payload.")
+    return wire.decode([_numbers(value) if isinstance(value, list) else value for value in given], payload)
+
+
+def reset_options(host: Host, options: Mapping[str, Any], session: Session | None = None) -> dict[str, Any]:
+    """Reset options as `Simulator.plan` takes them: ids become files and moments, and no text is taken for a path.
+
+    Args:
+        host: Whose pictures and sessions they name.
+        options: As JSON has them.
+        session: Whose reset it is; None where there is no `state` among them.
+    """
     given = {key: value for key, value in options.items() if value is not None}
     if "image" in given:
         given["image"] = host.find_image(given["image"])
@@ -235,6 +274,7 @@ def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str,
         if not (isinstance(value, dict) and value.keys() <= {"snapshot", "session"} and "snapshot" in value):
             raise ServerError("invalid", 'option \'state\' is {"snapshot": id}, with "session" if another one has it.')
         source = host.session(value["session"]) if "session" in value else session
+        assert source is not None, "a state is some session's"
         given["state"] = source.tree.moment(value["snapshot"])
     if "goal" in given:
         given["goal"] = _numbers(given["goal"])
@@ -266,5 +306,6 @@ OPERATIONS: dict[type[protocol.Message], Callable[[Host, Session, Any, bytes], A
     protocol.Forget: _forget,
     protocol.View: _view,
     protocol.Save: _save,
+    protocol.Rewards: _rewards,
 }
 """By the kind of request; steps are `step_many`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import CODES, ServerError
 from sanawm_env.server.play.hub import Hub
+from sanawm_env.server.recording.datasets import Recordings
 from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.dispatch import Dispatcher
@@ -32,11 +33,11 @@ from sanawm_env.world.model import WorldModel
 __all__ = ["make_app"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Headers = list[tuple[bytes, bytes]]
 
 _OPEN = ("/healthz", "/")
 """Paths that need no token: they tell nothing. A page's own files, under `/static/`, neither."""
 _HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -50,6 +51,9 @@ def make_app(
     *,
     warmup: bool = False,
     routes: list[BaseRoute] | None = None,
+    loading: Mapping[str, Any] | None = None,
+    recording: bool = False,
+    framed: bool = False,
 ) -> Starlette:
     """The application over one world.
 
@@ -60,13 +64,17 @@ def make_app(
         limits: What it may hold.
         warmup: Run every kind of step once before `/healthz` says ok.
         routes: Further ones: a page.
+        loading: Arguments of `SanaWMEnv` that the world was loaded with, such as `precision`.
+        recording: Whether the folder stays, so that episodes may be recorded into it.
+        framed: Whether pages of other origins, such as a notebook, may show the page within theirs.
 
     Returns:
         It has `state.dispatcher`; its lifespan closes the host, which saves every session.
     """
     uploads = Uploads(folder / "uploads")
     host = Host(model, folder, limits, find_image=uploads.find)
-    dispatcher = Dispatcher(host, uploads, Hub(host))
+    recordings = Recordings(host, folder / "recordings", loading) if recording else None
+    dispatcher = Dispatcher(host, uploads, Hub(host), recordings)
     warmed = _Warmup(host)
 
     @asynccontextmanager
@@ -82,7 +90,7 @@ def make_app(
         lifespan=lifespan,
     )
     app.state.dispatcher = dispatcher
-    app.add_middleware(_Guarded, guard=guard)
+    app.add_middleware(_Guarded, guard=guard, headers=_headers(framed))
     return app
 
 
@@ -232,8 +240,8 @@ def _listed(value: Any) -> Any:
 class _Guarded:
     """Lets in whom the guard knows, and says to browsers what the answers may do."""
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
-        self._app, self._guard = app, guard
+    def __init__(self, app: ASGIApp, guard: Guard, headers: Headers) -> None:
+        self._app, self._guard, self._headers = app, guard, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -251,7 +259,7 @@ class _Guarded:
             if refused is not None:
                 await refused(scope, receive, send)
                 return
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, _with_headers(send, self._headers))
             return
         await self._app(scope, receive, send)
 
@@ -267,10 +275,17 @@ class _Guarded:
         return JSONResponse({"error": error, "code": "unauthorized"}, 401)
 
 
-def _with_headers(send: Send) -> Send:
+def _headers(framed: bool) -> Headers:
+    """What browsers are told of all answers."""
+    frames = "http: https: vscode-webview:" if framed else "'none'"
+    policy = f"default-src 'self'; img-src 'self' data: blob:; frame-ancestors {frames}"
+    return [(b"content-security-policy", policy.encode()), *_HEADERS]
+
+
+def _with_headers(send: Send, headers: Headers) -> Send:
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
+            message["headers"] = [*message.get("headers", []), *headers]
         await send(message)
 
     return sending
