@@ -37,7 +37,8 @@ def options_table(source: Path, name: str) -> str:
     """
     classes = _classes(source)
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    for option, default, meaning in _fields(classes[name], classes):
+    fields = {option: row for option, *row in _fields(classes[name], classes)}  # what a command redefines counts
+    for option, (default, meaning) in fields.items():
         rows.append(f"| {option} | {default} | {_text(meaning)} |")
     return f"{_text(ast.get_docstring(classes[name]) or '', lines=True)}\n\n" + "\n".join(rows)
 

@@ -1,1 +1,1 @@
-"""Measurements of the built-in world; each script prints one JSON line as its last line."""
+"""Measurements; each script prints one JSON object as its last line."""

@@ -12,7 +12,7 @@ device synchronised between them. The last line printed, and the file, is one JS
                                 the first chunk's own time, and 39 times the median of the others ...
     results[B].clip_stage1_s    ... and without the decoding, as in the published figures
     results[B].frames_per_s     B times 961 frames over clip_s
-    results[B].mfu              operations of denoise and commit, by the formula of `model/flops.py`, over the
+    results[B].mfu              operations of denoise and commit, as torch counts them (`accel.flops`), over the
                                 device's peak; null where the peak is not known
     results[B].peak_bytes       most memory allocated while chunks ran, weights included (CUDA only)
     results[B].state_bytes      recurrent memory of one slot: transformer cache and decoder tails
@@ -24,9 +24,10 @@ device synchronised between them. The last line printed, and the file, is one JS
                                 without one, too, on the same tokens
     also[way].results[B]        as `results`, which are those of eager torch, for each of `--also`, in the same run:
                                 `fused` one product for all projections of an attention (`world/accel/fused.py`);
-                                `captured` denoising and commit as one CUDA graph (`model/capture.py`), off CUDA the
-                                same copies around the plain function: denoise_ms and commit_ms are null, stage1_ms
-                                is their sum; `fused+captured`; `compiled` the transformer under torch.compile
+                                `captured` denoising and commit as one CUDA graph (`world/accel/capture.py`), off CUDA
+                                the same copies around the plain function: denoise_ms and commit_ms are null,
+                                stage1_ms is their sum; `compiled` the transformer under torch.compile; `triton`
+                                and `fla` other kernels (`world/accel/kernels`); several with a plus between them
     also[way].warmup_s          as `warmup_s`: with recording and compiling
     also[way].error             instead, if that way does not run here
 """
@@ -50,8 +51,8 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.release_chunks import now, timed_chunks
-from benchmarks.release_modules import (
+from benchmarks.worlds.release_chunks import now, timed_chunks
+from benchmarks.worlds.release_modules import (
     chunk_conditions,
     chunk_flops_of,
     configs,
@@ -62,7 +63,9 @@ from benchmarks.release_modules import (
     video_vae,
 )
 
-Way = Literal["fused", "captured", "fused+captured", "compiled"]
+Way = Literal[
+    "fused", "captured", "fused+captured", "compiled", "triton", "triton+captured", "fla", "fused+triton+captured"
+]
 MINUTE = 121
 """Latent frames of the published clips."""
 
@@ -142,9 +145,11 @@ def another_way(way: Way, args: Args, net: Any, vae: Any, device: Any, dtype: An
     import torch
 
     from sanawm_env.world.accel.fused import fuse_projections
+    from sanawm_env.world.accel.kernels.choose import use_kernels
 
-    captured = "captured" in way
+    captured, words = "captured" in way, way.split("+")
     try:
+        use_kernels(net, "triton" if "triton" in words else "fla" if "fla" in words else "plain")
         if "fused" in way:
             fuse_projections(net)
         run = torch.compile(net, backend=args.compile_backend, dynamic=False) if way == "compiled" else net

@@ -40,7 +40,7 @@ def main(episodes: int = 10, checkpoint: str = "tiny", max_steps: int = 40) -> N
         checkpoint: Built-in name, checkpoint folder, or `untrained`.
         max_steps: Steps of an episode.
     """
-    world = WorldModel.untrained() if checkpoint == "untrained" else WorldModel.load(checkpoint)
+    world = WorldModel.load(checkpoint)
     env = gym.make("SanaWM/PointNav-v0", checkpoint=world, max_episode_steps=max_steps, episode_seconds=None)
     players = {"random:smooth": make_policy("random:smooth"), "turn and walk": TurnAndWalk()}
     seeds = HELD_OUT_RESETS[:episodes]  # equal worlds and goals for all

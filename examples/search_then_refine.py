@@ -21,6 +21,7 @@ from sanawm_env.evaluation.metrics.drift import is_collapsed
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.evaluation.policy.cost import RolloutQuality, Thresholds, cost_per_useful
 from sanawm_env.scenes.start_image import built_in, draw_seeds
+from sanawm_env.world.checkpoints.prompts import Prompts
 from sanawm_env.world.offline.recipe import Recipe, write_rollout
 from sanawm_env.world.rollout import rollout
 
@@ -52,6 +53,7 @@ def main(
     world = WorldModel.load(checkpoint)
     config = world.config
     rng = np.random.default_rng(seed)
+    texts = Prompts(world).texts(None)  # of a world with text: the empty prompt
     scene, _ = draw_seeds(rng)
     start = built_in(scene, config.width, config.height)
     way_out = rollout_keys(actions, "nvlabs")
@@ -62,7 +64,7 @@ def main(
     for index in range(count):
         _, noise = draw_seeds(rng)
         began = time.perf_counter()
-        frames = rollout(world, [start], c2w[None], [noise])[0]
+        frames = rollout(world, [start], c2w[None], [noise], texts)[0]
         seconds = time.perf_counter() - began
         revisit = float(psnr(frames[-1], frames[0]))
         drift = 10 ** (-revisit / 20)  # root mean square, share of full scale

@@ -148,7 +148,7 @@ def main(episodes: int = 3, checkpoint: str = "tiny", max_steps: int = 40, model
         model: Name of the model; OPENAI_MODEL otherwise.
     """
     agent = VLMAgent(model)
-    world = WorldModel.untrained() if checkpoint == "untrained" else WorldModel.load(checkpoint)
+    world = WorldModel.load(checkpoint)
     limit = {"max_episode_steps": max_steps, "episode_seconds": None}
     env = habitat_moves(gym.make("SanaWM/PointNav-v0", checkpoint=world, task=PointNav(stop_action=True), **limit))
     trials = list(run_trials(env, agent, HELD_OUT_RESETS[:episodes], name=f"vlm {agent.model}"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sanawm_env.envs.sensors.scan import Scan
     from sanawm_env.envs.snapshot import EnvSnapshot
     from sanawm_env.envs.vector_env import SanaWMVectorEnv
+    from sanawm_env.server.notebook import play
     from sanawm_env.world.checkpoints.weights import CheckpointError
     from sanawm_env.world.config import WorldConfig
     from sanawm_env.world.model import WorldModel
@@ -38,6 +39,7 @@ __all__ = [
     "WorldConfig",
     "WorldModel",
     "WorldState",
+    "play",
 ]
 __version__ = "0.1.0"
 
@@ -55,6 +57,7 @@ _HOMES = {
     "WorldConfig": "sanawm_env.world.config",
     "WorldModel": "sanawm_env.world.model",
     "WorldState": "sanawm_env.world.state",
+    "play": "sanawm_env.server.notebook",
 }
 
 # Modules that 0.1.0 had elsewhere; importing them by the old name goes on working.

@@ -17,7 +17,7 @@ class Info:
     """Show a checkpoint's sizes, its state's bytes, the device and the versions in use."""
 
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     dtype: str | None = None
@@ -43,19 +43,18 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
     import torch
 
     from sanawm_env.cli.common.probe import black_start
-    from sanawm_env.envs.options import as_device, as_dtype
     from sanawm_env.world.checkpoints.local import resolve
+    from sanawm_env.world.checkpoints.untrained import UNTRAINED
     from sanawm_env.world.model import WorldModel
     from sanawm_env.world.offline.recipe import versions
 
-    folder = resolve(checkpoint)
-    model = WorldModel.load(checkpoint, as_device(device), as_dtype(dtype))
+    model = WorldModel.load(checkpoint, device, dtype)
     config = model.config
     name = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "CPU"
     stride = model.vae.temporal_stride
     return {
         "checkpoint": config.name,
-        "folder": str(folder),
+        "folder": None if checkpoint == UNTRAINED else str(resolve(checkpoint)),
         "hash": model.checkpoint,
         "parameters": sum(p.numel() for p in model.transformer.parameters()),
         "vae_parameters": sum(p.numel() for p in model.vae.parameters()),
@@ -64,7 +63,7 @@ def gather(checkpoint: str, device: str, dtype: str | None) -> dict[str, Any]:
         "frames_per_step": config.chunk_frames * stride,
         "frames_per_step_allowed": [n * stride for n in range(1, config.max_chunk_frames + 1)],
         "sampler_sigmas": list(config.sigmas),
-        "text_conditioning": config.model.caption_channels > 0,
+        "text_conditioning": config.reads_text,
         "state_bytes": black_start(model).nbytes,
         "device": f"{model.device} ({name})",
         "dtype": str(model.dtype).removeprefix("torch."),

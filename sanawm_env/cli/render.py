@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +13,7 @@ import tyro
 from numpy.typing import NDArray
 
 from sanawm_env.cli.common.console import note
+from sanawm_env.cli.common.world import WorldOptions
 from sanawm_env.cli.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from sanawm_env.world.offline.clip import Text
 
 __all__ = ["Render"]
+
+
+@dataclass(frozen=True)
+class ClipOptions(WorldOptions):
+    """The model, and how it is sampled."""
+
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "Efficient-Large-Model/SANA-WM_bidirectional"
+    """Release folder, or repository of the Hub."""
+    chunk_frames: int | None = None
+    """Latent frames per chunk of the chunk-causal teacher; the checkpoint's default otherwise."""
+    steps: int | None = None
+    """Euler steps; 60 otherwise."""
 
 
 @dataclass
@@ -32,28 +45,24 @@ class Render(Rollout):
     out: Path = Path("render.mp4")
     """The video. Beside it come <stem>_c2w.npy, the pose of each frame, <stem>.json, the recipe, and a copy of
     --image."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = "Efficient-Large-Model/SANA-WM_bidirectional"
-    """Release folder, or repository of the Hub."""
     negative_prompt: str = ""
     """What guidance leads away from."""
     cfg: float | None = None
     """Guidance scale: 5 for checkpoints with text conditioning, otherwise 1, which is none."""
-    steps: int | None = None
-    """Euler steps; 60 otherwise."""
     flow_shift: float = 9.8
     """Shift of the noise levels."""
     seconds: float | None = None
     """Cut the camera path to so much of it."""
     frames: int | None = None
     """Cut the camera path to so many frames, the first counted in; in place of --seconds."""
-    chunk_frames: int | None = None
-    """Latent frames per chunk of the chunk-causal teacher; the checkpoint's default otherwise."""
     mode: Literal["auto", "bidirectional", "chunk_causal"] = "auto"
     """How the weights see a clip. Auto knows the releases and refuses weights that were trained to be stepped."""
     vae: Path | None = None
     """Folder of the VAE that encodes and decodes; otherwise the release's vae/, or a causal one if it has none."""
     latents: bool = False
     """Also write <stem>_latents.safetensors, which `sanawm refine` prefers to the video."""
+    world: Annotated[ClipOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ClipOptions)
+    """The model, and how it is sampled."""
 
     def run(self) -> None:
         """Do it.
@@ -81,13 +90,14 @@ class Render(Rollout):
         from sanawm_env.world.offline.recipe import write_rollout
 
         self._check_options()
-        steps = STEPS if self.steps is None else self.steps
+        where = self.world
+        steps = STEPS if self.world.steps is None else self.world.steps
         sigmas = euler_sigmas(steps, self.flow_shift)
         c2w, camera = self._path()
         with warnings.catch_warnings():
             # That these weights are not made for stepping is no news here.
             warnings.filterwarnings("ignore", message=".*was trained to see")
-            world = WorldModel.load(self.checkpoint, as_device(self.device), as_dtype(self.dtype))
+            world = WorldModel.load(where.checkpoint, as_device(where.device), as_dtype(where.dtype))
         config = world.config
         mode = find_mode(world) if self.mode == "auto" else self.mode
         c2w = self._cut(c2w, config.fps)
@@ -96,13 +106,13 @@ class Render(Rollout):
         vae = self._vae(world)
 
         latent_frames = 1 - (1 - len(c2w)) // world.vae.temporal_stride
-        chunk = (self.chunk_frames or config.chunk_frames) if mode == "chunk_causal" else latent_frames
+        chunk = (self.world.chunk_frames or config.chunk_frames) if mode == "chunk_causal" else latent_frames
         chunks = 1
         if mode == "chunk_causal":
             chunks = len(chunk_starts(latent_frames, chunk, config.model.first_chunk))
         image, copies = self._copy()
         recipe = RenderRecipe(
-            checkpoint=self.checkpoint,
+            checkpoint=self.world.checkpoint,
             checkpoint_hash=world.checkpoint,
             seed=self.seed,
             scene_seed=scene,
@@ -121,7 +131,7 @@ class Render(Rollout):
             mode=mode,
             flow_shift=self.flow_shift,
             guidance=guidance,
-            prompt=self.prompt or "",
+            prompt=self.world.prompt or "",
             negative_prompt=self.negative_prompt,
             vae=None if vae is None else str(vae[0]),
             depends_on=frames_depend_on(world),
@@ -141,7 +151,7 @@ class Render(Rollout):
                 guidance=guidance,
                 text=text,
                 negative=negative,
-                chunk_frames=self.chunk_frames,
+                chunk_frames=self.world.chunk_frames,
                 vae=own,
                 progress=bar.update,
             )
@@ -162,7 +172,7 @@ class Render(Rollout):
             raise FileNotFoundError(f"no VAE in {self.vae}; give a folder with config.json and *.safetensors.")
         if self.cfg is not None and not np.isfinite(self.cfg):
             raise ValueError(f"--cfg must be a finite number; got {self.cfg}.")
-        if self.mode == "bidirectional" and self.chunk_frames is not None:
+        if self.mode == "bidirectional" and self.world.chunk_frames is not None:
             raise ValueError("--chunk-frames belongs to the chunk-causal teacher; leave it out with bidirectional.")
 
     def _outputs(self) -> list[Path]:
@@ -189,8 +199,9 @@ class Render(Rollout):
         from sanawm_env.world.checkpoints.prompts import Prompts
         from sanawm_env.world.offline.clip_recipe import negative_text
 
-        prompts = Prompts(world, self.checkpoint, self.text_encoder)
-        if not world.config.model.caption_channels:
+        prompts = Prompts(world, self.world.text_encoder)
+        prompts.check(self.world.prompt)
+        if not prompts.reads:
             if (self.cfg is not None and self.cfg > 1) or self.negative_prompt:
                 raise ValueError(
                     f"checkpoint {world.config.name!r} was trained without text, so there is nothing to guide by; "
@@ -203,14 +214,14 @@ class Render(Rollout):
         if self.negative_prompt and guidance <= 1:
             note("the negative prompt has no effect without guidance (--cfg above 1).")
         negative = negative_text(world, prompts, self.negative_prompt) if guidance > 1 else None
-        return guidance, prompts.read(self.prompt), negative
+        return guidance, prompts.read(self.world.prompt), negative
 
     def _vae(self, world: WorldModel) -> tuple[Path, Any] | None:
         """Folder and VAE in place of the world's own, if any."""
         from sanawm_env.world.checkpoints.local import resolve
         from sanawm_env.world.offline.vae import WholeClipVAE, own_vae
 
-        folder = self.vae or own_vae(resolve(self.checkpoint))
+        folder = self.vae or own_vae(resolve(self.world.checkpoint))
         if folder is None:
             return None
         vae = WholeClipVAE(folder, world.device, world.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs, check_sidecars
-from sanawm_env.registration import DEFAULT_CHECKPOINT
+from sanawm_env.cli.common.world import WorldOptions
 
 if TYPE_CHECKING:
     from sanawm_env.scenes.start_image import StartImage
-    from sanawm_env.world.checkpoints.prompts import Text
     from sanawm_env.world.model import WorldModel
 
 __all__ = ["TOUR", "Rollout"]
@@ -53,20 +52,8 @@ class Rollout:
     """Of --image, in its pixels, .npy: (3, 3), (4,) fx fy cx cy, or one of those per pose."""
     fov: float | None = None
     """Horizontal field of view in degrees, in place of --intrinsics."""
-    prompt: str | None = None
-    """Text, for checkpoints with text conditioning."""
-    text_encoder: Path | None = None
-    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder."""
-    chunk_frames: int | None = None
-    """Latent frames per model step; the checkpoint's default otherwise."""
-    steps: int | None = None
-    """Sampler steps per chunk; the checkpoint's default otherwise."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
-    dtype: str | None = None
-    """float32 or bfloat16."""
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
+    """The world, and how it is stepped."""
 
     def run(self) -> None:
         """Do it.
@@ -76,29 +63,21 @@ class Rollout:
         """
         from tqdm import tqdm
 
-        from sanawm_env.envs.env import SanaWMEnv
         from sanawm_env.world.offline.provenance import frames_depend_on
         from sanawm_env.world.offline.recipe import Recipe, write_rollout
         from sanawm_env.world.rollout import rollout_chunks
 
         self._check_options()
         c2w, camera = self._path()
-        # The environment resolves checkpoint, chunk and sampler exactly as gym.make would.
-        env = SanaWMEnv(
-            self.checkpoint,
-            chunk_frames=self.chunk_frames,
-            sampler_steps=self.steps,
-            device=self.device,
-            dtype=self.dtype,
-        )
+        env = self.world.env()
         model = env.model
         start, scene, noise, origin = self._start(model, len(c2w))
-        text = self._text(model)
+        texts = self.world.texts(model)
         image, copies = self._copy()
         self.out.parent.mkdir(parents=True, exist_ok=True)
         config = model.config
         recipe = Recipe(
-            checkpoint=self.checkpoint,
+            checkpoint=self.world.checkpoint,
             checkpoint_hash=model.checkpoint,
             seed=self.seed,
             scene_seed=scene,
@@ -115,12 +94,11 @@ class Rollout:
             device=str(model.device),
             dtype=str(model.dtype).removeprefix("torch."),
             checkpoint_name=config.name,
-            prompt=self.prompt or "",
+            prompt=self.world.prompt or "",
             depends_on=frames_depend_on(model),
         )
         chunks = rollout_chunks(
-            model, [start], c2w[None], [noise], None if text is None else [text],
-            chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas,
+            model, [start], c2w[None], [noise], texts, chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas
         )  # fmt: skip
         with tqdm(total=len(c2w), unit="frames", desc=self.out.name, disable=None) as bar:
             seconds = write_rollout((frames[0] for frames in chunks), c2w, recipe, self.out, bar.update, copies)
@@ -158,8 +136,8 @@ class Rollout:
             "--image": self.image,
             "--camera": self.camera,
             "--intrinsics": self.intrinsics,
-            "--text-encoder": self.text_encoder,
-            "--checkpoint": Path(self.checkpoint),
+            "--text-encoder": self.world.text_encoder,
+            "--checkpoint": Path(self.world.checkpoint),
         }
 
     def _path(self) -> tuple[NDArray[np.float64], dict[str, Any]]:
@@ -181,16 +159,6 @@ class Rollout:
         image, copy = copied_image(self.out, self.image)
         there = copy.exists() and copy.samefile(self.image)  # the start of an older rollout, given again
         return image, {} if there else {copy: partial(shutil.copyfile, self.image)}
-
-    def _text(self, model: WorldModel) -> Text | None:
-        """The prompt as the world takes it."""
-        from sanawm_env.world.checkpoints.prompts import Prompts
-
-        if not model.config.model.caption_channels and self.text_encoder is None:
-            if self.prompt:
-                note(f"the prompt has no effect: checkpoint {model.config.name!r} was trained without text.")
-            return None
-        return Prompts(model, self.checkpoint, self.text_encoder).read(self.prompt)
 
     def _start(self, model: WorldModel, frames: int) -> tuple[StartImage, int | None, int, dict[str, Any]]:
         """Frame 0, its scene seed, the noise seed, and where the intrinsics come from."""

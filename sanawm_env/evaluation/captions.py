@@ -26,19 +26,17 @@ class Captions:
         Args:
             world: Who reads.
             prompt: Said of every scene; None is its family's caption.
-            text_encoder: Folder of the text encoder; None looks beside the checkpoint, then on the Hub.
+            text_encoder: Folder of the text encoder in place of the world's own, see `Prompts`.
 
         Raises:
             ValueError: A prompt or a text encoder for a world without text.
         """
-        self.reads = world.config.model.caption_channels > 0
-        if prompt and not self.reads:
-            raise ValueError(f"checkpoint {world.config.name!r} was trained without text; leave the prompt out.")
-        self._prompts = Prompts(world, world.source, text_encoder)
-        self.prompt, self.text_encoder = prompt, text_encoder
+        self._prompts = Prompts(world, text_encoder)
+        self._prompts.check(prompt)
+        self.reads, self.prompt, self.text_encoder = self._prompts.reads, prompt, text_encoder
 
     def of(self, caption: str) -> list[Text] | None:
-        """The text of one scene, as a list for `world.rollout`.
+        """The text of one scene, as `world.rollout` takes it.
 
         Args:
             caption: A family's name, or other words; the prompt for every scene goes before.
@@ -46,10 +44,7 @@ class Captions:
         Raises:
             FileNotFoundError, ImportError, ConnectionError, MemoryError: There is no text encoder; see `Prompts.read`.
         """
-        if not self.reads:
-            return None
-        text = self._prompts.read(self.words(caption))
-        return None if text is None else [text]
+        return self._prompts.texts(self.words(caption)) if self.reads else None
 
     def words(self, caption: str) -> str:
         """The text itself; see `of`."""

@@ -10,7 +10,7 @@ from sanawm_env.world.offline.provenance import WORLD, code_digest, frames_depen
 
 __all__ = ["code_digest", "episodes_depend_on", "frames_depend_on", "numbers_depend_on"]
 
-MEASURES = (*WORLD, "envs", "evaluation/camera_recovery", "evaluation/metrics", "evaluation/parts.py")
+MEASURES = (*WORLD, "envs", "evaluation/camera_recovery", "evaluation/metrics", "evaluation/parts")
 """What decides about a suite's numbers."""
 EPISODES = (*WORLD, "envs", "tasks", "evaluation/policy/trials.py")
 """What decides about a policy's episodes, beside the policy."""

@@ -42,12 +42,16 @@ class Suite:
         return replace(setting, long_s=self.long_s, captions=setting.captions or Captions(world))
 
 
-SUITES = {
-    "smoke": Suite("smoke", {part: 1 for part in PARTS}, long_s=20.0),
-    "quick": Suite("quick", {"fidelity": 12, "flow": 12, "revisit": 6, "drift": 2, "idle": 1, "random": 4, "steps": 6}),
-    "full": Suite(
-        "full", {"fidelity": 40, "flow": 40, "revisit": 40, "drift": 12, "idle": 6, "random": 100, "steps": 20}
-    ),
+_SCENES = {
+    "quick": {
+        "fidelity": 12, "flow": 12, "revisit": 6, "drift": 2, "idle": 1, "random": 4, "steps": 6, "beyond": 4,
+    },
+    "full": {
+        "fidelity": 40, "flow": 40, "revisit": 40, "drift": 12, "idle": 6, "random": 100, "steps": 20, "beyond": 40,
+    },
+}  # fmt: skip
+SUITES = {"smoke": Suite("smoke", {part: 1 for part in PARTS}, long_s=20.0)} | {
+    name: Suite(name, scenes) for name, scenes in _SCENES.items()
 }
 """`smoke` shows that everything runs, `quick` takes minutes, `full` is for reports."""
 

@@ -3,7 +3,7 @@
 from sanawm_env.scenes.clips import Clips, first_frame, make_clips, render_scene, sample_scenes
 from sanawm_env.scenes.families import FAMILIES, make_scene
 from sanawm_env.scenes.motion import smooth_motion
-from sanawm_env.scenes.render import render
+from sanawm_env.scenes.raycast.render import render
 from sanawm_env.scenes.scene import Scene
 from sanawm_env.scenes.seeds import EVAL_SEEDS, TRAIN_SEEDS, WORLD_SEEDS
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from sanawm_env.scenes.builder import Dice
 from sanawm_env.scenes.families import check_families, make_scene
 from sanawm_env.scenes.motion import smooth_motion
-from sanawm_env.scenes.render import render
+from sanawm_env.scenes.raycast.render import render
 from sanawm_env.scenes.scene import Scene
 from sanawm_env.scenes.seeds import EVAL_SEEDS, TRAIN_SEEDS
 

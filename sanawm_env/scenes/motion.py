@@ -1,8 +1,9 @@
-"""Smooth random camera motion through the free space of a scene."""
+"""Smooth random camera motion through the free space of a scene, or of anything else that knows where it is free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,31 @@ CANDIDATES = 16
 _AXES = {"yaw": (3,), "pitch": (4,), "forward": (0,), "strafe": (1,), "idle": (3,)}
 
 
+class Space(Protocol):
+    """Where a camera may go: +y points down, the floor is near y = 0, lengths are metres."""
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Smallest and largest x, smallest and largest z of its floor."""
+
+    def clearance(self, points: Array) -> Array:
+        """Metres from points `(..., 3)` to the nearest surface, `(...)`; negative inside of something."""
+
+
+class _SceneSpace:
+    """One procedural scene."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        x0, x1, z0, z1 = scene.bounds[0].double().tolist()
+        self.bounds = (x0, x1, z0, z1)
+
+    def clearance(self, points: Array) -> Array:
+        flat = torch.from_numpy(points.reshape(1, -1, 3)).float()
+        found: Array = self._scene.clearance(flat).numpy().astype(np.float64).reshape(points.shape[:-1])
+        return found
+
+
 def smooth_motion(seeds: Sequence[int], scene: Scene, frames: int, fps: float = 16.0) -> Tensor:
     """Draws one camera path for each scene; path i depends only on seeds[i] and scene i.
 
@@ -58,17 +84,31 @@ def smooth_motion(seeds: Sequence[int], scene: Scene, frames: int, fps: float = 
     if frames < 1 or not fps > 0:
         raise ValueError(f"a path needs frames >= 1 and fps > 0, got {frames} and {fps}")
     host = scene.to("cpu")
-    paths = [_path(int(seed), host.select(i), frames, 16.0 / fps) for i, seed in enumerate(seeds)]
+    paths = [free_path(int(seed), _SceneSpace(host.select(i)), frames, fps) for i, seed in enumerate(seeds)]
     return torch.from_numpy(np.stack(paths)).to(scene.device, torch.float32)
 
 
-def _path(seed: int, scene: Scene, frames: int, rate: float) -> Array:
-    rng = np.random.default_rng([seed, 2])
+def free_path(seed: int, space: Space, frames: int, fps: float = 16.0, *, level: bool = False) -> Array:
+    """One path of `smooth_motion` through any space.
+
+    Args:
+        seed: Of everything drawn.
+        space: Where the camera may go.
+        frames: Length of the path.
+        fps: Frame rate.
+        level: Only turn about the vertical, and stay at one height.
+
+    Returns:
+        (F, 4, 4) camera-to-world poses in the space's world, m.
+    """
+    rng, rate = np.random.default_rng([seed, 2]), 16.0 / fps
     steps = np.cumsum(list(KINDS.values()))[:-1]
     kind = list(KINDS)[int(np.searchsorted(steps, rng.random(), side="right"))]
-    state = _propose(rng, scene, kind, frames, rate)  # (C, F, 6): x, y, z, yaw, pitch, roll
-    clear = _clearance(scene, state[..., :3])
-    view = _open_view(scene, state)
+    state = _propose(rng, space, kind, frames, rate)  # (C, F, 6): x, y, z, yaw, pitch, roll
+    if level:
+        state[..., 1], state[..., 4:] = state[:, :1, 1], 0.0
+    clear = space.clearance(state[..., :3])
+    view = _open_view(space, state)
     free = (clear >= CLEARANCE).all(1)
     good = free & (view > 0.9)
     if good.any():
@@ -80,20 +120,14 @@ def _path(seed: int, scene: Scene, frames: int, rate: float) -> Array:
     return _poses(state[best])
 
 
-def _clearance(scene: Scene, points: Array) -> Array:
-    flat = torch.from_numpy(points.reshape(1, -1, 3)).float()
-    found: Array = scene.clearance(flat).numpy().astype(np.float64).reshape(points.shape[:-1])
-    return found
-
-
-def _open_view(scene: Scene, state: Array) -> Array:
+def _open_view(space: Space, state: Array) -> Array:
     """Share of points up to 2 m in front of the first, middle and last camera that are free: (C,)."""
     frames = state.shape[1]
     some = state[:, [0, frames // 2, frames - 1]]
     angle = some[:, :, 3, None, None] + np.array([-0.4, 0.0, 0.4])[:, None]
     reach = np.array([0.7, 1.3, 2.0])
     away = np.stack([np.sin(angle) * reach, np.zeros_like(angle) * reach, np.cos(angle) * reach], -1)
-    share: Array = (_clearance(scene, some[:, :, None, None, :3] + away) > 0).mean((1, 2, 3))
+    share: Array = (space.clearance(some[:, :, None, None, :3] + away) > 0).mean((1, 2, 3))
     return share
 
 
@@ -110,9 +144,9 @@ def _ease(state: Array, clear: Array) -> Array:
     return path
 
 
-def _propose(rng: np.random.Generator, scene: Scene, kind: str, frames: int, rate: float) -> Array:
+def _propose(rng: np.random.Generator, space: Space, kind: str, frames: int, rate: float) -> Array:
     """`CANDIDATES` paths of one kind from roomy starts: (C, F, 6)."""
-    start = _starts(rng, scene)
+    start = _starts(rng, space)
     control = _controls(rng, kind, frames, rate)
     turn = np.cumsum(control[..., 3:], 1) - control[:, :1, 3:]
     yaw = start[:, None, 3] + turn[..., 0]
@@ -135,14 +169,14 @@ def _propose(rng: np.random.Generator, scene: Scene, kind: str, frames: int, rat
     return state
 
 
-def _starts(rng: np.random.Generator, scene: Scene) -> Array:
+def _starts(rng: np.random.Generator, space: Space) -> Array:
     """Free standing places (x, y, z, yaw, pitch) in random order, with random headings: (C, 5)."""
     draw = rng.random((4 * CANDIDATES, 5))
-    x0, x1, z0, z1 = scene.bounds[0].double().tolist()
+    x0, x1, z0, z1 = space.bounds
     x, z = x0 + (x1 - x0) * draw[:, 0], z0 + (z1 - z0) * draw[:, 1]
     pitch = np.deg2rad(8) * (2 * draw[:, 4] - 1)
     place = np.stack([x, -(1.3 + 0.35 * draw[:, 2]), z, 2 * np.pi * draw[:, 3], pitch], -1)
-    room = _clearance(scene, place[None, :, :3])[0]
+    room = space.clearance(place[:, :3])
     # Free places in their random order come first, so that rooms are not only seen from their middle.
     rank = np.where(room >= CLEARANCE + 0.2, np.arange(len(room)), len(room) + 1 - room)
     return np.asarray(place[np.argsort(rank, kind="stable")[:CANDIDATES]])

@@ -76,10 +76,14 @@ class Attach(OfSession):
     encoding: str = "raw"
     quality: int = 85
     """Of JPEG, 1 to 100."""
+    video: str = "jpeg"
+    """How the frames of play come: a picture each, or one H.264 stream."""
 
     def __post_init__(self) -> None:
         if self.encoding not in ("raw", "png", "jpeg"):
             raise ServerError("malformed", f"encoding is raw, png or jpeg; got {self.encoding!r}.")
+        if self.video not in ("jpeg", "h264"):
+            raise ServerError("malformed", f"video is jpeg or h264; got {self.video!r}.")
         if not 1 <= self.quality <= 100:
             raise ServerError("malformed", f"quality lies in 1..100; got {self.quality}.")
 
@@ -133,6 +137,23 @@ class Save(OfSession):
     """A world file of a snapshot, or of the present."""
 
     type = "save"
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
+class Rewards(OfSession):
+    """Rewards of goals against goals, of a task in its goal form; lists, or arrays whose bytes are the payload."""
+
+    type = "rewards"
+    achieved: list[Any] | dict[str, Any] = field(default_factory=list)
+    desired: list[Any] | dict[str, Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Record(OfSession):
+    """Write the walk to a snapshot, or to the present, as an episode of a dataset."""
+
+    type = "record"
     snapshot: str | None = None
 
 
@@ -251,7 +272,7 @@ class Pause(OfSession):
 
 
 _ALL: tuple[type[Message], ...] = (
-    World, Ping, Image, Create, Attach, Detach, Describe, Delete, Snapshots, Forget, View, Save,
+    World, Ping, Image, Create, Attach, Detach, Describe, Delete, Snapshots, Forget, View, Save, Rewards, Record,
     Reset, Step, Snapshot, Restore, Fork, Configure, Open, Play, Control, Ack, Pause,
 )  # fmt: skip
 MESSAGES: dict[str, type[Message]] = {kind.type: kind for kind in _ALL}

@@ -16,7 +16,10 @@ from sanawm_env.camera.intrinsics import check_fov
 from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.camera.rays import camera_rows, plucker_windows
 from sanawm_env.world.config import WorldConfig
-from sanawm_env.world.networks.anchor.views import anchor_views, code_views
+from sanawm_env.world.networks.anchor.depth import aligned
+from sanawm_env.world.networks.anchor.keyframes import explained_disparity, keyframe_views, remember
+from sanawm_env.world.networks.anchor.views import anchor_views, code_views, to_pixels
+from sanawm_env.world.networks.anchor.warp import anchor_disparity
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.state import WorldState
 
@@ -33,6 +36,9 @@ __all__ = [
     "chunk_conditions",
     "chunk_views",
     "first_frame_chunk",
+    "keep_frame",
+    "known_disparity",
+    "look_around",
 ]
 
 FirstFrame = Literal["absent", "future"]
@@ -119,7 +125,48 @@ def chunk_views(nets: Networks, state: WorldState, chunk: CameraChunk) -> Tensor
     """The anchor from the chunk's poses (`networks.anchor.views.anchor_views`); None where the world has none."""
     if not nets.config.model.anchor:
         return None
+    if nets.config.model.keyframes:
+        poses = chunk[1].flatten(1, 2)
+        return keyframe_views(state.first_frame, state.first_disparity, state.keyframes, poses, state.intrinsics)
     return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+
+
+def known_disparity(state: WorldState) -> Tensor:
+    """What the anchor knows of what each camera looks at now.
+
+    Returns:
+        `(B, H/2, W/2)` inverse z-depth, 1/m, float32; 0 is the sky, -1 where neither frame 0 nor a keyframe shows
+        anything.
+    """
+    here, camera = state.c2w[:, None], state.intrinsics.contiguous()
+    if state.key_used.shape[1]:
+        return explained_disparity(state.first_disparity, state.keyframes, here, camera)[:, 0]
+    return anchor_disparity(state.first_disparity, here, camera)[:, 0]
+
+
+def look_around(nets: Networks, state: WorldState, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth of what each camera shows now, and which of it the anchor knew; beyond that the depth network guesses.
+
+    Args:
+        nets: Of an anchored world.
+        state: Of B slots.
+        frames: `(B, H, W, 3)` uint8 that they show.
+
+    Returns:
+        `(B, H/2, W/2)` inverse z-depth, 1/m, float32, and `known_disparity`.
+    """
+    known = known_disparity(state)
+    guess = nets.transformer.anchor.depth.disparity(to_pixels(frames, nets.dtype).contiguous(), state.intrinsics)
+    return torch.where(known >= 0, known, aligned(guess, known)), known
+
+
+def keep_frame(nets: Networks, state: WorldState) -> WorldState:
+    """The state with its last frame among the keyframes, where that shows much that is new."""
+    disparity, known = look_around(nets, state, state.last_frame)
+    keys = remember(
+        state.first_disparity, state.keyframes, state.last_frame, disparity, known, state.c2w, state.intrinsics
+    )
+    return state.with_keyframes(keys)
 
 
 def chunk_conditions(nets: Networks, state: WorldState, chunk: CameraChunk, views: Tensor | None) -> dict[str, Tensor]:
@@ -204,7 +251,10 @@ def check_text(text: Tensor | None, mask: Tensor | None, slots: int, channels: i
         return nothing, torch.zeros(slots, 0, dtype=torch.bool, device="cpu")
     shape = None if text is None else tuple(text.shape)
     if text is None or text.ndim != 3 or shape != (slots, text.shape[1], channels) or not text.shape[1]:
-        raise ValueError(f"this checkpoint needs text embeddings ({slots}, L, {channels}); got {shape}.")
+        raise ValueError(
+            f"this checkpoint needs text embeddings ({slots}, L, {channels}), one per slot, of which "
+            f"sanawm_env.world.checkpoints.prompts.Prompts(world).read(prompt) makes each; got {shape}."
+        )
     if mask is None:
         mask = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device)
     if mask.shape != text.shape[:2]:

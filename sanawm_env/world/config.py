@@ -65,6 +65,11 @@ class WorldConfig:
             raise ValueError("max_translation (metres) and max_rotation (radians) must be positive.")
         object.__setattr__(self, "sigmas", check_sigmas(self.sigmas))
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the world is conditioned on text."""
+        return self.model.caption_channels > 0
+
     def replace(self, **changes: Any) -> WorldConfig:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sanawm_env.camera import relative_to_first
+from sanawm_env.world.checkpoints.prompts import Text
+from sanawm_env.world.conditioning import check_text
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
-__all__ = ["Start", "StartLike", "rollout", "rollout_chunks", "rollout_images", "starts_of", "states_along"]
+__all__ = ["Start", "StartLike", "begin", "rollout", "rollout_chunks", "rollout_images", "starts_of", "states_along"]
 
 Frames = NDArray[np.uint8]
 
@@ -57,11 +59,12 @@ def rollout_chunks(
     starts: Sequence[StartLike],
     paths: ArrayLike,
     seeds: Sequence[int],
-    texts: Sequence[tuple[Tensor, Tensor]] | None = None,
+    texts: Sequence[Text] | None = None,
     *,
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
     overlap: bool | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
 ) -> Iterator[Frames]:
     """Roll a world along camera paths, all side by side, and hand the frames out chunk by chunk.
 
@@ -78,41 +81,51 @@ def rollout_chunks(
         paths: `(B, F, 4, 4)` camera-to-world poses in any world frame, metres; that of the first frame first.
         seeds: B noise seeds.
         texts: For worlds with text: embeddings `(1, L, channels)` and mask `(1, L)` of each path, as
-            `Prompts.read` gives them.
+            `Prompts(world).texts(*prompts)` gives them; None for worlds without.
         chunk_frames: Latent frames per step; None is the checkpoint's default.
         sigmas: Noise levels of the sampler; None is the checkpoint's.
         overlap: See `WorldModel.stream`.
+        refiner_texts: For worlds with a refiner: `world.refiner.encode(prompt)` of each path; None is the empty prompt.
 
     Returns:
         An iterator of `(B, n, H, W, 3)` uint8 frames, F altogether; the given images come first, by themselves.
 
     Raises:
-        ValueError: A chunk length that the world does not have, or paths or texts of another number or shape, at once.
+        ValueError: A chunk length that the world does not have, paths or texts of another number or shape, text for a
+            world without or none for a world with text, at once.
             Other inputs are checked by `WorldModel` when their turn comes.
     """
     chunk = chunk_length(world, chunk_frames)
     given = torch.from_numpy(np.asarray(paths, dtype=np.float64).copy())
     if given.ndim != 4 or given.shape[0] != len(starts) or given.shape[1] < 1 or given.shape[2:] != (4, 4):
         raise ValueError(f"paths must be ({len(starts)}, F, 4, 4), a path per image; got {tuple(given.shape)}.")
-    text: tuple[Tensor, ...] = ()
-    if texts is not None:
-        lengths = {tuple(part.shape[1:]) for pair in texts for part in pair[:1]}
-        if len(texts) != len(starts) or len(lengths) != 1:
-            raise ValueError(
-                f"texts must be {len(starts)} pairs of embeddings and mask of one length, one per path; got "
-                f"{len(texts)} of shapes {sorted(lengths)}."
-            )
-        text = tuple(torch.cat(part) for part in zip(*texts, strict=True))
+    _joined(world, texts, len(starts))
     poses = relative_to_first(given).numpy()[:, 1:]
 
     def walk() -> Iterator[Frames]:
-        images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
-        state, frames = world.start(images, cameras, seeds, *text)
+        state, frames = begin(world, starts, seeds, texts, refiner_texts)
         yield frames
         for _, frames in states_along(world, state, poses, chunk_frames=chunk, sigmas=sigmas, overlap=overlap):
             yield frames
 
     return walk()
+
+
+def begin(
+    world: WorldModel,
+    starts: Sequence[StartLike],
+    seeds: Sequence[int],
+    texts: Sequence[Text] | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
+) -> tuple[WorldState, Frames]:
+    """The state at frame 0, and the given images `(B, 1, H, W, 3)`: `WorldModel.start` for `states_along`.
+
+    Arguments and errors are those of `rollout_chunks`.
+    """
+    text = _joined(world, texts, len(starts))
+    images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
+    words = None if refiner_texts is None else torch.cat(list(refiner_texts))
+    return world.start(images, cameras, seeds, *text, refiner_text=words)
 
 
 def states_along(
@@ -154,13 +167,16 @@ def rollout(
     starts: Sequence[StartLike],
     paths: ArrayLike,
     seeds: Sequence[int],
-    texts: Sequence[tuple[Tensor, Tensor]] | None = None,
+    texts: Sequence[Text] | None = None,
     *,
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
 ) -> Frames:
     """All frames of `rollout_chunks` as one array `(B, F, H, W, 3)`; see there."""
-    chunks = rollout_chunks(world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas)
+    chunks = rollout_chunks(
+        world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas, refiner_texts=refiner_texts
+    )
     made = np.empty((*np.shape(paths)[:2], world.config.height, world.config.width, 3), np.uint8)
     done = 0
     for frames in chunks:
@@ -175,12 +191,32 @@ def rollout_images(
     intrinsics: ArrayLike,
     c2w: ArrayLike,
     seeds: Sequence[int],
+    texts: Sequence[Text] | None = None,
     *,
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
 ) -> Frames:
     """`rollout` from images and intrinsics that lie in arrays; known as `sanawm_env.evaluation.rollout`."""
-    return rollout(world, starts_of(images, intrinsics), c2w, seeds, chunk_frames=chunk_frames, sigmas=sigmas)
+    return rollout(world, starts_of(images, intrinsics), c2w, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas)
+
+
+def _joined(world: WorldModel, texts: Sequence[Text] | None, count: int) -> tuple[Tensor, ...]:
+    """Embeddings and mask of `count` paths as `WorldModel.start` takes them; nothing for a world without text.
+
+    Raises:
+        ValueError: Texts of another number or shape, for a world without text, or none for a world with text.
+    """
+    text: tuple[Tensor, ...] = ()
+    if texts is not None:
+        lengths = {tuple(part.shape[1:]) for pair in texts for part in pair[:1]}
+        if len(texts) != count or len(lengths) != 1:
+            raise ValueError(
+                f"texts must be {count} pairs of embeddings and mask of one length, one per path; got "
+                f"{len(texts)} of shapes {sorted(lengths)}."
+            )
+        text = tuple(torch.cat(part) for part in zip(*texts, strict=True))
+    check_text(*(text or (None, None)), count, world.config.model.caption_channels)
+    return text
 
 
 def chunk_length(world: WorldModel, chunk_frames: int | None) -> int:

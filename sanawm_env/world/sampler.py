@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views
+from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views, keep_frame
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.frames import to_frames
@@ -28,6 +28,7 @@ from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
     from sanawm_env.world.accel.capture import Programs
+    from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 
 __all__ = [
     "Counters",
@@ -41,6 +42,7 @@ __all__ = [
     "isolated",
     "read_counters",
     "record",
+    "refine_chunk",
     "velocity",
 ]
 
@@ -172,6 +174,23 @@ def record(nets: Networks, state: WorldState, c2w: Tensor, sigmas: Sequence[floa
     return phase
 
 
+def refine_chunk(refiner: StreamRefiner, done: Denoised) -> Denoised:
+    """Stage 2 between the two halves: the chunk refined, and remembered in the state.
+
+    Stage 1 never sees it. Frame 0, where it is part of the chunk, stays as it is.
+    """
+    state, given = done.state, int(done.opening)
+    assert state.refiner is not None
+    latents = done.latents[:, :, given:]
+    starts = [slot.next_frame for slot in state.refiner.slots]
+    channels, frames, *grid = latents.shape[1:]
+    noise = slot_noise(state.noise_seed.tolist(), starts, frames, (channels, *grid), stage=2)  # type: ignore[arg-type]
+    after, refined = refiner.refine(state.refiner, latents, noise.to(latents.device))
+    if given:
+        refined = torch.cat((done.latents[:, :, :1], refined), dim=2)
+    return done._replace(state=state.changed(refiner=after), latents=refined)
+
+
 def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
     """The second half: the state after the step, and frames `(B, F, H, W, 3)` uint8 on the device."""
     pixels, tails = decode_latents(nets, done.latents, done.state.vae_tails, done.views)
@@ -179,7 +198,8 @@ def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:
         pixels = pixels[:, :, 1:]  # frame 0, which the caller gave
     frames = to_frames(pixels)
     # Cloned: the caller may write into the frames.
-    return done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone()), frames
+    after = done.state.changed(vae_tails=tails, last_frame=frames[:, -1].clone())
+    return (keep_frame(nets, after) if nets.config.model.keyframes else after), frames
 
 
 def decode_latents(

@@ -263,13 +263,10 @@ def test_options_count_for_one_episode():
     assert np.array_equal(env.reset(seed=3, options={"image": None})[0], own)
 
 
-def test_a_prompt_is_noticed_once_by_a_model_without_text():
-    env = make(prompt="a kitchen")
-    with pytest.warns(UserWarning, match="without text"):
-        env.reset(seed=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        env.reset(seed=0, options={"prompt": "a garden"})
+def test_a_prompt_is_refused_by_a_model_without_text():
+    with pytest.raises(ValueError, match="was trained without text, a prompt would have no effect; leave the prompt"):
+        make(prompt="a kitchen")
+    make(prompt="").reset(seed=0)
 
 
 # -- snapshot, restore, fork ----------------------------------------------------------------------------------
@@ -554,6 +551,7 @@ def test_bad_image_files(tmp_path):
         ({"image": PICTURE, "intrinsics": [0, 1, 1, 1]}, "focal"),
         ({"image": PICTURE, "intrinsics": np.eye(2)}, "shape"),
         ({"prompt": 5}, "string"),
+        ({"prompt": "a kitchen"}, "trained without text"),
         ("image", "dictionary"),
     ],
 )

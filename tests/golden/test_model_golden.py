@@ -215,7 +215,12 @@ def test_bfloat16_softmax_as_shipped(golden_dir, weights, forward_file):
 @torch.no_grad()
 def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
     """The whole sampler: four Euler steps and a commit per chunk, first frame held clean."""
-    data = rollout_file
+    for start, end, latents in rolled(golden_dir, weights, rollout_file, changes):
+        close(latents, rollout_file[key][:, :, start:end], f"{key} [{start}, {end})", *tolerance)
+
+
+def rolled(golden_dir, weights, data, changes):
+    """First and last frame of every chunk of the golden rollout, and its latents."""
     total = data["latents_init"].shape[2]
     config, meta = tiny_config(golden_dir, max_cached_frames=total, **changes)
     model = build(config, weights)
@@ -234,7 +239,7 @@ def test_rollout(golden_dir, weights, rollout_file, key, changes, tolerance):
         clean = torch.zeros(batch, end - start, dtype=torch.bool)
         clean[:, 0] = start == 0
         latents, cache = denoise_chunk(model, data["latents_init"][:, :, start:end], cache, sigmas, clean=clean, **cond)
-        close(latents, data[key][:, :, start:end], f"{key} [{start}, {end})", *tolerance)
+        yield start, end, latents
 
 
 @pytest.mark.parametrize(

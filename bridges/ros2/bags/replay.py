@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from sanawm_env.bridges.ros2.bags.walk import frames_along
 from sanawm_env.bridges.ros2.bags.writer import BagWriter
 from sanawm_env.bridges.ros2.topics import CLOCK, TYPES
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from sanawm_env.camera import fit_image
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.files import write_json
 from sanawm_env.scenes.start_image import StartImage, prepare
 from sanawm_env.video import VideoWriter
+from sanawm_env.world.checkpoints.prompts import Text
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.recipe import relative
+from sanawm_env.world.rollout import begin
 
 __all__ = ["FORMAT", "Plan", "plan_replay", "replay"]
 
@@ -115,7 +116,7 @@ def replay(
     out: Path,
     *,
     seed: int = 0,
-    text: tuple[Tensor, ...] = (),
+    texts: Sequence[Text] | None = None,
     storage: str = "mcap",
     progress: Callable[[int], Any] = lambda frames: None,
     **options: Any,
@@ -128,7 +129,7 @@ def replay(
         world: Where to walk.
         out: The folder; must not be there. It takes its name when it is whole.
         seed: Of the noise.
-        text: For a world with text: embeddings and mask, as `Prompts.read` gives them.
+        texts: Of the one path, as `world.rollout` takes them.
         storage: `mcap` or `sqlite3`.
         progress: Called with 1 for each frame.
         **options: Of `states_along`.
@@ -138,11 +139,11 @@ def replay(
 
     Raises:
         FileExistsError: Something is at `out`.
-        ValueError: Images that cannot be read.
+        ValueError: Images that cannot be read, or text for a world without, or the reverse.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; choose another --out, or remove it.")
-    config = world.config
+    config, (state, _) = world.config, begin(world, [plan.start], [seed], texts)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     temporary.mkdir()
@@ -154,8 +155,6 @@ def replay(
             BagWriter(temporary / bag_name, storage, single=True, namespace=NAMESPACE, topics=topics) as bag,
             VideoWriter(temporary / "side_by_side.mp4", config.fps) as video,
         ):
-            first, camera = plan.start.image[None], plan.start.intrinsics[None]
-            state, _ = world.start(first, camera, [seed], *text)
             frames = frames_along(world, state, plan.c2w, stamps=plan.stamps, rate=plan.rate, **options)
             shown = recording.images(plan.nearest.tolist())
             for frame, picture in zip(frames, shown, strict=False):

@@ -15,6 +15,7 @@ import tyro
 from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["Collect"]
 _OWN = {
     "image": "--images",
     "prompt": "--prompts",
+    "text_encoder": "--text-encoder",
     "task": "--task",
     "device": "--device",
     "max_episode_steps": "--max-steps",
@@ -59,7 +61,9 @@ class Collect:
     images: Path | None = None
     """Folder of first frames, taken in turns by name; a text file of the same name is a picture's prompt."""
     prompts: Path | None = None
-    """Text file of prompts, one a line, for worlds with text."""
+    """Text file of prompts, one a line; worlds without text only write them down."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it, for worlds with text; otherwise beside the checkpoint, or from the Hub."""
     seed: int = 0
     """Reset seeds count up from here. Those from 1,000,000 on are kept for evaluation."""
     vary: tuple[str, ...] = ()
@@ -125,6 +129,8 @@ class Collect:
             if job is not None:
                 check_size(job.files, world.config.height, world.config.width)
             plan = self._plan(world, store, pictures)
+            if plan.has_prompts and not world.config.reads_text:
+                note(f"checkpoint {world.config.name!r} was trained without text: the prompts are only written down.")
             store.check(plan)
             worker = Worker(world, plan, store, self.slots or (8 if world.batched else 1))
             worker.check()
@@ -282,6 +288,9 @@ class Collect:
         from sanawm_env.envs.settings import Settings
 
         further = env_arguments(self.env, _OWN)
+        if self.text_encoder is not None:
+            check_encoder(self.text_encoder)
+            further["text_encoder"] = str(self.text_encoder)
         if self.max_steps is not None:
             if self.max_steps < 1:
                 raise ValueError(f"--max-steps must be at least 1; got {self.max_steps}.")
@@ -297,7 +306,7 @@ class Collect:
 
 def _loading(env: dict[str, Any]) -> dict[str, Any]:
     """Of the environment's arguments, those that load the world."""
-    return {key: env[key] for key in ("dtype", "precision") if key in env}
+    return {key: env[key] for key in ("dtype", "precision", "state_precision") if key in env}
 
 
 def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldModel:
@@ -305,10 +314,7 @@ def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldM
     from sanawm_env.envs.settings import Settings
     from sanawm_env.world.model import WorldModel
 
-    settings = Settings(device=device, **loading)
-    if checkpoint == "untrained":
-        return WorldModel.untrained(device=settings.source("", None)["device"])
-    return WorldModel.load(**settings.source(checkpoint, None))
+    return WorldModel.load(**Settings(device=device, **loading).source(checkpoint, None))
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

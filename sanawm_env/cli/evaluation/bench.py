@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.cli.evaluation.evaluate import require
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
@@ -40,7 +41,10 @@ class MakeBench:
 
 @dataclass
 class RunBench:
-    """Generate the videos of a split that are missing, score all of them, and print one JSON line."""
+    """Generate the videos of a split that are missing, score all of them, and print one JSON line.
+
+    A checkpoint that is conditioned on text is told each scene's own prompt.
+    """
 
     bench: Path = Path("bench")
     """Root of SANA-WM-Bench, or of one made by `sanawm bench make`."""
@@ -51,7 +55,7 @@ class RunBench:
     results: Path = Path("results")
     """Folder of all methods' results."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder; `none` only scores videos that are there."""
+    """Built-in name, checkpoint folder, release or `untrained`; `none` only scores videos that are there."""
     limit: int | None = None
     """First so many scenes only."""
     text_encoder: Path | None = None
@@ -69,7 +73,7 @@ class RunBench:
         """
         from tqdm import tqdm
 
-        from sanawm_env.envs.options import as_device, sampler_sigmas
+        from sanawm_env.envs.options import sampler_sigmas
         from sanawm_env.evaluation.bench import ResultFolder, read_bench
         from sanawm_env.evaluation.bench.run import generate, score
         from sanawm_env.evaluation.captions import Captions
@@ -78,13 +82,12 @@ class RunBench:
         require("evo", "skimage")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit must be at least 1; got {self.limit}.")
+        check_encoder(self.text_encoder)
         scenes = read_bench(self.bench, self.split)[: self.limit]
         results = ResultFolder(self.results / self.method)
         names = [scene.id for scene in scenes]
         if self.checkpoint != "none":
-            device = as_device(self.device)
-            made_up = self.checkpoint == "untrained"
-            world = WorldModel.untrained(device=device) if made_up else WorldModel.load(self.checkpoint, device)
+            world = WorldModel.load(self.checkpoint, self.device)
             sigmas = sampler_sigmas(world.config.sigmas, self.steps, None)
             captions = Captions(world, text_encoder=self.text_encoder)
             missing = results.missing(self.split, names)

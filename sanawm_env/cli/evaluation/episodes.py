@@ -24,6 +24,8 @@ _OWN = {
     "task": "--task",
     "chunk_frames": "--chunk-frames",
     "obs_size": "--obs-size",
+    "prompt": "--prompt",
+    "text_encoder": "--text-encoder",
     "obs_mode": "--obs-mode",
     "max_episode_steps": "--max-steps",
     "episode_seconds": "--max-steps",
@@ -92,6 +94,7 @@ class Episodes:
         self._makers = makers_of(command) if makers is None else makers
         self.world = _world(command)
         self.envs = {label: _env(command, self.world, make_task(*spec)) for label, spec in read_tasks(command.task)}
+        self.env.unwrapped.simulation.plan(None)  # a prompt that cannot be read shows now
         self.depends_on: dict[str, Any] = episodes_depend_on(self.world, threads)
         self.stored: Stored | None = None
         if command.out is not None:
@@ -138,14 +141,18 @@ class Stored:
             depends_on: What all episodes depend on.
         """
         self._episodes, self._makers, self._out = episodes, makers, command.out
-        self._key = dict(depends_on) | {
-            "chunk_frames": command.chunk_frames,
-            "max_steps": command.max_steps,
-            "obs_size": command.obs_size,
-            "obs_mode": command.obs_mode,
-            "discrete": command.discrete,
-            "env": sorted(command.env),
-        }
+        self._key = (
+            dict(depends_on)
+            | {
+                "chunk_frames": command.chunk_frames,
+                "max_steps": command.max_steps,
+                "obs_size": command.obs_size,
+                "obs_mode": command.obs_mode,
+                "discrete": command.discrete,
+                "env": sorted(command.env),
+            }
+            | ({} if command.prompt is None else {"prompt": command.prompt})
+        )
         self._stores: dict[tuple[str, str], TrialStore] = {}
 
     def get(self, number: int) -> Trial | None:
@@ -173,20 +180,16 @@ class Stored:
 
 
 def _world(command: EvaluatePolicy) -> WorldModel:
-    from sanawm_env.envs.options import as_device
     from sanawm_env.world.model import WorldModel
 
-    device = as_device(command.device)
-    if command.checkpoint == "untrained":
-        return WorldModel.untrained(device=device)
-    return WorldModel.load(command.checkpoint, device)
+    return WorldModel.load(command.checkpoint, command.device)
 
 
 def _env(command: EvaluatePolicy, world: WorldModel, task: Task) -> Any:
     import gymnasium as gym
 
     further = env_arguments(command.env, _OWN)
-    further["obs_mode"] = command.obs_mode
+    further |= {"obs_mode": command.obs_mode, "prompt": command.prompt, "text_encoder": command.text_encoder}
     if command.chunk_frames is not None:
         further["chunk_frames"] = command.chunk_frames
     if command.obs_size is not None:

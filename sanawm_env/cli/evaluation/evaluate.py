@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Evaluate:
     suite: Literal["smoke", "quick", "full"] = "quick"
     """`quick` takes minutes on two cores; `full` also writes report.html."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     out: Path = Path("runs/evaluate")
     """Folder of results."""
     first_seed: int = 20_000_000
@@ -104,6 +105,7 @@ class Evaluate:
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         if self.first_seed < 0:
             raise ValueError(f"--first_seed must not be negative; got {self.first_seed}.")
+        check_encoder(self.text_encoder)
         self.cluster.check()
         threads = self.cluster.process_threads
         scenes = Scenes(self, threads)
@@ -138,13 +140,9 @@ class Evaluate:
 
     def world(self) -> WorldModel:
         """Load it."""
-        from sanawm_env.envs.options import as_device
         from sanawm_env.world.model import WorldModel
 
-        device = as_device(self.device)
-        if self.checkpoint == "untrained":
-            return WorldModel.untrained(device=device)
-        return WorldModel.load(self.checkpoint, device)
+        return WorldModel.load(self.checkpoint, self.device)
 
     def setting(self, world: WorldModel) -> Setting:
         """How it is run.
@@ -162,6 +160,7 @@ class Evaluate:
             raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
         sigmas = sampler_sigmas(config.sigmas, self.steps, None)
         captions = Captions(world, self.prompt, self.text_encoder)
+        captions.of("room")  # if there is no text encoder, it shows now
         return self.chosen_suite.setting(world, Setting(chunk, sigmas, captions=captions))
 
     # -- doing it -----------------------------------------------------------------------------------------

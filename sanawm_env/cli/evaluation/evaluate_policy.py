@@ -19,6 +19,7 @@ from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
 from sanawm_env.cli.common.specs import check_distinct, make_task, parse_spec, read_tasks
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.cli.evaluation.episodes import Episodes, Stored, makers_of
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
@@ -50,7 +51,7 @@ class EvaluatePolicy:
     seeds: tuple[int, ...] = ()
     """The reset seeds themselves, in place of --episodes and --first-seed."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder; `untrained` is a small world of random weights, for tests."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default otherwise."""
     max_steps: int | None = None
@@ -64,6 +65,10 @@ class EvaluatePolicy:
     turns of 10 degrees, or the most that one step can do if that is less."""
     env: tuple[str, ...] = ()
     """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
+    prompt: str | None = None
+    """What the worlds are to look like, for checkpoints that are conditioned on text."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
     video: Path | None = None
     """Write the first episodes here, *.mp4; several policies or tasks get a file each, named after them."""
     video_episodes: int = 1
@@ -180,6 +185,7 @@ class EvaluatePolicy:
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; name a folder.")
         check_distinct("--policy", self.policy)
+        check_encoder(self.text_encoder)
         for name, value in (("--max-steps", self.max_steps), ("--video-episodes", self.video_episodes)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}.")
@@ -245,6 +251,7 @@ class EvaluatePolicy:
             "discrete": {"step": env.step_metres, "turn": env.turn_degrees} if self.discrete else None,
             "obs_mode": env.unwrapped.obs_mode,
             "env": list(self.env),
+            "prompt": self.prompt,
             "device": str(world.device),
             "confidence": CONFIDENCE,
             "versions": versions(),

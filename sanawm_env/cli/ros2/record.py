@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,8 @@ import tyro
 from numpy.typing import NDArray
 
 from sanawm_env.cli.common.specs import parse_spec, policy_maker
+from sanawm_env.cli.common.world import WorldOptions
 from sanawm_env.cli.rollout import TOUR
-from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
     from sanawm_env.bridges.ros2.robot import Frame
@@ -50,18 +50,8 @@ class Record:
     """Horizontal field of view in degrees."""
     sensors: tuple[str, ...] = ()
     """depth, scan or both. They see the last frame of every step."""
-    prompt: str | None = None
-    """Text, for checkpoints with text conditioning."""
-    text_encoder: Path | None = None
-    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder."""
-    chunk_frames: int | None = None
-    """Latent frames per step; the checkpoint's default otherwise."""
-    steps: int | None = None
-    """Sampler steps per chunk; the checkpoint's default otherwise."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
+    """The world, and how it is stepped."""
 
     def run(self) -> None:
         """Do it.
@@ -108,27 +98,14 @@ class Record:
     def _walk(self) -> tuple[Iterator[Frame], int]:
         """Frames, and how many there will be."""
         from sanawm_env.camera import rollout_keys
-        from sanawm_env.envs.env import SanaWMEnv
 
         c2w = rollout_keys(TOUR if self.actions is None else self.actions, self.keymap)
         policy = None
         if self.policy is not None:
             name, settings = parse_spec(self.policy)
             policy = policy_maker()(name, **settings)
-        # The environment resolves checkpoint, chunk and sampler exactly as gym.make would.
         options: dict[str, Any] = {"sensors": self.sensors} if self.sensors else {}
-        env = SanaWMEnv(
-            self.checkpoint,
-            self.image,
-            fov_deg=self.fov,
-            chunk_frames=self.chunk_frames,
-            sampler_steps=self.steps,
-            prompt=self.prompt,
-            text_encoder=self.text_encoder,
-            device=self.device,
-            episode_seconds=None,
-            **options,
-        )
+        env = self.world.env(image=self.image, fov_deg=self.fov, episode_seconds=None, **options)
         return self._along(env, c2w) if policy is None else self._under(env, policy)
 
     def _under(self, env: SanaWMEnv, policy: Any) -> tuple[Iterator[Frame], int]:

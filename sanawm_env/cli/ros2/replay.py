@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from sanawm_env.cli.common.console import note
 from sanawm_env.cli.common.outputs import check_outputs
-from sanawm_env.registration import DEFAULT_CHECKPOINT
-
-if TYPE_CHECKING:
-    from sanawm_env.world.model import WorldModel
+from sanawm_env.cli.common.world import WorldOptions
 
 __all__ = ["ReplayBag"]
 
@@ -52,18 +49,8 @@ class ReplayBag:
     """Of the noise."""
     storage: str = "mcap"
     """Of the answer: mcap or sqlite3."""
-    prompt: str | None = None
-    """Text, for checkpoints with text conditioning."""
-    text_encoder: Path | None = None
-    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
-    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name or checkpoint folder."""
-    chunk_frames: int | None = None
-    """Latent frames per step; the checkpoint's default otherwise."""
-    steps: int | None = None
-    """Sampler steps per chunk; the checkpoint's default otherwise."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
+    world: Annotated[WorldOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=WorldOptions)
+    """The world, and how it is stepped."""
 
     def run(self) -> None:
         """Do it.
@@ -80,7 +67,6 @@ class ReplayBag:
         from sanawm_env.bridges.ros2.bags.recording import Choices, read_recording
         from sanawm_env.bridges.ros2.bags.replay import plan_replay, replay
         from sanawm_env.bridges.ros2.bags.storage import open_bag
-        from sanawm_env.envs.env import SanaWMEnv
 
         out = self._check_options()
         bag = open_bag(self.bag)
@@ -89,8 +75,7 @@ class ReplayBag:
             self.ignore_distortion,
         )  # fmt: skip
         recording = read_recording(bag, choices)
-        # The environment resolves checkpoint, chunk and sampler exactly as gym.make would.
-        env = SanaWMEnv(self.checkpoint, chunk_frames=self.chunk_frames, sampler_steps=self.steps, device=self.device)
+        env = self.world.env()
         model = env.model
         plan = plan_replay(recording, model, seconds=self.seconds, slow=self.slow, fov_deg=self.fov)
         for text in (*bag.damage.values(), *plan.notes):
@@ -98,7 +83,7 @@ class ReplayBag:
         with tqdm(total=len(plan.c2w), unit="frames", desc=out.name, disable=None) as bar:
             found = replay(
                 recording, plan, model, out,
-                seed=self.seed, text=self._text(model), storage=self.storage, progress=bar.update,
+                seed=self.seed, texts=self.world.texts(model), storage=self.storage, progress=bar.update,
                 chunk_frames=env.frames_per_step // model.vae.temporal_stride, sigmas=env.sigmas,
             )  # fmt: skip
         print(
@@ -123,13 +108,3 @@ class ReplayBag:
         if self.fov is not None and not 0 < self.fov < 180:
             raise ValueError(f"--fov must lie between 0 and 180 degrees; got {self.fov}.")
         return out
-
-    def _text(self, model: WorldModel) -> tuple[Any, ...]:
-        """The prompt as the world takes it."""
-        from sanawm_env.world.checkpoints.prompts import Prompts
-
-        if not model.config.model.caption_channels and self.text_encoder is None:
-            if self.prompt:
-                note(f"the prompt has no effect: checkpoint {model.config.name!r} was trained without text.")
-            return ()
-        return Prompts(model, self.checkpoint, self.text_encoder).read(self.prompt) or ()

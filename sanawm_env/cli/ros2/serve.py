@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from sanawm_env.cli.common.console import report
 from sanawm_env.cli.common.specs import env_arguments
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ __all__ = ["Serve"]
 
 _OWN = {
     "image": "--image",
+    "prompt": "--prompt",
+    "text_encoder": "--text-encoder",
     "device": "--device",
     "sensors": "--sensors",
     "contact": "--contact",
@@ -76,10 +80,14 @@ class Serve:
     """Offer sensors as BEST_EFFORT in place of RELIABLE."""
     seconds: float | None = None
     """Simulated time after which to stop; otherwise it goes on until Ctrl-C."""
+    prompt: str | None = None
+    """What the worlds are to look like, for checkpoints that are conditioned on text."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it; otherwise beside the checkpoint, or from the Hub."""
     env: tuple[str, ...] = ()
     """Further arguments of SanaWMEnv, such as max_rotation=0.2 sampler_steps=2."""
     checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
-    """Built-in name, checkpoint folder or release."""
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 
@@ -103,6 +111,7 @@ class Serve:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive; got {value}.")
+        check_encoder(self.text_encoder)
         require_rclpy()  # before the world is loaded
         session = self._session(namespaces)
         linear, angular = session.top_speeds
@@ -133,6 +142,8 @@ class Serve:
             self.checkpoint,
             autoreset_mode="Disabled",
             image=self.image,
+            prompt=self.prompt,
+            text_encoder=self.text_encoder,
             device=self.device,
             chunk_frames=self.chunk_frames,
             sensors=self.sensors,

@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ import tyro
 
 from sanawm_env.cli.common.cluster import RayReplicas
 from sanawm_env.cli.common.console import note, report
+from sanawm_env.cli.common.world import check_encoder
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 __all__ = ["Serve", "address", "need_extra"]
@@ -28,8 +29,10 @@ class Serve:
     The address that is printed holds a token. Whoever has it may use every session.
     """
 
-    checkpoint: str = DEFAULT_CHECKPOINT
-    """Name, folder or release, as in `SanaWMEnv`."""
+    checkpoint: Annotated[str, tyro.conf.arg(aliases=["-c"])] = DEFAULT_CHECKPOINT
+    """Built-in name, checkpoint folder or release; `untrained` is a small world of random weights, for tests."""
+    text_encoder: Path | None = None
+    """Folder of gemma-2-2b-it, for worlds with text; otherwise beside the checkpoint, or from the Hub."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 lets other machines in."""
     port: int = 8766
@@ -52,6 +55,8 @@ class Serve:
     """As in `SanaWMEnv`."""
     precision: str | None = None
     """As in `SanaWMEnv`."""
+    state_precision: str | None = None
+    """As in `SanaWMEnv`; snapshots are the smaller for it."""
     warmup: bool = True
     """Run every kind of step once before the first session needs it."""
     cluster: Annotated[RayReplicas, tyro.conf.OmitArgPrefixes] = field(default_factory=RayReplicas)
@@ -80,26 +85,29 @@ class Serve:
     @contextmanager
     def application(self, folder: Path, routes: list[Any] | None = None) -> Iterator[tuple[Any, str | None]]:
         """The application, and the token that clients need; with Ray the replicas end with the context."""
+        from sanawm_env.server.cluster.world import WorldChoice
         from sanawm_env.server.sessions.host import Limits
         from sanawm_env.server.web.app import make_app
         from sanawm_env.server.web.auth import Guard, is_loopback
-        from sanawm_env.world.accel.device import as_device, as_dtype
-        from sanawm_env.world.model import WorldModel
 
         token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)
         guard = Guard(token, ("127.0.0.1", "localhost", "::1") if is_loopback(self.host) else None)
         limits = Limits(self.max_sessions, int(self.snapshot_gb * 1e9), idle_seconds=self.idle_minutes * 60)
+        world = WorldChoice(
+            self.checkpoint, self.device, self.dtype, self.precision, self.state_precision, self.text_encoder
+        )
         if self.cluster.ray is not None:
-            with self._front(folder, guard, limits, routes) as app:
+            with self._front(world, folder, guard, limits, routes) as app:
                 yield app, token
             return
-        model = WorldModel.load(
-            self.checkpoint, device=as_device(self.device), dtype=as_dtype(self.dtype), precision=self.precision
-        )
-        yield make_app(model, folder, guard, limits, warmup=self.warmup, routes=routes), token
+        app = make_app(
+            world.load(), folder, guard, limits,
+            warmup=self.warmup, routes=routes, loading=world.loading, recording=self.data is not None,
+        )  # fmt: skip
+        yield app, token
 
     @contextmanager
-    def _front(self, folder: Path, guard: Any, limits: Any, routes: list[Any] | None) -> Iterator[Any]:
+    def _front(self, world: Any, folder: Path, guard: Any, limits: Any, routes: list[Any] | None) -> Iterator[Any]:
         """The application before Ray's replicas."""
         from sanawm_env.server.cluster.fleet import Fleet
         from sanawm_env.server.cluster.front import make_front
@@ -107,13 +115,14 @@ class Serve:
         from sanawm_env.server.cluster.replica import ReplicaSettings
         from sanawm_env.world.checkpoints.local import resolve
 
-        resolve(self.checkpoint)  # so that a mistake is told before Ray is there
-        # Ray's processes work in another folder.
-        checkpoint = str(Path(self.checkpoint).resolve()) if Path(self.checkpoint).exists() else self.checkpoint
+        if self.checkpoint != "untrained":
+            resolve(self.checkpoint)  # so that a mistake is told before Ray is there
+        if Path(self.checkpoint).exists():  # Ray's processes work in another folder
+            world = replace(world, checkpoint=str(Path(self.checkpoint).resolve()))
+        if self.text_encoder is not None:
+            world = replace(world, text_encoder=self.text_encoder.resolve())
         folder, token = folder.resolve(), secrets.token_urlsafe(18)
-        settings = ReplicaSettings(
-            checkpoint, self.device, self.dtype, self.precision, folder, limits, token, self.warmup
-        )
+        settings = ReplicaSettings(world, folder, limits, token, self.warmup, self.data is not None)
         given = self.cluster
         assert given.ray is not None
         with replicas_on_ray(given.ray, given.replicas, given.threads, settings, note) as processes:
@@ -123,6 +132,7 @@ class Serve:
     def _check(self) -> None:
         from sanawm_env.server.web.auth import is_loopback
 
+        check_encoder(self.text_encoder)
         if not 0 <= self.port <= 65535:
             raise ValueError(f"--port must lie in 0..65535; got {self.port}.")
         if self.insecure and not is_loopback(self.host):

@@ -35,7 +35,7 @@ class Item:
     image: str | None
     """The first frame's file, relative to the dataset's folder; None is a built-in scene."""
     prompt: str | None
-    """For worlds with text."""
+    """Read by worlds with text; part of the episode's own text in any case."""
     fov: float | None
     """Degrees; None leaves it to the scene or the checkpoint."""
     speed: float
@@ -107,6 +107,11 @@ class Plan:
             raise ValueError("--vary speed: in action mode 'keys' the key map sets the speeds; choose another one.")
         if "fov" in self.ranges and {"fov_deg", "intrinsics"} & set(self.env):
             raise ValueError("--vary fov: --env sets the camera, too; use the one or the other.")
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether any item has a prompt."""
+        return bool(self.prompts) or any(prompt for _, prompt in self.images)
 
     def item(self, number: int) -> Item:
         """Work item `number`, 0 or more."""

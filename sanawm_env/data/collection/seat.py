@@ -8,14 +8,18 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Item
 from sanawm_env.data.collection.recorder import EpisodeRecorder, Played
 from sanawm_env.envs.sensors.observations import Observation
+from sanawm_env.envs.simulator import Simulator
+from sanawm_env.envs.slots import Slots
 from sanawm_env.scenes.start_image import draw_seeds
+from sanawm_env.tasks import Task
 
-__all__ = ["PolicyFailed", "Seat", "attempt"]
+__all__ = ["PolicyFailed", "Seat", "attempt", "goal_of", "numbers_of", "of_slot", "text_of"]
 
 _LONGEST_REASON = 300
 _CLOCKS = ("frame_index", "time", "state_bytes")
@@ -159,3 +163,34 @@ class Seat:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, bool | int | float | np.number | np.bool_) and bool(np.isfinite(value))
+
+
+def numbers_of(simulator: Simulator) -> tuple[str, ...]:
+    """Entries of the observation that are numbers, and no pictures: the task's, and those of sensors but for depth."""
+    runner, suite, space = simulator.runner, simulator.suite, simulator.observation_space
+    if not isinstance(space, spaces.Dict):
+        return ()
+    added = {**({} if runner is None else runner.entries), **({} if suite is None else suite.entries)}
+    boxes = {name: space[name] for name in added if name in space.keys() and name != "depth"}
+    return tuple(name for name, box in boxes.items() if isinstance(box, spaces.Box) and box.dtype != np.uint8)
+
+
+def of_slot(batched: Any, slot: int) -> Any:
+    """One slot's part of what `Simulator.show` gives; numbers as Python's."""
+    if isinstance(batched, dict):
+        return {key: of_slot(value, slot) for key, value in batched.items()}
+    value = batched[slot]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def goal_of(begun: Slots) -> Any:
+    """The task's goal, JSON-ready; None where there is none that is a handful of numbers."""
+    task = begun.tasks[0]
+    goal = None if task is None else task.values.get("goal")
+    return None if goal is None or goal.size > 64 else goal.tolist()
+
+
+def text_of(task: Task | None, prompt: str | None) -> str:
+    """What was to be done, in words."""
+    words = [task.name if task is not None else "", prompt or ""]
+    return ": ".join(word for word in words if word) or "free walk"

@@ -67,8 +67,9 @@ class Store:
     def opened(self) -> Iterator[Store]:
         """Make the folder if it is new, hold it for this process, and clear away what killed ones left.
 
-        A new folder in which no plan has been written down in the end is gone again, and so is one in which something
-        went wrong before the first episode was there, such as a cluster that could not be reached.
+        A new folder in which neither a plan nor an episode has been written down in the end is gone again, and so is
+        one in which something went wrong before the first episode was there, such as a cluster that could not be
+        reached.
 
         Raises:
             ValueError: Something else lies there, another process collects into it, it cannot be written to, or the
@@ -107,7 +108,8 @@ class Store:
             ) from error
         finally:
             empty = held and new and not ended and not item_files(self.root) and self.sweep(0)
-            if empty or (held and not (self.ours / "collection.json").exists()):
+            begun = (self.ours / "collection.json").exists() or bool(item_files(self.root))
+            if empty or (held and not begun):
                 shutil.rmtree(self.root if new else self.ours, ignore_errors=True)
             os.close(handle)
 

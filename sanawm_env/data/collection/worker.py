@@ -14,7 +14,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.utils import seeding
 
 from sanawm_env.data.collection.filters import check_start, make_filters, needs_frames, start_distance
@@ -22,7 +21,7 @@ from sanawm_env.data.collection.looks import start_hash
 from sanawm_env.data.collection.plan import Item, Plan
 from sanawm_env.data.collection.player import SlotEnv
 from sanawm_env.data.collection.recorder import Done, EpisodeRecorder
-from sanawm_env.data.collection.seat import PolicyFailed, Seat, attempt
+from sanawm_env.data.collection.seat import PolicyFailed, Seat, attempt, goal_of, numbers_of, of_slot, text_of
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.execution.background import Background
 from sanawm_env.envs.env import SanaWMEnv
@@ -37,7 +36,7 @@ from sanawm_env.world.offline.provenance import frames_depend_on
 
 __all__ = ["WORLD_ARGUMENTS", "Worker"]
 
-WORLD_ARGUMENTS = ("dtype", "precision")
+WORLD_ARGUMENTS = ("dtype", "precision", "state_precision")
 """Arguments of `SanaWMEnv` that load the world, and are no longer settings where there is one."""
 
 
@@ -81,7 +80,7 @@ class Worker:
         self._hashes: dict[int, int] = {}
         self._pictures: dict[str, Any] = {}
         self._depends_on = frames_depend_on(model)
-        self._entries = _numbers_of(self._env)
+        self._entries = numbers_of(self._env.simulation)
         self._open: list[EpisodeRecorder] = []
 
     def check(self) -> None:
@@ -163,7 +162,7 @@ class Worker:
             if item.image not in self._pictures:
                 self._pictures = {item.image: read_image(self._store.root / item.image)}  # one: it may be large
             found["image"] = self._pictures[item.image]
-        if item.prompt is not None:
+        if item.prompt is not None and self._model.config.reads_text:
             found["prompt"] = item.prompt
         return found
 
@@ -205,7 +204,7 @@ class Worker:
             self._end(seat, background, failed=str(failure))
             return
         seat.intrinsics = begun.state.intrinsics[0].cpu().numpy().astype(np.float64)
-        seat.goal = _goal(begun)
+        seat.goal = goal_of(begun)
         frame = begun.last_frames[0][None]
         seat.begin(frame, begun.c2w[:1])
         background.call(recorder.add, frame, simulator.step_depth(begun, 0))
@@ -214,7 +213,7 @@ class Worker:
             return
         group = self._seat(seat, env, begun, groups)
         observations, infos = simulator.show(begun)
-        seat.look(_of_slot(observations, 0), _of_slot(infos, 0))
+        seat.look(of_slot(observations, 0), of_slot(infos, 0))
         seat.env = self._faced(SlotEnv.of(env, lambda: group.now.take(group.seats.index(seat))))
         try:
             seat.policy = attempt("policy", self._policies.make, item.policy_seed)
@@ -260,7 +259,7 @@ class Worker:
         group.now = after
         observations, infos = simulator.show(after, result.infos)
         for i, (seat, action) in enumerate(zip(group.seats, actions, strict=True)):
-            seat.look(_of_slot(observations, i), _of_slot(infos, i))
+            seat.look(of_slot(observations, i), of_slot(infos, i))
             ends = bool(result.terminated[i]), bool(result.truncated[i])
             seat.step(action, after.step_poses(i), float(result.rewards[i]), *ends)
             background.call(seat.recorder.add, after.step_frames(i), simulator.step_depth(after, i))
@@ -308,8 +307,7 @@ class Worker:
             "policy": self._policies.describe(item.policy_seed),
             "depends_on": self._depends_on,
         }
-        words = [self._env.task.name if self._env.task is not None else "", item.prompt or ""]
-        text = ": ".join(word for word in words if word) or "free walk"
+        text = text_of(self._env.task, item.prompt)
         played = seat.played(about, text, self._env.frames_per_step, self._model.config.fps, failed, reasons)
         background.call(seat.recorder.finish, played)
 
@@ -379,28 +377,3 @@ def _as_recorded(action: Any) -> Any:
         return np.asarray(action, np.float32)
     except (TypeError, ValueError):
         return action
-
-
-def _numbers_of(env: SanaWMEnv) -> tuple[str, ...]:
-    """Entries of the observation that are numbers, and no pictures: the task's, and those of sensors but for depth."""
-    runner, suite, space = env.simulation.runner, env.simulation.suite, env.observation_space
-    if not isinstance(space, spaces.Dict):
-        return ()
-    added = {**({} if runner is None else runner.entries), **({} if suite is None else suite.entries)}
-    boxes = {name: space[name] for name in added if name in space.keys() and name != "depth"}
-    return tuple(name for name, box in boxes.items() if isinstance(box, spaces.Box) and box.dtype != np.uint8)
-
-
-def _of_slot(batched: Any, slot: int) -> Any:
-    """One slot's part of what `Simulator.show` gives; numbers as Python's."""
-    if isinstance(batched, dict):
-        return {key: _of_slot(value, slot) for key, value in batched.items()}
-    value = batched[slot]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _goal(begun: Slots) -> Any:
-    """The task's goal, JSON-ready; None where there is none that is a handful of numbers."""
-    task = begun.tasks[0]
-    goal = None if task is None else task.values.get("goal")
-    return None if goal is None or goal.size > 64 else goal.tolist()

@@ -20,7 +20,7 @@ from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["find_image", "rerender", "rerender_rollout"]
 
-_OF_THE_WORLD = ("device", "dtype", "precision")
+_OF_THE_WORLD = ("device", "dtype", "precision", "state_precision")
 """Arguments of an environment that its world settles."""
 _FOR_THE_EYE = {"info_frames": True, "render_mode": None}
 """Arguments that change no frame, as replaying needs them."""
@@ -58,6 +58,8 @@ def rerender(
             f"the recipe needs the checkpoint of hash {recipe.checkpoint_hash}, and {recipe.checkpoint!r} here has the "
             f"hash {env.model.checkpoint}; give the world that it was made with."
         )
+    if not env.model.config.reads_text:  # there it is a label of the episode
+        options.pop("prompt", None)
     _, info = env.reset(seed=recipe.seed, options=options)
     yield info["frames"][:1]
     for action in recipe.actions:
@@ -98,9 +100,9 @@ def rerender_rollout(
     else:
         picture = fit(find_image(recipe.image, poses.parent), config.width, config.height)
         start = StartImage(picture.image, camera, False)
-    text = Prompts(world, world.source, text_encoder).read(recipe.prompt) if config.model.caption_channels else None
+    texts = Prompts(world, text_encoder).texts(recipe.prompt) if config.reads_text else None
     chunks = rollout_chunks(
-        world, [start], c2w[None], [recipe.noise_seed], None if text is None else [text],
+        world, [start], c2w[None], [recipe.noise_seed], texts,
         chunk_frames=recipe.chunk_frames, sigmas=recipe.sigmas,
     )  # fmt: skip
     for frames in chunks:

@@ -71,12 +71,14 @@ def generate(
     Raises:
         BenchError: A path of another frame rate than the world's; or videos that are there were made from something
             else, so that scores would be of a mixture.
+        FileNotFoundError, ImportError, ConnectionError: See `Captions.of`.
     """
     config, captions = world.config, captions or Captions(world)
     chunk, levels = chunk_frames or config.chunk_frames, tuple(sigmas or config.sigmas)
     for scene in scenes:
         if abs(scene.fps - config.fps) > 1e-6:
             raise BenchError(f"{scene.camera_path} has {scene.fps:g} poses per second, this world {config.fps:g}.")
+    captions.of(scenes[0].prompt)  # if there is no text encoder, it shows before anything is written
     made_from = frames_depend_on(world) | {"sigmas": list(levels), "chunk_frames": chunk} | captions.key()
     results.claim(
         {"checkpoint": name or config.name, "hash": world.checkpoint, "sigmas": list(levels), "made_from": made_from},

@@ -104,6 +104,8 @@ class RemoteSanaWMEnv(gym.Env[Any, Any]):
         self.action_space = read_space(facts["action_space"])
         self.observation_space = read_space(facts["observation_space"])
         self.metadata = self.metadata | {"render_fps": facts["fps"] / self.frames_per_step}  # type: ignore[misc]
+        if facts["goal_form"]:  # only then, as in `SanaWMEnv`
+            self.compute_reward = remote.compute_reward
 
     # -- Gymnasium ----------------------------------------------------------------------------------------
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import numpy as np
+
+from sanawm_env.server import wire
 from sanawm_env.server.client.connection import Connection
 from sanawm_env.server.client.values import RemoteSnapshot, plain, sent_options, sent_picture
 
@@ -82,6 +85,22 @@ class RemoteSession:
     def last_frame(self) -> Any:
         """The present's last frame `(H, W, 3)`."""
         return self.connection.ask({"type": "view", "session": self.id})["image"]
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """Rewards of achieved against desired goals, `(..., n)` both, as the local environment has them; one request.
+
+        Args:
+            achieved_goal: Goals that were reached.
+            desired_goal: Goals in their place, of the same shape.
+            info: Not sent, since no task with a goal form uses it.
+
+        Raises:
+            RemoteError: Goals of another shape.
+        """
+        payload: list[wire.Bytes] = []
+        goals = wire.encode({"achieved": np.asarray(achieved_goal), "desired": np.asarray(desired_goal)}, payload)
+        rewards = self.connection.ask({"type": "rewards", "session": self.id, **goals}, b"".join(payload))["rewards"]
+        return np.float32(rewards) if np.ndim(rewards) == 0 else rewards
 
     def save(self) -> bytes:
         """A world file of the present, which `EnvSnapshot.load` reads."""

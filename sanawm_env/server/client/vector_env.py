@@ -85,6 +85,8 @@ class RemoteSanaWMVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             "render_fps": facts["fps"] / self.frames_per_step,
             "autoreset_mode": self.autoreset_mode,
         }
+        if facts["goal_form"]:
+            self.compute_reward = self._remotes[0].compute_reward
         self._seen: list[dict[str, Any] | None] = [None] * count
         self._ended = np.zeros(count, bool)
         self._rngs = [seeding.np_random() for _ in range(count)]

@@ -21,7 +21,7 @@ from sanawm_env.server.errors import CODES
 from sanawm_env.server.web.app import read_body
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.limits import LARGEST_IMAGE
-from sanawm_env.server.web.run import Guarded
+from sanawm_env.server.web.run import Guarded, security_headers
 from sanawm_env.server.web.sockets import told
 
 __all__ = ["make_front"]
@@ -87,7 +87,7 @@ def make_front(
         lifespan=lifespan,
     )
     app.state.largest_message = largest_message
-    app.add_middleware(Guarded, guard=guard)
+    app.add_middleware(Guarded, guard=guard, headers=security_headers(False))
     return app
 
 

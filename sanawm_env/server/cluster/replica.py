@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sanawm_env.server.cluster.world import WorldChoice
 from sanawm_env.server.sessions.host import Limits
 
 __all__ = ["ReplicaServer", "ReplicaSettings", "Started"]
@@ -20,11 +21,7 @@ __all__ = ["ReplicaServer", "ReplicaSettings", "Started"]
 class ReplicaSettings:
     """What a replica needs to know; picklable."""
 
-    checkpoint: str
-    """Name, folder or release, as in `SanaWMEnv`."""
-    device: str
-    dtype: str | None
-    precision: str | None
+    world: WorldChoice
     folder: Path
     """Where the sessions of all replicas live; each machine sees it under this path."""
     limits: Limits
@@ -32,6 +29,8 @@ class ReplicaSettings:
     token: str
     """That the front sends; clients have another one."""
     warmup: bool
+    recording: bool = False
+    """Whether episodes may be recorded, into a folder of each replica's own."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +91,16 @@ class ReplicaServer:
         from sanawm_env.server.web.auth import Guard
         from sanawm_env.server.web.listening import listen
         from sanawm_env.server.web.run import make_server
-        from sanawm_env.world.accel.device import as_device, as_dtype
-        from sanawm_env.world.model import WorldModel
 
         given = self._settings
         if not given.folder.is_dir():
             raise FileNotFoundError(f"a replica's machine does not see {given.folder}; give a --data that all share.")
-        if model is None:
-            model = WorldModel.load(
-                given.checkpoint, device=as_device(given.device), dtype=as_dtype(given.dtype), precision=given.precision
-            )
+        model = given.world.load() if model is None else model
         name = f"{self._number}-{secrets.token_hex(6)}"
-        app = make_app(model, given.folder, Guard(given.token), given.limits, warmup=given.warmup, owner=name)
+        app = make_app(
+            model, given.folder, Guard(given.token), given.limits,
+            warmup=given.warmup, loading=given.world.loading, recording=given.recording, owner=name,
+        )  # fmt: skip
         self._server = make_server(app)
         listening = listen(self._host, 0)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -27,3 +27,17 @@ export function download(blob, name) {
   element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
+
+/** What the browser remembers; within another site's page it may refuse to, and then it lasts as long as this page. */
+function storage(name) {
+  try {
+    window[name].getItem("");
+    return window[name];
+  } catch {
+    const held = new Map();
+    return { getItem: (key) => held.get(key) ?? null, setItem: (key, value) => held.set(key, value) };
+  }
+}
+
+/** For this tab, and for this browser. */
+export const forTab = storage("sessionStorage"), forBrowser = storage("localStorage");

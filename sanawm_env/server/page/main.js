@@ -1,19 +1,23 @@
 // The page: joins the parts.
-import { clock, element, find } from "./dom.js";
+import { element, find } from "./dom.js";
+import { press, tieButtons } from "./input/commands.js";
 import { Keys } from "./input/keys.js";
 import { Motion } from "./input/motion.js";
 import { Mouse } from "./input/mouse.js";
 import { Stick } from "./input/touch.js";
 import { ask, hint, hush, message } from "./messages.js";
 import { Compare } from "./past/compare.js";
+import { Episode } from "./past/episode.js";
 import { Keep } from "./past/keep.js";
 import { Pictures } from "./past/pictures.js";
 import { Timeline } from "./past/timeline.js";
-import { leaves, nodeAt, pathTo } from "./past/tree.js";
+import { nodeAt, pathTo } from "./past/tree.js";
 import { Session } from "./session.js";
+import { Decoder, wanted } from "./show/decode.js";
 import { Map2D } from "./show/map.js";
 import { Panel } from "./show/panel.js";
 import { Recorder } from "./show/record.js";
+import { Scene } from "./show/scene.js";
 import { View } from "./show/view.js";
 import { link, Socket } from "./socket.js";
 import { forgetWalk, rememberWalk, Start } from "./start.js";
@@ -25,15 +29,16 @@ const CALM = 33; // ms between two controls: the view turns a little in each
 // -- parts ----------------------------------------------------------------------------------------------------
 
 const pictures = new Pictures(), panel = new Panel(find("numbers")), map = new Map2D(find("map"));
-const view = new View(find("view"), drawn), recorder = new Recorder(find("view"));
+const view = new View(find("view"), drawn, new Decoder(plain)), recorder = new Recorder(find("view"));
 const session = new Session(new Socket(heard, turned), told);
 const { socket } = session;
 const timeline = new Timeline(find("timeline"), pictures, (node) => attempt(goTo(node)));
 const compare = new Compare(pictures, (node) => attempt(goTo(node)));
 const start = new Start(pictures, (beginning) => attempt(begin(beginning)), (id) => attempt(enter(id)));
-const keys = new Keys(pressed);
+const keys = new Keys((code, event) => press(commands, session.watching, code, event));
 const motion = new Motion(keys, new Mouse(find("view")), new Stick(find("move")), new Stick(find("look")));
-const keep = new Keep(session, recorder, stop);
+const scene = new Scene(session, { view, panel, map, timeline });
+const keep = new Keep(session, recorder, stop), episode = new Episode(session, stop);
 let world = null, restless = 0;
 window.sanawm = { session, view, socket }; // for the console, tests and benchmarks
 
@@ -65,10 +70,12 @@ async function connected() {
   const first = world === null;
   if (first) {
     world = (await socket.request({ type: "world" })).head;
+    session.video = await wanted(world.size);
     find("world").textContent = `${world.name}, ${world.size[1]} × ${world.size[0]}`;
     find("policy").replaceChildren(element("option", { value: "", textContent: "You walk" }), ...world.policies.map((name) => element("option", { value: name, textContent: name })));
+    episode.fill(world);
     attempt(start.fill(world));
-    attempt(warmed());
+    attempt(start.warmed());
   }
   if (session.id !== null) {
     try { await session.resume(); } catch (error) {
@@ -99,18 +106,6 @@ async function follow() {
   leave();
 }
 
-async function warmed() {
-  const box = find("warming");
-  for (;;) {
-    const { progress, status } = await (await fetch("/healthz")).json();
-    box.hidden = status === "ok";
-    if (status === "ok") return;
-    box.firstElementChild.textContent = "The model warms up; the first step waits for it.";
-    box.lastElementChild.value = progress;
-    await new Promise((done) => setTimeout(done, 500));
-  }
-}
-
 // -- walks ----------------------------------------------------------------------------------------------------
 
 function walking() {
@@ -121,7 +116,7 @@ function walking() {
   find("speed").value = session.facts.max_speed * motion.speed;
   speed();
   timeline.draw();
-  drawMap();
+  scene.path();
 }
 
 function leave() {
@@ -132,6 +127,7 @@ function leave() {
 
 async function begin(beginning) {
   hint("");
+  episode.drop();
   view.drop();
   document.body.classList.add("busy");
   try {
@@ -142,6 +138,7 @@ async function begin(beginning) {
 }
 
 async function enter(id) {
+  episode.drop();
   view.drop();
   try { await session.enter(id, { control: true }); } catch (error) {
     if (error.code !== "controlled") throw error;
@@ -191,71 +188,37 @@ function rest(text) {
 
 function heard(head, payload) {
   if (head.type === "frame") {
-    if (head.session === session.id) view.take(head, payload);
+    if (head.session === session.id || head.session === session.coming) view.take(head, payload);
   } else if (head.type === "error") {
     if (!overtaken(head.code)) message(head.error);
   } else session.heard(head);
 }
 
+/** The browser does not decode the stream after all: pictures will do. */
+function plain() {
+  session.video = "jpeg";
+  attempt(session.resume());
+}
+
 function drawn(head) {
   session.drawn(head);
-  if (head.session !== session.id) return;
-  find("clock").textContent = clock(head.time);
-  map.on(head.pose);
-  panel.frame(head, view);
-  timeline.at(head.time);
+  if (head.session === session.id) scene.drawn(head);
 }
 
 function told(what, details) {
-  if (what === "tree") {
-    timeline.set(session.id, session.nodes, session.present);
-    find("compare-open").disabled = leaves(session.nodes).length < 2;
-  } else if (what === "picture") view.show(details);
+  if (what === "picture") view.show(details);
   else if (what === "asked") view.asked(details);
-  else if (what === "place") place();
-  else if (what === "entered") entered(details);
-  else if (what === "state") state();
   else if (what === "over") over(details);
   else if (what === "taken") message("Another page took over this walk.");
-}
-
-function place() {
-  find("clock").textContent = clock(session.time);
-  timeline.at(session.time);
-  panel.pose(session.pose);
-  drawMap();
-}
-
-function drawMap() {
-  const path = pathTo(session.nodes, session.present), here = new Set(path);
-  const others = leaves(session.nodes).map((end) => pathTo(session.nodes, end.snapshot)).filter((each) => !each.every((node) => here.has(node)));
-  map.goal = session.goal;
-  map.past(path.map((node) => node.pose), others.map((each) => each.map((node) => node.pose)));
-  if (session.pose) map.at(session.pose);
-}
-
-function entered({ info, goalImage }) {
-  panel.clear();
-  panel.task(info, 0);
-  find("goal-image").hidden = goalImage === null;
-  if (goalImage) createImageBitmap(goalImage).then((bitmap) => {
-    const canvas = find("goal-image");
-    [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  });
-}
-
-function state() {
-  document.body.classList.toggle("playing", session.playing);
-  find("go").querySelector("use").setAttribute("href", session.playing ? "#i-pause" : "#i-play");
-  find("watching").hidden = !session.watching;
-  find("policy").value = session.policy ?? "";
-  for (const id of ["go", "back", "mark", "policy"]) find(id).disabled = session.watching;
-  if (session.playing) hint("");
+  else scene[what](details); // tree, place, entered, state
+  if (what === "state" && session.playing) hint("");
 }
 
 function over(reason) {
-  if (reason === "episode") hint("The task is over. Go back and try otherwise, or begin another walk.");
+  if (reason === "episode") {
+    hint("The task is over. Go back and try otherwise, or begin another walk.");
+    attempt(episode.over());
+  }
   else if (reason === "no acks") rest("Time stood still while you were away.");
   else if (reason.startsWith("failed")) message(reason.replace("failed: ", ""));
 }
@@ -295,23 +258,15 @@ function stop() {
 
 function shutCompare() {
   if (!compare.open) return;
-  compare.open = false;
-  find("compare").hidden = true;
-  find("screen").hidden = false;
-  find("compare-open").classList.remove("on");
-  document.body.classList.remove("comparing");
-  drawMap();
+  compare.show(false);
+  scene.path();
 }
 
 async function openCompare() {
   if (compare.open) return shutCompare();
   await stop();
   if (!compare.begin(session.id, session.nodes, session.present)) return message("There is one branch only. Go back in the timeline and walk on: that makes another.");
-  find("compare").hidden = false;
-  find("screen").hidden = true;
-  find("compare-open").classList.add("on");
-  document.body.classList.add("comparing");
-  compare.slider.focus();
+  compare.show(true);
 }
 
 function theme() {
@@ -324,35 +279,21 @@ function help() {
   ask("help");
 }
 
-const PRESSED = {
-  Space: toggle, Backspace: () => attempt(back(10)), Comma: () => attempt(hop(-1)), Period: () => attempt(hop(1)),
-  KeyB: () => attempt(keep.mark()), KeyC: () => attempt(openCompare()), KeyR: () => attempt(keep.record()), Escape: shutCompare,
-  KeyF: () => { motion.walking = !motion.walking; message(motion.walking ? "Walking: forward is level." : "Flying: forward is where you look."); },
-  KeyI: () => document.body.classList.toggle("no-panel"), Equal: () => speed(0.05), NumpadAdd: () => speed(0.05), Minus: () => speed(-0.05), NumpadSubtract: () => speed(-0.05),
-  KeyN: () => attempt(another()),
+const commands = {
+  go: toggle, fly: () => message(motion.fly()), theme, help, close: shutCompare,
+  back: () => attempt(back(10)), before: () => attempt(hop(-1)), after: () => attempt(hop(1)),
+  mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), episode: () => attempt(episode.toggle()), save: () => attempt(keep.save()), share: () => attempt(keep.share()),
+  compare: () => attempt(openCompare()), another: () => attempt(another()),
+  panel: () => document.body.classList.toggle("no-panel"), faster: () => speed(0.05), slower: () => speed(-0.05),
+  take: () => attempt(session.enter(session.id, { control: true, take: true })),
 };
+tieButtons(commands);
 
-function pressed(code, event) {
-  if (event.key === "?") return help();
-  if (code === "KeyT") return theme();
-  if (document.body.dataset.page !== "walk" || !(code in PRESSED) || (event.repeat && code !== "Comma" && code !== "Period")) return;
-  if (code === "Space" && event.target.closest("button")) event.target.blur();
-  event.preventDefault();
-  if (session.watching && !["KeyI", "KeyN", "KeyR"].includes(code)) return;
-  PRESSED[code]();
-}
-
-const clicks = {
-  new: () => attempt(another()), go: toggle, back: () => attempt(back(10)), mark: () => attempt(keep.mark()), record: () => attempt(keep.record()), save: () => attempt(keep.save()),
-  share: () => attempt(keep.share()), theme, "help-open": help, "panel-switch": PRESSED.KeyI,
-  "compare-open": () => attempt(openCompare()), take: () => attempt(session.enter(session.id, { control: true, take: true })),
-};
-for (const [id, work] of Object.entries(clicks)) find(id).addEventListener("click", (event) => { event.currentTarget.blur?.(); work(); });
 find("speed").addEventListener("input", () => speed());
 find("speed").addEventListener("change", (event) => event.target.blur());
 find("policy").addEventListener("change", (event) => {
   event.target.blur();
   const policy = event.target.value || null;
-  attempt((policy || session.playing ? session.play(policy) : Promise.resolve()).catch((error) => { state(); throw error; }));
+  attempt((policy || session.playing ? session.play(policy) : Promise.resolve()).catch((error) => { scene.state(); throw error; }));
 });
 addEventListener("hashchange", () => { if (!location.hash.startsWith(`#walk/${session.id}`)) attempt(follow()); });

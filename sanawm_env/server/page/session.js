@@ -1,18 +1,19 @@
 // One session of the server: what it is, where one stands in it, and what can be done.
+import { forTab } from "./dom.js";
 import { decode, ServerError } from "./socket.js";
 
 const STILL = "[0,0,0,0,0,0]";
 /** This page's name among the programs that may control a session; a reload keeps it. */
 const client = (() => {
-  const known = sessionStorage.getItem("client") ?? crypto.randomUUID();
-  sessionStorage.setItem("client", known);
+  const known = forTab.getItem("client") ?? crypto.randomUUID();
+  forTab.setItem("client", known);
   return known;
 })();
 
 export class Session {
   /** `tell(what, details)` is told what changes: frame, tree, place, state, goal, over. */
   constructor(socket, tell) {
-    Object.assign(this, { socket, tell, id: null, nodes: new Map(), work: Promise.resolve() });
+    Object.assign(this, { socket, tell, video: "jpeg", id: null, coming: null, nodes: new Map(), work: Promise.resolve() });
     this.forget();
   }
 
@@ -65,7 +66,8 @@ export class Session {
   }
 
   async attach(id, how) {
-    const answer = await this.socket.request({ type: "attach", session: id, client, encoding: "jpeg", quality: 90, ...how });
+    this.coming = id; // its frames may come before the answer, and those after them build on them
+    const answer = await this.socket.request({ type: "attach", session: id, client, encoding: "jpeg", quality: 90, video: this.video, ...how });
     if (id !== this.id) this.forget();
     Object.assign(this, { id, facts: answer.head, present: answer.head.snapshot, watching: how.control === false, playing: answer.head.playing });
     this.tell("state");

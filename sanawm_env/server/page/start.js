@@ -1,5 +1,5 @@
 // Where to begin: a scene of the gallery, a picture, a world file, or a walk of before.
-import { clock, element, find } from "./dom.js";
+import { clock, element, find, forBrowser } from "./dom.js";
 import { http } from "./socket.js";
 
 const TASKS = {
@@ -7,6 +7,7 @@ const TASKS = {
   LoopClosure: "Come back to the start",
 };
 const RECENT = 6;
+const SEEDS = 1_000_000; // those beyond are kept for evaluation
 
 export class Start {
   /** `chosen(beginning)` gets what `Session.begin` takes; `again(id)` a session to go on with. */
@@ -35,6 +36,19 @@ export class Start {
     find("gallery").replaceChildren(...seeds.map((seed) => this.tile(seed)));
   }
 
+  /** Until the model is ready. */
+  async warmed() {
+    const box = find("warming");
+    for (;;) {
+      const { progress, status } = await (await fetch("/healthz")).json();
+      box.hidden = status === "ok";
+      if (status === "ok") return;
+      box.firstElementChild.textContent = "The model warms up; the first step waits for it.";
+      box.lastElementChild.value = progress;
+      await new Promise((done) => setTimeout(done, 500));
+    }
+  }
+
   tile(seed) {
     const [height, width] = this.world.size, image = element("img", { alt: `Scene ${seed}`, width, height });
     http(`/api/gallery/${seed}.jpg`).then((response) => response.blob()).then((blob) => { image.src = URL.createObjectURL(blob); }, () => {});
@@ -60,7 +74,7 @@ export class Start {
     const most = this.world.limits.image_bytes;
     if (file.size > most) return this.chosen(Promise.reject(new Error(`A picture has at most ${most / 1e6} MB; this one has ${Math.ceil(file.size / 1e6)}.`)));
     const image = http("/api/images", { method: "POST", body: file }).then((response) => response.json());
-    this.chosen(image.then(({ image }) => ({ settings: this.settings(), options: { ...this.options(), image } })));
+    this.chosen(image.then(({ image }) => ({ settings: this.settings(), seed: Math.floor(Math.random() * SEEDS), options: { ...this.options(), image } })));
   }
 
   open(file) {
@@ -69,7 +83,7 @@ export class Start {
 
   /** Show the walks of before that this browser knows and the server still has. */
   async recent(socket) {
-    const ids = JSON.parse(localStorage.getItem("walks") ?? "[]"), box = find("recent"), found = [];
+    const ids = JSON.parse(forBrowser.getItem("walks") ?? "[]"), box = find("recent"), found = [];
     for (const id of ids) {
       try {
         const { head: tree } = await socket.request({ type: "snapshots", session: id });
@@ -100,11 +114,11 @@ export class Start {
 
 /** Have a walk among those of before. */
 export function rememberWalk(id) {
-  const ids = JSON.parse(localStorage.getItem("walks") ?? "[]").filter((each) => each !== id);
-  localStorage.setItem("walks", JSON.stringify([id, ...ids].slice(0, RECENT)));
+  const ids = JSON.parse(forBrowser.getItem("walks") ?? "[]").filter((each) => each !== id);
+  forBrowser.setItem("walks", JSON.stringify([id, ...ids].slice(0, RECENT)));
 }
 
 export function forgetWalk(id) {
-  const ids = JSON.parse(localStorage.getItem("walks") ?? "[]");
-  localStorage.setItem("walks", JSON.stringify(ids.filter((each) => each !== id)));
+  const ids = JSON.parse(forBrowser.getItem("walks") ?? "[]");
+  forBrowser.setItem("walks", JSON.stringify(ids.filter((each) => each !== id)));
 }

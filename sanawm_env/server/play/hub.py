@@ -33,6 +33,8 @@ class Attachment:
     control: bool
     encoding: str
     quality: int
+    video: str = "jpeg"
+    """How frames of play are to be sent."""
 
 
 @dataclass(eq=False)
@@ -74,9 +76,10 @@ class Hub:
         users[:] = [each for each in users if each.socket is not socket]
         users.append(
             Attachment(
-                message.session, socket, deliver, message.client, message.control, message.encoding, message.quality
+                message.session, socket, deliver, message.client, message.control, message.encoding, message.quality,
+                message.video,
             )
-        )
+        )  # fmt: skip
 
     async def detach(self, socket: object, session: str | None = None) -> None:
         """Let a socket no longer use a session, or any."""

@@ -64,6 +64,8 @@ class Player:
     _durations: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     _since_snapshot: float = 0.0
     _generation: int = 0
+    _fresh: bool = True
+    """Whether the next frame follows from none before it."""
 
     async def run(self) -> str:
         """Play.
@@ -92,6 +94,7 @@ class Player:
         """The session is at another moment: frames in waiting are of a past that is over."""
         self._rows.clear()
         self._generation += 1
+        self._fresh = True
         self._since_snapshot = 0.0
         self._moved.set()
 
@@ -178,7 +181,8 @@ class Player:
             row, now, gap = self._rows.popleft(), loop.time(), self._gap()
             self._next = self._next + gap if now - self._next < gap else now + gap
             self.sent += 1
-            await self.send(row.head | {"frame": self.sent}, row.image)
+            fresh, self._fresh = self._fresh, False
+            await self.send(row.head | {"frame": self.sent, "fresh": fresh}, row.image)
 
     def _gap(self) -> float:
         """Seconds between two frames; a world slower than its clock moves slowly rather than by jerks."""

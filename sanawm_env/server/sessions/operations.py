@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +12,16 @@ from sanawm_env.envs.actions import ActionError
 from sanawm_env.envs.simulator import StepResult
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.server import protocol
+from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import ServerError
+from sanawm_env.server.sessions.pasts import Beginning, Past, past_of, remember
 from sanawm_env.server.sessions.session import Session, content, refusing
 from sanawm_env.server.sessions.snapshots import load_moment, remove_moment, save_moment
 
 if TYPE_CHECKING:
     from sanawm_env.server.sessions.host import Host
 
-__all__ = ["OPERATIONS", "step_many"]
+__all__ = ["OPERATIONS", "reset_options", "step_many"]
 
 Answer = dict[str, Any]
 
@@ -58,7 +59,7 @@ def step_many(host: Host, asked: Sequence[tuple[Session, protocol.Step]]) -> lis
         session = asked[i][0]
         try:
             with session.whole():
-                answer = session.stepped(after, result, seconds)
+                answer = session.stepped(asked[i][1].action, after, result, seconds)
                 outcomes[i] = session.done(texts[i][0], texts[i][1], answer)
         except ServerError as error:
             outcomes[i] = error
@@ -101,7 +102,9 @@ def _reset(host: Host, session: Session, message: protocol.Reset, payload: bytes
     line, text = content(message)
     if (known := session.repeated(message, text)) is not None:
         return known
-    now = session.begin(message.seed, _options(host, session, message.options))
+    now = session.begin(message.seed, reset_options(host, message.options, session))
+    if message.seed is not None and message.options.get("state") is None:
+        remember(now.only, Past(Beginning(session.settings, message.seed, message.options)))
     return _entered(host, session, now, line, text, {"rng": session.rng.bit_generator.state})
 
 
@@ -110,8 +113,12 @@ def _restore(host: Host, session: Session, message: protocol.Restore, payload: b
     if (known := session.repeated(message, text)) is not None:
         return known
     source = session.id if message.source is None else message.source
+    moment = host.store.moment(source, message.snapshot)
     with refusing():
-        now = Slots.of([session.simulator.adopt(host.store.moment(source, message.snapshot))])
+        now = Slots.of([session.simulator.adopt(moment)])
+    past = past_of(moment)
+    if past is not None and past.beginning.settings == session.settings:
+        remember(now.only, past)
     session.tree.present = message.snapshot if source == session.id else None
     return _entered(host, session, now, line, text, {})
 
@@ -189,7 +196,10 @@ def _fork(host: Host, session: Session, message: protocol.Fork, payload: bytes) 
         raise ServerError("invalid", f"count lies in 1..64; got {message.count}.")
     moment = session.require().only if message.snapshot is None else session.tree.moment(message.snapshot)
     host.store.require_sessions(message.count)
-    names = [host.store.branched(session, moment).id for _ in range(message.count)]
+    twins = [host.store.branched(session, moment) for _ in range(message.count)]
+    for twin in twins:
+        remember(twin.require().only, past_of(moment))
+    names = [twin.id for twin in twins]
     return session.done(line | {"sessions": names}, text, {"type": "forked", "sessions": names})
 
 
@@ -224,8 +234,39 @@ def _save(host: Host, session: Session, message: protocol.Save, payload: bytes) 
     return {"type": "file", "session": session.id, "moment": moment}
 
 
-def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """Reset options as `Simulator.plan` takes them: ids become files and moments, and no text is taken for a path."""
+def _rewards(host: Host, session: Session, message: protocol.Rewards, payload: bytes) -> Answer:
+    form = session.simulator.goal_form
+    if form is None:
+        raise ServerError("invalid", 'only a task in its goal form has rewards of goals: {..., "goal_env": true}.')
+    achieved, desired = _goals(message, payload)
+    size = form.goal_space().shape
+    if achieved.shape != desired.shape or achieved.shape[-len(size) :] != size:
+        raise ServerError(
+            "invalid",
+            f"achieved and desired goals are of one shape (..., {', '.join(map(str, size))}); got {achieved.shape} and "
+            f"{desired.shape}.",
+        )
+    rewards = form.compute_reward(achieved, desired, {})
+    return {"type": "rewards", "session": session.id, "rewards": rewards}
+
+
+def _goals(message: protocol.Rewards, payload: bytes) -> list[Any]:
+    """Achieved and desired goals as arrays: of nested lists, or of arrays described as in answers."""
+    given = [message.achieved, message.desired]
+    for value in given:
+        if isinstance(value, dict) and "$array" not in value and value.keys() != {"$same"}:
+            raise ServerError("malformed", "goals are (nested) lists of numbers, or arrays of the payload.")
+    return wire.decode([_numbers(value) if isinstance(value, list) else value for value in given], payload)
+
+
+def reset_options(host: Host, options: Mapping[str, Any], session: Session | None = None) -> dict[str, Any]:
+    """Reset options as `Simulator.plan` takes them: ids become files and moments, and no text is taken for a path.
+
+    Args:
+        host: Whose pictures and sessions they name.
+        options: As JSON has them.
+        session: Whose reset it is; None where there is no `state` among them.
+    """
     given = {key: value for key, value in options.items() if value is not None}
     if "image" in given:
         given["image"] = host.find_image(given["image"])
@@ -234,7 +275,9 @@ def _options(host: Host, session: Session, options: dict[str, Any]) -> dict[str,
         texts = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
         if not (texts and value.keys() <= {"snapshot", "session"} and "snapshot" in value):
             raise ServerError("invalid", 'option \'state\' is {"snapshot": id}, with "session" if another one has it.')
-        given["state"] = host.store.moment(value.get("session", session.id), value["snapshot"])
+        source = value.get("session", None if session is None else session.id)
+        assert source is not None, "a state is some session's"
+        given["state"] = host.store.moment(source, value["snapshot"])
     if "goal" in given:
         given["goal"] = _numbers(given["goal"])
     if "prompt" in given and not isinstance(given["prompt"], str):
@@ -265,5 +308,6 @@ OPERATIONS: dict[type[protocol.Message], Callable[[Host, Session, Any, bytes], A
     protocol.Forget: _forget,
     protocol.View: _view,
     protocol.Save: _save,
+    protocol.Rewards: _rewards,
 }
 """By the kind of request; steps are `step_many`."""

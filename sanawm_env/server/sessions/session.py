@@ -24,6 +24,7 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.protocol import Numbered
 from sanawm_env.server.sessions.journal import Journal
+from sanawm_env.server.sessions.pasts import past_of, remember
 from sanawm_env.server.sessions.snapshots import Node, Tree, describe
 
 __all__ = ["Session", "content", "new_id", "refusing"]
@@ -136,9 +137,11 @@ class Session:
 
     # -- operations -----------------------------------------------------------------------------------------
 
-    def stepped(self, after: Slots, result: StepResult, seconds: float) -> dict[str, Any]:
+    def stepped(self, action: Any, after: Slots, result: StepResult, seconds: float) -> dict[str, Any]:
         """Make a step's outcome the present; returns the answer's content."""
         now = self.require()
+        if (past := past_of(now.only)) is not None:
+            remember(after.only, past.then(action))
         self.before, self.now = (self.n, now), after
         return self.shown(result) | {
             "reward": float(result.rewards[0]),
@@ -222,6 +225,7 @@ class Session:
             "action_space": space_dict(simulator.action_space),
             "observation_space": space_dict(simulator.observation_space),
             "goal_form": simulator.goal_form is not None,
+            "recordable": self.now is not None and past_of(self.now.only) is not None,
             "state_bytes": 0 if self.now is None else self.now.state.nbytes,
             "snapshot": self.tree.present,
             "rng": self.rng.bit_generator.state,

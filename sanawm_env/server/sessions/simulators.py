@@ -46,7 +46,7 @@ class Simulators:
         Raises:
             ServerError: A setting that does not exist, or cannot have that value.
         """
-        key = json.dumps(settings, sort_keys=True)
+        key = _key(settings)
         if (known := self._made.get(key)) is not None:
             return known
         if unknown := [name for name in settings if name not in ALLOWED]:
@@ -71,6 +71,14 @@ class Simulators:
             raise ServerError("invalid", f"settings: {' '.join(str(error).split())[:500]}") from None
         self._made[key] = made
         return made
+
+    def keep(self, settings: dict[str, Any], simulator: Simulator) -> None:
+        """Have a simulator of the server's own for settings, which may then be ones that a client cannot choose."""
+        self._made[_key(settings)] = simulator
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def check_sensors(value: Any) -> list[Any]:

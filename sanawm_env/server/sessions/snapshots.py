@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sanawm_env.envs.sensors.observations import pose_vectors
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.files import replacing
 from sanawm_env.server.errors import ServerError
+from sanawm_env.server.sessions.pasts import read_past, remember, written_past
 
 __all__ = ["Budget", "Node", "Tree", "describe", "load_moment", "remove_moment", "save_moment"]
 
@@ -148,13 +150,16 @@ def describe(
 
 
 def save_moment(moment: EnvSnapshot, path: Path) -> None:
-    """Write a moment: `EnvSnapshot.save`, and beside it the frames of its step, which that leaves out.
+    """Write a moment: `EnvSnapshot.save`, and beside it what that leaves out: the frames of its step, and its past.
 
-    The state comes last, so that where it is the frames are, too.
+    The state comes last, so that where it is the rest is, too.
     """
+    arrays: dict[str, NDArray[Any]] = written_past(moment)
     if moment.frames is not None and moment.frame_c2w is not None:
+        arrays |= {"frames": moment.frames, "frame_c2w": moment.frame_c2w}
+    if arrays:
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-            np.savez(file, frames=moment.frames, frame_c2w=moment.frame_c2w)
+            np.savez(file, allow_pickle=False, **arrays)
     moment.save(path)
 
 
@@ -171,4 +176,7 @@ def load_moment(path: Path) -> EnvSnapshot:
     if not beside.exists():
         return moment
     with np.load(beside, allow_pickle=False) as arrays:
-        return replace(moment, frames=arrays["frames"], frame_c2w=arrays["frame_c2w"])
+        if "frames" in arrays:
+            moment = replace(moment, frames=arrays["frames"], frame_c2w=arrays["frame_c2w"])
+        remember(moment, read_past(arrays))
+        return moment

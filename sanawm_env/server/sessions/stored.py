@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import seeding
 
+from sanawm_env.envs.simulator import Simulator
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.sessions.journal import Journal, Line, Written, read_folder
+from sanawm_env.server.sessions.pasts import past_of, remember
 from sanawm_env.server.sessions.session import KEPT_ANSWERS, Session
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget, Node, Tree, load_moment, remove_moment, save_moment
@@ -178,7 +180,7 @@ def _rebuilt(folder: Path, written: Written, simulators: Simulators, budget: Bud
     session = Session(folder.name, past.settings, simulator, random_numbers(past.rng), past.tree, Journal(folder))
     session.n, session.saved = past.n, max(start, 0)
     if start >= 0:
-        session.now = Slots.of([simulator.adopt(load_moment(moments[start]))])
+        session.now = _adopted(simulator, moments[start])
     elif written.head["begun"] or any(line["type"] in _ANCHORS or line.get("begun") for line in lines):
         raise ValueError("the moment that its journal goes on from is missing.")
     if first and lines[first - 1]["type"] not in ("step", "past"):
@@ -208,7 +210,7 @@ def _again(session: Session, past: _Past, line: Line, moments: dict[int, Path], 
     if kind == "step":
         began = time.perf_counter()
         after, result = session.simulator.step(session.require(), [line["action"]])
-        answer = session.stepped(after, result, time.perf_counter() - began)
+        answer = session.stepped(line["action"], after, result, time.perf_counter() - began)
     elif kind == "snapshot" and not session.tree.path(line["node"]["snapshot"]).exists():  # the disk had not had it yet
         save_moment(session.require().only, session.tree.path(line["node"]["snapshot"]))
     elif kind == "forget":
@@ -223,10 +225,18 @@ def _again(session: Session, past: _Past, line: Line, moments: dict[int, Path], 
             raise ValueError(f"the moment of its operation {line['n']} is missing.")
         session.settings, session.simulator = past.settings, simulators.get(past.settings)
         session.rng = random_numbers(past.rng)
-        session.entered(Slots.of([session.simulator.adopt(load_moment(moments[line["n"]]))]))
+        session.entered(_adopted(session.simulator, moments[line["n"]]))
         session.saved = line["n"]
     if "n" in line and kind != "past":
         _answered(session, line)
+
+
+def _adopted(simulator: Simulator, path: Path) -> Slots:
+    """The present that a moment's file holds."""
+    moment = load_moment(path)
+    now = Slots.of([simulator.adopt(moment)])
+    remember(now.only, past_of(moment))
+    return now
 
 
 def _answered(session: Session, line: Line) -> None:

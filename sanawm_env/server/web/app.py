@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import CODES, ServerError
 from sanawm_env.server.play.hub import Hub
+from sanawm_env.server.recording.datasets import Recordings
 from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.dispatch import Dispatcher
@@ -25,7 +26,7 @@ from sanawm_env.server.web.gallery import SEEDS, gallery_picture
 from sanawm_env.server.web.limits import LARGEST_IMAGE, LARGEST_REQUEST, Uploads, largest_message
 from sanawm_env.server.web.metrics import metrics_text
 from sanawm_env.server.web.pictures import jpeg
-from sanawm_env.server.web.run import Guarded
+from sanawm_env.server.web.run import Guarded, security_headers
 from sanawm_env.server.web.sockets import serve_socket, told
 from sanawm_env.world.model import WorldModel
 
@@ -42,6 +43,9 @@ def make_app(
     *,
     warmup: bool = False,
     routes: list[BaseRoute] | None = None,
+    loading: Mapping[str, Any] | None = None,
+    recording: bool = False,
+    framed: bool = False,
     owner: str | None = None,
 ) -> Starlette:
     """The application over one world.
@@ -53,7 +57,10 @@ def make_app(
         limits: What it may hold.
         warmup: Run every kind of step once before `/healthz` says ok.
         routes: Further ones: a page.
-        owner: Its name where several share the folder; see `SessionStore`.
+        loading: Arguments of `SanaWMEnv` that the world was loaded with, such as `precision`.
+        recording: Whether the folder stays, so that episodes may be recorded into it.
+        framed: Whether pages of other origins, such as a notebook, may show the page within theirs.
+        owner: The name of this server where several share the folder, NUMBER-LETTERS; see `SessionStore`.
 
     Returns:
         It has `state.dispatcher`, and `state.largest_message` in bytes; its lifespan closes the host, which saves every
@@ -61,7 +68,10 @@ def make_app(
     """
     uploads = Uploads(folder / "uploads")
     host = Host(model, folder, limits, find_image=uploads.find, owner=owner)
-    dispatcher = Dispatcher(host, uploads, Hub(host))
+    # Each server that shares the folder has datasets of its own, since one process writes to one.
+    datasets = folder / ("recordings" if owner is None else f"recordings-{owner.partition('-')[0]}")
+    recordings = Recordings(host, datasets, loading) if recording else None
+    dispatcher = Dispatcher(host, uploads, Hub(host), recordings)
     warmed = _Warmup(host)
 
     @asynccontextmanager
@@ -78,7 +88,7 @@ def make_app(
     )
     app.state.dispatcher = dispatcher
     app.state.largest_message = largest_message(model)
-    app.add_middleware(Guarded, guard=guard)
+    app.add_middleware(Guarded, guard=guard, headers=security_headers(framed))
     return app
 
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sanawm_env.camera.keymaps import KEYMAPS
@@ -16,6 +16,8 @@ from sanawm_env.server import protocol
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.play.hub import Deliver, Hub
 from sanawm_env.server.play.player import IN_FLIGHT
+from sanawm_env.server.play.video import LiveVideo
+from sanawm_env.server.recording.datasets import Recordings
 from sanawm_env.server.sessions.host import Host
 from sanawm_env.server.sessions.simulators import ALLOWED
 from sanawm_env.server.web.limits import LARGEST_IMAGE, LARGEST_REQUEST, Uploads
@@ -25,7 +27,7 @@ __all__ = ["Dispatcher"]
 
 Answer = dict[str, Any]
 
-_WATCHING = (protocol.Describe, protocol.Snapshots, protocol.View, protocol.Save)
+_WATCHING = (protocol.Describe, protocol.Snapshots, protocol.View, protocol.Save, protocol.Rewards)
 """What needs no control."""
 _JUMPS = (protocol.Reset, protocol.Restore, protocol.Configure)
 
@@ -37,6 +39,8 @@ class Dispatcher:
     host: Host
     uploads: Uploads
     hub: Hub
+    recordings: Recordings | None = None
+    """Where walks become episodes; None where no folder stays."""
     sockets: int = 0
     """WebSockets that are open."""
     refused: int = 0
@@ -87,6 +91,8 @@ class Dispatcher:
             return self._done(hub.play(message), message.session)
         if isinstance(message, protocol.Pause):
             return self._done(hub.pause(message.session, "asked"), message.session)
+        if isinstance(message, protocol.Record):
+            return self._record(message)
         return self._asked(message, self.host.submit(message, payload))
 
     async def _asked(self, message: protocol.OfSession, future: Future[Answer]) -> Answer:
@@ -95,6 +101,11 @@ class Dispatcher:
             describe = protocol.Describe(session=message.session)
             self.hub.jumped(message.session, await asyncio.wrap_future(self.host.submit(describe)))
         return await self._whole(answer)
+
+    async def _record(self, message: protocol.Record) -> Answer:
+        if self.recordings is None:
+            raise ServerError("invalid", "episodes need a folder that stays; start the server with --data FOLDER.")
+        return await asyncio.wrap_future(self.recordings.add(message.session, message.snapshot))
 
     async def answer(self, message: protocol.OfSession, payload: bytes = b"") -> Answer:
         """The answer of a session to a request that needs no attachment."""
@@ -144,8 +155,9 @@ class Dispatcher:
             "frames_per_latent": self.host.model.vae.temporal_stride,
             "chunk_frames": config.chunk_frames,
             "max_chunk_frames": config.max_chunk_frames,
-            "text": config.model.caption_channels > 0,
+            "text": config.reads_text,
             "exact": not self.host.model.batched,
+            "recording": self.recordings is not None,
             "settings": list(ALLOWED),
             "tasks": list(TASKS),
             "policies": list(POLICIES),
@@ -165,8 +177,11 @@ class Dispatcher:
         return await self.answer(message)
 
     async def _attach(self, message: protocol.Attach, socket: object, deliver: Deliver) -> Answer:
+        config = self.host.model.config
+        if not LiveVideo.fits(config.height, config.width):
+            message = replace(message, video="jpeg")
         await self.hub.attach(message, socket, deliver)
-        return await self.answer(protocol.Describe(session=message.session))
+        return await self.answer(protocol.Describe(session=message.session)) | {"video": message.video}
 
     async def _detach(self, message: protocol.Detach, socket: object) -> Answer:
         await self.hub.detach(socket, message.session)

@@ -12,12 +12,13 @@ from starlette.websockets import WebSocket
 
 from sanawm_env.server.web.auth import Guard
 
-__all__ = ["Guarded", "make_server"]
+__all__ = ["Guarded", "make_server", "security_headers"]
+
+Headers = list[tuple[bytes, bytes]]
 
 _OPEN = ("/healthz", "/")
 """Paths that need no token: they tell nothing. A page's own files, under `/static/`, neither."""
 _HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -41,12 +42,23 @@ def make_server(app: Any) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def security_headers(framed: bool) -> Headers:
+    """What browsers are told of all answers.
+
+    Args:
+        framed: Whether pages of other origins, such as a notebook, may show the page within theirs.
+    """
+    frames = "http: https: vscode-webview:" if framed else "'none'"
+    policy = f"default-src 'self'; img-src 'self' data: blob:; frame-ancestors {frames}"
+    return [(b"content-security-policy", policy.encode()), *_HEADERS]
+
+
 class Guarded:
     """Lets in whom the guard knows, and says to browsers what the answers may do."""
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, headers: Headers) -> None:
         """Stand before an application."""
-        self._app, self._guard = app, guard
+        self._app, self._guard, self._headers = app, guard, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or turn away."""
@@ -65,7 +77,7 @@ class Guarded:
             if refused is not None:
                 await refused(scope, receive, send)
                 return
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, _with_headers(send, self._headers))
             return
         await self._app(scope, receive, send)
 
@@ -81,10 +93,10 @@ class Guarded:
         return JSONResponse({"error": error, "code": "unauthorized"}, 401)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: Headers) -> Send:
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
+            message["headers"] = [*message.get("headers", []), *headers]
         await send(message)
 
     return sending

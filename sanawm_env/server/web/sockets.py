@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.play.hub import Attachment
+from sanawm_env.server.play.video import LiveVideo
 from sanawm_env.server.web.dispatch import Dispatcher
 from sanawm_env.server.web.limits import LARGEST_REQUEST, Rate
 from sanawm_env.server.web.pictures import codec, jpeg
@@ -20,6 +24,8 @@ __all__ = ["parse", "refusal", "serve_socket", "told"]
 _LOG = logging.getLogger(__name__)
 _UNDER_WAY = 64
 """Requests of one socket that may be unanswered."""
+_LARGE = 500_000
+"""Bytes of a frame from which on it is encoded beside the event loop, which others wait for."""
 _UNHEARD = 8
 """Events that may wait for a slow socket; a watcher misses what comes beyond."""
 
@@ -33,6 +39,7 @@ class _Socket:
         self._rate = Rate(500.0, 1000.0)
         self._sending = asyncio.Lock()
         self._events = 0
+        self._videos: WeakKeyDictionary[Attachment, LiveVideo] = WeakKeyDictionary()
 
     async def run(self) -> None:
         """Until the client leaves."""
@@ -104,12 +111,28 @@ class _Socket:
             return
         self._events += 1
         try:
-            picture = b"" if image is None else jpeg(image, to.quality)
-            data = wire.frame(wire.encode(head, []), picture)
+            if image is None:
+                data = wire.frame(wire.encode(head, []))
+            elif image.size < _LARGE:
+                data = self._shown(to, head, image)
+            else:
+                data = await asyncio.to_thread(self._shown, to, head, image)
             async with self._sending:
                 await self._websocket.send_bytes(data)
         finally:
             self._events -= 1
+
+    def _shown(self, to: Attachment, head: dict[str, Any], image: NDArray[np.uint8]) -> bytes:
+        """A frame of play as the attachment wants it."""
+        if to.video == "jpeg":
+            return wire.frame(wire.encode(head | {"format": "jpeg"}, []), jpeg(image, to.quality))
+        if (video := self._videos.get(to)) is None:
+            height, width = image.shape[:2]
+            video = self._videos[to] = LiveVideo(height, width, self._dispatcher.host.model.config.fps)
+        if head["fresh"]:
+            video.restart()
+        data, key = video.encode(image)
+        return wire.frame(wire.encode(head | {"format": "h264", "key": key}, []), data)
 
     async def _refuse(self, head: dict[str, Any], error: Exception) -> None:
         self._dispatcher.refused += 1

@@ -1,7 +1,7 @@
-"""A pool of coded clips, rendered on the fly from seeds and reused a few times.
+"""A pool of coded clips, rendered on the fly from seeds or read from a dataset, and reused a few times.
 
-Rendering is the dearer half on a GPU-less machine, so each rendered clip enters the pool four times: as it
-is, mirrored, played backwards, and both; and every entry is cropped afresh each time it is drawn.
+Rendering is the dearer half on a GPU-less machine, so each clip enters the pool four times: as it is, mirrored,
+played backwards, and both; and every entry is cropped afresh each time it is drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import SceneSeeds
+from sanawm_env.training.clips.coded import CodedClips
+from sanawm_env.training.clips.posed import PosedClips
+from sanawm_env.training.clips.variants import VARIANTS, Coded, code_variants
 from sanawm_env.world.conditioning import camera_conditions
 from sanawm_env.world.networks.anchor.depth import DepthNet
 from sanawm_env.world.networks.anchor.views import anchor_views, code_views, to_pixels
@@ -21,8 +24,6 @@ from sanawm_env.world.networks.vae.tiny import TinyVAE
 
 RENDER = 8
 """Clips rendered at a time."""
-VARIANTS = 4
-"""Entries that each rendered clip makes."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class LatentPool:
         compile: bool = False,
         depth: DepthNet | None = None,
         scenes: SceneSeeds | None = None,
+        posed: PosedClips | None = None,
     ) -> None:
         """Make an empty pool.
 
@@ -91,12 +93,14 @@ class LatentPool:
             compile: Fuse the renderer.
             depth: Of an anchored world; clips then come with their anchors.
             scenes: Where clips come from; None counts up from `config.first_seed`.
+            posed: Where some of them come from instead; its pieces are as long as the clips.
         """
         self.depth = depth
         self.config, self.vae, self.patch, self.compile = config, vae, patch, compile
         self.device = vae.mean.device
         self.scenes = SceneSeeds(config.first_seed) if scenes is None else scenes
         """Whose seeds the next clips have."""
+        self.posed = None if posed is None else CodedClips(posed, vae)
         self.generator = torch.Generator().manual_seed(seed)
         if config.pool % (RENDER * VARIANTS):
             raise ValueError(f"data.pool must be a multiple of {RENDER * VARIANTS}; got {config.pool}.")
@@ -117,35 +121,26 @@ class LatentPool:
 
     @torch.no_grad()
     def render(self) -> None:
-        """Render `RENDER` new clips and overwrite the oldest entries with their four variants."""
-        c, stride = self.config, self.vae.temporal_stride
-        out = make_clips(
-            self.scenes.take(RENDER),
-            1 + c.clip_latents * stride,
-            c.height,
-            c.width,
-            device=self.device,
-            compile=self.compile,
-        )
-        # Pooling first makes the four variants a quarter of the work.
-        frames = self.vae.shrink(out.rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
-        seen = (frames, out.c2w, out.intrinsics)
-        images = out.rgb[:, ::stride]
-        for clip, still in ((seen, images), (mirror(*seen, width=c.width), images.flip(3))):
-            self._store(*clip, still[:, :-1])
-            self._store(clip[0].flip(2), clip[1].flip(1), clip[2], still.flip(1)[:, :-1])  # played backwards
+        """Take `RENDER` new clips, rendered or posed ones, and overwrite the oldest entries with their variants."""
+        c = self.config
+        if self.posed is not None and self.posed.clips.turn():
+            blocks = iter(self.posed.take(RENDER))
+        else:
+            frames = 1 + c.clip_latents * self.vae.temporal_stride
+            seeds = self.scenes.take(RENDER)
+            out = make_clips(seeds, frames, c.height, c.width, device=self.device, compile=self.compile)
+            blocks = code_variants(self.vae, out.rgb, out.c2w, out.intrinsics)
+        for block in blocks:
+            self._keep(block)
 
-    def _store(self, frames: Tensor, c2w: Tensor, intrinsics: Tensor, images: Tensor) -> None:
-        """Code pooled clips `(B, 3, F, h, w)` into the next entries."""
-        stride = self.vae.temporal_stride
-        motion = self.vae.encode_pooled(frames[:, :, 1:]).half()
-        stills = self.vae.encode_pooled(frames[:, :, :-1:stride].repeat_interleave(stride, dim=2)).half()
-        for i in range(len(frames)):
+    def _keep(self, block: Coded) -> None:
+        """Put coded clips into the next entries."""
+        for i in range(len(block.motion)):
             slot = self.written % self.config.pool
-            self.motion[slot], self.stills[slot] = motion[i], stills[i]
-            self.c2w[slot], self.intrinsics[slot] = c2w[i], intrinsics[i]
+            self.motion[slot], self.stills[slot] = block.motion[i], block.stills[i]
+            self.c2w[slot], self.intrinsics[slot] = block.c2w[i], block.intrinsics[i]
             if self.depth is not None:
-                self.images[slot] = images[i]
+                self.images[slot] = block.images[i]
             self.written += 1
 
     @property
@@ -262,21 +257,6 @@ def camera_inputs(
     windows = held_windows(c2w, stride)
     inputs = camera_conditions((windows[:, :, -1], windows), intrinsics, (height, width), grid)
     return inputs["raymap"], inputs["plucker"]
-
-
-def mirror(frames: Tensor, c2w: Tensor, intrinsics: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The clip as a mirror shows it: columns reversed, x axes negated on both sides of the pose.
-
-    Args:
-        frames: `(B, 3, F, h, w)`.
-        c2w: `(B, F, 4, 4)`.
-        intrinsics: `(B, 4)` px of an image `width` wide.
-        width: Image columns.
-    """
-    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], device=c2w.device))
-    turned = intrinsics.clone()
-    turned[:, 2] = width - intrinsics[:, 2]
-    return frames.flip(4), flip @ c2w @ flip, turned
 
 
 def random_origins(batch: int, generator: torch.Generator) -> Tensor:

@@ -9,20 +9,21 @@ rollouts before and after are the same in latents.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanawm_env.scenes import make_clips
+from sanawm_env.scenes import Clips, make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS, SceneSeeds
 from sanawm_env.training.clips.codec import vae_of
+from sanawm_env.training.clips.posed import Pick, PosedClips, PosedConfig
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
-from sanawm_env.training.parallel import average, join, leave
+from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.stages.vae import picture_loss
 from sanawm_env.training.store import write_settings
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint
@@ -61,6 +62,8 @@ class DecoderTrainConfig(HostSettings):
     ema: float = 0.995
     first_seed: int = STAGE_SEEDS["decoder"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
+    posed: PosedConfig = field(default_factory=PosedConfig)
+    """Clips of your own among the scenes, at least `1 + 4 * clip_latents` frames long."""
 
 
 def train_decoder(config: DecoderTrainConfig) -> Path:
@@ -78,6 +81,8 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     vae = vae_of(settings, coded, config.device)
     if vae.refine is None:
         raise ValueError(f"the decoder of {config.init!r} is linear (vae.width 0) and has nothing to train.")
+    frames = 1 + config.clip_latents * vae.temporal_stride
+    posed = config.posed.open(settings.height, settings.width, frames, seed=config.seed + SEED_SPACING * rank)
     if settings.model.anchor and not vae.config.anchor:
         vae = with_anchor(vae).to(config.device)
         settings = settings.replace(vae=dict(settings.vae) | {"anchor": True})
@@ -89,7 +94,7 @@ def train_decoder(config: DecoderTrainConfig) -> Path:
     config.out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
         write_settings(config.out, config, processes=ranks)
-    pool = _Pool(config, world, SceneSeeds(config.first_seed, rank, ranks))
+    pool = _Pool(config, world, SceneSeeds(config.first_seed, rank, ranks), posed)
     optimizer, ema, minutes_now = MuonAdamW(refine, config.lr_muon, config.lr_adam), EMA(refine, config.ema), clock()
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0}
 
@@ -147,8 +152,10 @@ def with_anchor(vae: TinyVAE) -> TinyVAE:
 class _Pool:
     """Latents of rollouts, what came before them, what the anchor shows there, and the true frames."""
 
-    def __init__(self, config: DecoderTrainConfig, world: WorldModel, scenes: SceneSeeds) -> None:
-        self.config, self.world, self.scenes = config, world, scenes
+    def __init__(
+        self, config: DecoderTrainConfig, world: WorldModel, scenes: SceneSeeds, posed: PosedClips | None = None
+    ) -> None:
+        self.config, self.world, self.scenes, self.posed = config, world, scenes, posed
         self.kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.made = self.drawn = 0
 
@@ -171,10 +178,14 @@ class _Pool:
         stride, chunk = world.vae.temporal_stride, world.config.chunk_frames * world.vae.temporal_stride
         frames = config.clip_latents * stride
         seeds = self.scenes.take(config.clips)
-        out = make_clips(
-            seeds, 1 + frames, world.config.height, world.config.width, device=config.device,
-            compile=config.compile_renderer,
-        )  # fmt: skip
+        out: Pick | Clips
+        if self.posed is not None and self.posed.turn():
+            out = self.posed.take(config.clips, config.device)
+        else:
+            out = make_clips(
+                seeds, 1 + frames, world.config.height, world.config.width, device=config.device,
+                compile=config.compile_renderer,
+            )  # fmt: skip
         rgb, c2w = out.rgb, torch.linalg.solve(out.c2w[:, :1].double(), out.c2w.double())
         idle = torch.rand(config.clips) < config.idle
         rgb = torch.where(idle[:, None, None, None, None].to(rgb.device), rgb[:, :1], rgb)

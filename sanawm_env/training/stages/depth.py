@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,28 @@ from torch import Tensor
 from sanawm_env.files import replacing
 from sanawm_env.scenes.clips import sample_scenes
 from sanawm_env.scenes.motion import smooth_motion
-from sanawm_env.scenes.render import render
+from sanawm_env.scenes.raycast.render import render
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
+from sanawm_env.training.clips.posed import PosedClips, PosedConfig
+from sanawm_env.training.clips.standpoints import standpoints
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
-from sanawm_env.training.parallel import average, join, leave
+from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.store import save_with_progress
-from sanawm_env.world.networks.anchor.depth import DepthNet, log_disparity
+from sanawm_env.world.networks.anchor.depth import FAR, DepthNet, log_disparity
 
 VIEWS = 6
-"""Views rendered of every scene."""
-REUSE = 4
+"""Views rendered of every scene: half along a walk, half from anywhere (`standpoints`)."""
+REUSE = 2
 """Batches drawn for every batch rendered."""
 _SPACING = 40
-"""Frames of motion between views."""
+"""Frames of motion between the views of a walk."""
+_SOFT = 0.3
+"""Share of images that are softened as the pictures that a world makes are."""
+_CLOSE = 3.0
+"""Metres; what is nearer than this weighs up to `_WEIGHT` times as much."""
+_WEIGHT = 3.0
 HELD_OUT = VALIDATION_SEEDS[:64]
 """Scenes that the reported error is of."""
 
@@ -56,6 +63,8 @@ class DepthTrainConfig(HostSettings):
     """Pixels."""
     first_seed: int = STAGE_SEEDS["depth"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
+    posed: PosedConfig = field(default_factory=PosedConfig)
+    """Clips of your own among the scenes; they need depth in metres."""
 
 
 def train_depth(config: DepthTrainConfig) -> Path:
@@ -68,6 +77,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
     rank, ranks = join()
     if config.batch % VIEWS:
         raise ValueError(f"batch {config.batch} must be a multiple of {VIEWS}, the views of a scene.")
+    posed = config.posed.open(config.height, config.width, VIEWS, seed=config.seed + SEED_SPACING * rank, depth=True)
     net = DepthNet().to(config.device)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "depth.safetensors"
@@ -80,7 +90,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
             scenes.skip(progress["clips"])
             progress["next_seed"] = scenes.next_seed
     optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
-    views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks))
+    views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks), posed)
     before, minutes_now = progress["minutes"], clock()
 
     def step(minutes: float) -> tuple[dict[str, float], float]:
@@ -112,9 +122,10 @@ def train_depth(config: DepthTrainConfig) -> Path:
 
 
 def depth_loss(guess: Tensor, target: Tensor) -> Tensor:
-    """Mean error of log disparity, and of its steps from pixel to pixel, `(B, h, w)` both."""
+    """Mean error of log disparity, near things first, and of its steps from pixel to pixel; `(B, h, w)` both."""
+    weight = ((target.exp() - FAR) * _CLOSE).clamp(1, _WEIGHT)
     steps = sum(((guess - target).diff(dim=d)).abs().mean() for d in (1, 2))
-    return (guess - target).abs().mean() + 0.5 * steps
+    return ((guess - target).abs() * weight).sum() / weight.sum() + 0.5 * steps
 
 
 @torch.no_grad()
@@ -135,31 +146,50 @@ def held_out_error(config: DepthTrainConfig, ema: EMA) -> float:
 
 @torch.no_grad()
 def render_views(config: DepthTrainConfig, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Six views of every seed's scene: images `(N, 3, H, W)`, intrinsics `(N, 4)`, log disparity `(N, H/2, W/2)`."""
+    """Views of every seed's scene, see `VIEWS`.
+
+    Returns:
+        Images `(N, 3, H, W)`, intrinsics `(N, 4)` and log disparity `(N, H/2, W/2)`.
+    """
     scene, intrinsics, _ = sample_scenes(seeds, config.height, config.width)
-    c2w = smooth_motion(seeds, scene, 1 + (VIEWS - 1) * _SPACING)[:, ::_SPACING]
+    walk = smooth_motion(seeds, scene, 1 + (VIEWS // 2 - 1) * _SPACING)[:, ::_SPACING]
+    c2w = torch.cat((walk, standpoints(seeds, scene, VIEWS - VIEWS // 2)), 1)
     device = config.device
     rgb, depth = render(
         scene.to(device), c2w.to(device), intrinsics.to(device), config.height, config.width,
         compile=config.compile_renderer,
     )  # fmt: skip
     image = rgb.flatten(0, 1).permute(0, 3, 1, 2) * 2 - 1
+    return image, intrinsics.to(device).repeat_interleave(VIEWS, 0), _target(depth.flatten(0, 1))
+
+
+def posed_views(config: DepthTrainConfig, posed: PosedClips, clips: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Views of the next posed clips: as `render_views`."""
+    rgb, depth, intrinsics = (value.to(config.device) for value in posed.views(clips, VIEWS))
+    return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1, intrinsics, _target(depth)
+
+
+def _target(depth: Tensor) -> Tensor:
+    """Log disparity `(N, H/2, W/2)` from z-depth `(N, H, W)`."""
     # Of four pixels the nearest: an object stays whole.
-    near = -torch.nn.functional.max_pool2d(-depth.flatten(0, 1).clamp_max(1e6), 2)
-    return image, intrinsics.to(device).repeat_interleave(VIEWS, 0), log_disparity(near)
+    return log_disparity(-torch.nn.functional.max_pool2d(-depth.clamp_max(1e6), 2))
 
 
 class _Views:
     """Endless batches from a pool of rendered views, mirrored half the time."""
 
-    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds) -> None:
-        self.config, self.scenes, self.turn = config, scenes, 0
+    def __init__(self, config: DepthTrainConfig, scenes: SceneSeeds, posed: PosedClips | None = None) -> None:
+        self.config, self.scenes, self.posed, self.turn = config, scenes, posed, 0
         self.pool: list[Tensor] = []
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Images, intrinsics and log disparity of one batch."""
         if self.turn % REUSE == 0:
-            new = render_views(self.config, self.scenes.take(self.config.batch // VIEWS))
+            count = self.config.batch // VIEWS
+            if self.posed is not None and self.posed.turn():
+                new = posed_views(self.config, self.posed, count)
+            else:
+                new = render_views(self.config, self.scenes.take(count))
             keep = 8 * self.config.batch
             old = self.pool or [values[:0] for values in new]
             self.pool = [torch.cat((a[-keep:], b)) for a, b in zip(old, new, strict=True)]
@@ -169,4 +199,12 @@ class _Views:
         if bool(torch.rand(()) < 0.5):
             image, target = image.flip(3), target.flip(2)
             intrinsics = torch.cat((intrinsics[:, :2], self.config.width - intrinsics[:, 2:3], intrinsics[:, 3:]), 1)
-        return image, intrinsics, target
+        return _soften(image), intrinsics, target
+
+
+def _soften(image: Tensor) -> Tensor:
+    """Blur some of the images `(B, 3, H, W)`: the sensor looks at pictures that the world made, too."""
+    small = torch.nn.functional.avg_pool2d(image, 2)
+    soft = torch.nn.functional.interpolate(small, size=image.shape[2:], mode="bilinear", align_corners=False)
+    amount = torch.rand(len(image), 1, 1, 1, device=image.device) * (torch.rand(len(image), 1, 1, 1) < _SOFT).to(image)
+    return torch.lerp(image, soft, amount)

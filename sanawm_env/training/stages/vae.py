@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,15 @@ from tqdm import tqdm
 from sanawm_env.files import replacing, save_tensors
 from sanawm_env.scenes import make_clips
 from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
+from sanawm_env.training.clips.posed import PosedConfig
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
 
 HELD_OUT = VALIDATION_SEEDS[:8]
 """Scenes that the reported error is of."""
+FRAMES = 17
+"""Of a clip."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class VAETrainConfig(HostSettings):
     """Pixels."""
     first_seed: int = STAGE_SEEDS["vae"].start
     """Scene seeds count up from here, see `scenes.seeds`."""
+    posed: PosedConfig = field(default_factory=PosedConfig)
+    """Clips of your own among the scenes, at least 17 frames long."""
     vae: TinyVAEConfig = field(default_factory=TinyVAEConfig)
     """Sizes."""
 
@@ -89,25 +94,33 @@ def train_vae(config: VAETrainConfig) -> Path:
         The folder with `vae.json` and `vae.safetensors`.
     """
     config.prepare()
+    posed = config.posed.open(config.height, config.width, FRAMES, seed=config.seed)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "vae.safetensors"
     vae = TinyVAE(config.vae).to(config.device)
     scenes = SceneSeeds(config.first_seed)
+
+    def fresh(count: int) -> Tensor:
+        """The next clips, rendered or posed ones."""
+        if posed is not None and posed.turn():
+            return _as_input(posed.take(count, config.device).rgb)
+        return _clips(config, scenes.take(count))
+
     if path.exists():
         vae.load_state_dict(load_file(path))
         scenes.skip(500_000)  # new scenes on a later call
     else:
         clips = []
         for start in tqdm(range(0, config.fit_clips, 16), desc="block transform", unit="batch"):
-            clips.append(_clips(config, scenes.take(min(16, config.fit_clips - start))))
+            clips.append(fresh(min(16, config.fit_clips - start)))
         fit_transform(vae, clips)
         _save(config, vae)
     if config.minutes > 0 and vae.refine is not None:
-        _train_decoder(config, vae, scenes)
+        _train_decoder(config, vae, fresh)
     return config.out
 
 
-def _train_decoder(config: VAETrainConfig, vae: TinyVAE, scenes: SceneSeeds) -> None:
+def _train_decoder(config: VAETrainConfig, vae: TinyVAE, fresh: Callable[[int], Tensor]) -> None:
     assert vae.refine is not None
     optimizer, ema = MuonAdamW(vae.refine, 0.01, config.lr), EMA(vae.refine, 0.995)
     started, step, average = time.monotonic(), 0, None
@@ -116,10 +129,10 @@ def _train_decoder(config: VAETrainConfig, vae: TinyVAE, scenes: SceneSeeds) -> 
         unit="min",
         bar_format="{l_bar}{bar}| {n:.1f}/{total} min [{remaining} left{postfix}]",
     )
-    frames = _clips(config, scenes.take(2 * config.batch))
+    frames = fresh(2 * config.batch)
     while (minutes := (time.monotonic() - started) / 60) < config.minutes:
         if step % 16 == 0:  # rendering costs more than a step: use every batch of scenes several times
-            frames = torch.cat((frames[-6 * config.batch :], _clips(config, scenes.take(2 * config.batch))))
+            frames = torch.cat((frames[-6 * config.batch :], fresh(2 * config.batch)))
         pick = torch.randint(len(frames), (config.batch,))
         loss = _decoder_loss(config, vae, frames[pick])
         optimizer.zero_grad(set_to_none=True)
@@ -166,7 +179,12 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 def _clips(config: VAETrainConfig, seeds: Sequence[int]) -> Tensor:
-    rgb = make_clips(seeds, 17, config.height, config.width, device=config.device, compile=config.compile_renderer).rgb
+    size = (FRAMES, config.height, config.width)
+    return _as_input(make_clips(seeds, *size, device=config.device, compile=config.compile_renderer).rgb)
+
+
+def _as_input(rgb: Tensor) -> Tensor:
+    """Frames `(B, F, H, W, 3)` uint8 as the VAE takes them: `(B, 3, F, H, W)` in [-1, 1]."""
     return rgb.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 

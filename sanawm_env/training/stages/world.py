@@ -12,6 +12,7 @@ import torch
 from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips.codec import load_depth, load_vae, vae_of
 from sanawm_env.training.clips.data import Batch, DataConfig, LatentPool
+from sanawm_env.training.clips.posed import PosedConfig
 from sanawm_env.training.clips.walks import WalkConfig, Walks
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
@@ -110,6 +111,8 @@ class WorldTrainConfig(HostSettings):
     """The transformer."""
     data: DataConfig = field(default_factory=DataConfig)
     """Training clips."""
+    posed: PosedConfig = field(default_factory=PosedConfig)
+    """Clips of your own among them, at least `1 + 4 * data.clip_latents` frames long."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noise levels."""
     walks: WalkConfig = field(default_factory=WalkConfig)
@@ -142,6 +145,8 @@ def train_world(config: WorldTrainConfig) -> Path:
             f"latents {config.latents} must lie in 2..{config.data.clip_latents + 1}, the rendered clip's length; "
             "raise data.clip_latents for longer crops."
         )
+    frames = 1 + config.data.clip_latents * vae.temporal_stride
+    posed = config.posed.open(config.data.height, config.data.width, frames, seed=config.seed + SEED_SPACING * rank)
     model = SanaWMTransformer(config.model)
     initialise(model, config.seed)
     if start is not None:
@@ -177,6 +182,7 @@ def train_world(config: WorldTrainConfig) -> Path:
         compile=config.compile_renderer,
         depth=model.anchor.depth if config.model.anchor else None,
         scenes=SceneSeeds(progress["next_seed"], rank, ranks),
+        posed=posed,
     )
     pool.fill(16 * config.batch if config.method == "clips" else 128)
     run = _Run(config, model, optimizer, ema, pool, progress, rank)

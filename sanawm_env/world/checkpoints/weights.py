@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanawm_env.world.checkpoints.release.layouts import PRESETS
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -73,25 +74,34 @@ def hashed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a hash covers of a world's settings.
 
     A switch that a later version adds, left at its default, changes nothing, so it is left out: the hash of a world
-    that does not use it stays what it was, and with it every state, snapshot and result that carries the hash.
+    that does not use it stays what it was, and with it every state, snapshot and result that carries the hash. Of a
+    release the preset decides: a later switch that stands as the preset sets it says what those weights always were.
 
     Args:
-        config: JSON-ready dictionary of the world.
+        config: JSON-ready dictionary of the world; its `name` may be that of a preset.
     """
 
-    def used(values: Mapping[str, Any], kind: type, first: list[str]) -> dict[str, Any]:
+    def used(values: Mapping[str, Any], kind: type, first: list[str], own: Mapping[str, Any]) -> dict[str, Any]:
         # Compared as JSON, where a tuple is a list.
         later = {
-            field.name: json.dumps(field.default)
+            field.name: json.dumps(own.get(field.name, _default(field)))
             for field in dataclasses.fields(kind)
-            if field.name not in first and field.default is not dataclasses.MISSING
+            if field.name not in first
         }
         return {name: value for name, value in values.items() if later.get(name) != json.dumps(value)}
 
-    kept = used(config, WorldConfig, _FIRST["world"])
+    preset = PRESETS.get(str(config.get("name")))
+    kept = used(config, WorldConfig, _FIRST["world"], {})
     if isinstance(kept.get("model"), Mapping):
-        kept["model"] = used(kept["model"], SanaWMConfig, _FIRST["model"])
+        kept["model"] = used(kept["model"], SanaWMConfig, _FIRST["model"], preset.switches if preset else {})
     return kept
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Of a setting; a later one without any cannot be told from others and stays in every hash."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def audit(

@@ -11,19 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.networks.cache import BlockCache, slide
+from sanawm_env.world.networks.cache import BlockCache, recall, slide
 from sanawm_env.world.networks.config import SanaWMConfig, SoftmaxScale, softmax_scale
-from sanawm_env.world.networks.gdn import frame_scan, last_frames, short_conv
+from sanawm_env.world.networks.gdn import last_frames, short_conv
 from sanawm_env.world.networks.layers import JointProjection, Layout, Linear, Projections, RMSNorm
-from sanawm_env.world.networks.position import (
-    RayFrames,
-    beta_discount,
-    downscale_to_rms,
-    from_world,
-    rotate,
-    to_world,
-    to_world_query,
-)
+from sanawm_env.world.networks.position import RayFrames, downscale_to_rms, rotate, to_world, to_world_query
 
 DENOMINATOR_EPS = 1e-8
 
@@ -79,8 +71,8 @@ class CameraAttention(nn.Module):
         # One product in place of five or six, where the weights lie for it (`accel.fused`).
         fused = self.fused(x) if self.fused is not None and layout.rays is not None and self.fused.usable else None
         mixed, update = mix(x, fused, layout, cache)
-        gate = F.silu((self.output_gate(x) if fused is None else fused.gate).float())
-        return self.proj((mixed.float() * gate).to(x.dtype)), update
+        gate = self.output_gate(x) if fused is None else fused.gate
+        return self.proj(layout.kernels.gated(mixed, gate, x.dtype)), update
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CameraAttention:
         super()._apply(fn, recurse)
@@ -100,11 +92,13 @@ class CameraAttention(nn.Module):
     def _gdn_mix(
         self, x: Tensor, fused: Projections | None, layout: Layout, cache: BlockCache | None
     ) -> tuple[Tensor, BlockCache]:
-        config = self.config
+        config, kernels = self.config, layout.kernels
         taps = config.conv_kernel_size - 1
         tokens = x.shape[2]
         past = cache if cache is not None else _empty_gdn_cache(config, x)
         key_scale = config.head_dim**-0.5 * tokens**-0.5
+
+        conv_tail = recall(past, "conv_tail", x.dtype)
 
         beta = self.beta_proj(x) if fused is None or fused.beta is None else fused.beta
         beta = torch.sigmoid(beta.float())  # (B, T, S, heads): per token
@@ -112,22 +106,21 @@ class CameraAttention(nn.Module):
         decay = torch.exp(-torch.exp(self.A_log.float()) * rate)  # (B, T, heads): per frame
 
         q, k_raw, v = (self.qkv(x) if fused is None else fused.qkv).chunk(3, dim=-1)
-        k = short_conv(k_raw, self.conv_k.weight, past["conv_tail"], layout.chunks, carry=True)
-        q = self._heads(F.relu(self.q_norm(q))).float()
-        k = self._heads(F.relu(self.k_norm(k))).float() * key_scale
+        k = short_conv(k_raw, self.conv_k.weight, conv_tail, layout.chunks, carry=True)
+        q, q_turned = kernels.features(q, self.q_norm, config.heads, 1.0, layout.rotation)
+        k, k_turned = kernels.features(k, self.k_norm, config.heads, key_scale, layout.rotation)
         v = self._heads(v).float()
-        q_turned, k_turned = rotate(q, layout.rotation), rotate(k, layout.rotation)
         erase, write = _outer(k_turned, k_turned, beta), _outer(k_turned, v, beta)
-        reads, state = frame_scan(decay, erase, write, past["state"], layout.chunks)
+        reads, state = kernels.scan(decay, erase, write, past["state"], layout.chunks)
         # The denominator runs on the un-rotated keys and queries, which are non-negative.
         mass = torch.einsum("btshd,btsh->bthd", k, beta).unsqueeze(-1)
-        z_reads, normalizer = frame_scan(decay, _outer(k, k, beta), mass, past["normalizer"], layout.chunks)
+        z_reads, normalizer = kernels.scan(decay, _outer(k, k, beta), mass, past["normalizer"], layout.chunks)
         mixed = _read(q_turned, reads) / (_read(q, z_reads) + DENOMINATOR_EPS)
         out = mixed.flatten(-2)
         update = {
             "state": state,
             "normalizer": normalizer,
-            "conv_tail": last_frames(k_raw, past["conv_tail"], taps),
+            "conv_tail": last_frames(k_raw, conv_tail, taps),
         }
 
         update["cam_state"] = past["cam_state"]
@@ -135,19 +128,17 @@ class CameraAttention(nn.Module):
             update["cam_conv_tail"] = past["cam_conv_tail"]
         if layout.rays is not None:
             q, k_raw, v = self._camera_qkv(x) if fused is None else fused.camera
-            tail = past["cam_conv_tail"] if config.camera_conv_tail else None
+            tail = recall(past, "cam_conv_tail", x.dtype) if config.camera_conv_tail else None
             k = short_conv(k_raw, self.conv_k_cam.weight, tail, layout.chunks, carry=config.camera_conv_tail)
-            q = self._heads(F.relu(self.q_norm_cam(q))).float()
-            k = self._heads(F.relu(self.k_norm_cam(k))).float() * key_scale
-            v = self._heads(v).float()
-            q_world, k_world, v_world = self._to_world(q, k, v, layout.rays)
-            beta = beta / beta_discount(k, k_world)
-            erase, write = _outer(k_world, k_world, beta), _outer(k_world, v_world, beta)
-            reads, update["cam_state"] = frame_scan(decay, erase, write, past["cam_state"], layout.chunks)
-            camera = from_world(_read(q_world, reads), layout.rays).flatten(-2)
-            out = out + self.out_proj_cam(camera.to(x.dtype)).float()
-            if config.camera_conv_tail:
-                update["cam_conv_tail"] = last_frames(k_raw, past["cam_conv_tail"], taps)
+            norms, downscale = (self.q_norm_cam, self.k_norm_cam), config.camera_downscale
+            moved = kernels.camera_features(q, k, v, norms, config.heads, key_scale, layout.rays, downscale=downscale)
+            beta = beta / moved.discount
+            erase, write = _outer(moved.k, moved.k, beta), _outer(moved.k, moved.v, beta)
+            reads, update["cam_state"] = kernels.scan(decay, erase, write, past["cam_state"], layout.chunks)
+            camera = kernels.leave_world(_read(moved.q, reads), layout.rays, x.dtype)
+            out = out + self.out_proj_cam(camera).float()
+            if tail is not None:
+                update["cam_conv_tail"] = last_frames(k_raw, tail, taps)
         return out, update
 
     def _to_world(self, q: Tensor, k: Tensor, v: Tensor, rays: RayFrames) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,15 +163,15 @@ class CameraAttention(nn.Module):
             q, k, v = self._heads(self.q_norm_cam(q)), self._heads(self.k_norm_cam(k)), self._heads(v)
             q, k, v = (a.to(x.dtype) for a in self._to_world(q.float(), k.float(), v.float(), layout.rays))
             camera = self._attend(q, k, v, "cam_k", "cam_v", layout, cache, config.camera_softmax_scale)
-            camera = from_world(camera.float(), layout.rays).to(x.dtype).flatten(-2)
+            camera = layout.kernels.leave_world(camera.float(), layout.rays, x.dtype)
             out = out + self.out_proj_cam(camera)
             new |= {"cam_k": k, "cam_v": v}
         if cache is None or layout.window_order is None:
             return out, {}
-        return out, {
-            name: slide(cache[name], new[name], layout.window_order) if name in new else cache[name]
-            for name in ("k", "v", "cam_k", "cam_v")
-        }
+        update = {name: cache[name] for name in ("cam_k", "cam_v")}  # as they are, where there is no camera
+        for name, value in new.items():
+            update |= slide(cache, name, value, layout.window_order)
+        return out, update
 
     def _attend(
         self,
@@ -198,8 +189,8 @@ class CameraAttention(nn.Module):
         if cache is not None:
             # Empty places come first in the window, so what is filled is its end.
             begin = 0 if layout.window_filled is None else cache[k_name].shape[1] - layout.window_filled
-            k = torch.cat((cache[k_name][:, begin:].to(k.dtype), k), dim=1)
-            v = torch.cat((cache[v_name][:, begin:].to(v.dtype), v), dim=1)
+            k = torch.cat((recall(cache, k_name, k.dtype, begin), k), dim=1)
+            v = torch.cat((recall(cache, v_name, v.dtype, begin), v), dim=1)
         # Attention wants (B, heads, tokens, D).
         q, k, v = (a.flatten(1, 2).transpose(1, 2) for a in (q, k, v))
         dtype = q.dtype

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanawm_env.world.networks.attention import CameraAttention, CrossAttention
-from sanawm_env.world.networks.cache import BlockCache
+from sanawm_env.world.networks.cache import BlockCache, recall
 from sanawm_env.world.networks.config import SanaWMConfig
-from sanawm_env.world.networks.layers import ConvLayer, Layout, Linear, linear
+from sanawm_env.world.networks.layers import ConvLayer, Layout, Linear, layer_norm, linear
 
 
 class GatedConvFFN(nn.Module):
@@ -33,9 +33,9 @@ class GatedConvFFN(nn.Module):
         # (B*T, C, H, W) seen through channels-last strides: no copy.
         image = y.flatten(0, 1).unflatten(1, (layout.height, layout.width)).permute(0, 3, 1, 2)
         image = self.depth_conv.conv(image)
-        value, gate = image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (batch, frames)).chunk(2, dim=-1)
-        y = self.point_conv.pointwise(value * F.silu(gate))
-        before = torch.zeros_like(y[:, :1]) if cache is None else cache["ffn_tail"].to(y.dtype)
+        halves = image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (batch, frames))
+        y = self.point_conv.pointwise(layout.kernels.gated_halves(halves))
+        before = torch.zeros_like(y[:, :1]) if cache is None else recall(cache, "ffn_tail", y.dtype)
         return y + self._temporal(y, before, layout), {"ffn_tail": y[:, -1:]}
 
     def _temporal(self, y: Tensor, before: Tensor, layout: Layout) -> Tensor:
@@ -87,13 +87,13 @@ class Block(nn.Module):
         """
         table = (self.scale_shift_table + modulation.unflatten(-1, (6, -1))).to(x.dtype).unsqueeze(3)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.unbind(2)
-        attended, new = self.attn(_layer_norm(x) * (1 + scale_a) + shift_a, layout, cache)
+        attended, new = self.attn(layout.kernels.modulated(x, shift_a, scale_a), layout, cache)
         x = x + gate_a * attended
         if plucker is not None:
             x = x + self.plucker_proj(plucker)
         if text is not None:
             x = x + self.cross_attn(x, *text)
-        fed, tail = self.mlp(_layer_norm(x) * (1 + scale_m) + shift_m, layout, cache)
+        fed, tail = self.mlp(layout.kernels.modulated(x, shift_m, scale_m), layout, cache)
         return x + gate_m * fed, new | tail
 
 
@@ -156,11 +156,7 @@ class FinalLayer(nn.Module):
     def forward(self, x: Tensor, t_emb: Tensor, height: int, width: int) -> Tensor:
         """Tokens `(B, T, S, C)` and time embedding `(B, T, C)` to latents `(B, channels, T, H, W)`."""
         shift, scale = (self.scale_shift_table + t_emb.unsqueeze(2)).to(x.dtype).unbind(2)
-        x = self.linear(_layer_norm(x) * (1 + scale.unsqueeze(2)) + shift.unsqueeze(2))
+        x = self.linear(layer_norm(x) * (1 + scale.unsqueeze(2)) + shift.unsqueeze(2))
         rows, columns = self.patch
         x = x.unflatten(2, (height, width)).unflatten(-1, (rows, columns, self.channels))
         return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
-
-
-def _layer_norm(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)

@@ -77,6 +77,8 @@ class SanaWMConfig:
     """Cast of q, k and v before softmax attention; upstream ships bfloat16."""
     anchor: bool = False
     """Show the network the given image, warped to where the camera is (`networks.anchor.views`); no release does."""
+    keyframes: int = 0
+    """Frames of its own that the anchor keeps beside the given image (`networks.anchor.keyframes`)."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.head_dim or self.head_dim % 8:
@@ -87,6 +89,8 @@ class SanaWMConfig:
             raise ValueError("chunk_frames and depth must be at least 1.")
         if self.cached_chunks == 0 or self.cached_chunks < -1:
             raise ValueError(f"cached_chunks must be positive, or -1 to keep all; got {self.cached_chunks}.")
+        if self.keyframes < 0 or (self.keyframes and not self.anchor):
+            raise ValueError(f"keyframes must be 0, or positive in an anchored world; got {self.keyframes}.")
         if self.cached_chunks == -1 and not self.window_frames and not self.max_cached_frames:
             raise ValueError("cached_chunks=-1 keeps every chunk: set max_cached_frames to the longest rollout.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -9,19 +10,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.networks.gdn import Chunks
-from sanawm_env.world.networks.position import RayFrames, Rotation
+from sanawm_env.world.networks.gdn import Chunks, frame_scan
+from sanawm_env.world.networks.position import (
+    RayFrames,
+    Rotation,
+    beta_discount,
+    downscale_to_rms,
+    from_world,
+    rotate,
+    to_world,
+    to_world_query,
+)
 
 __all__ = [
+    "PLAIN",
+    "CameraFeatures",
     "ConvLayer",
     "JointProjection",
+    "Kernels",
     "Layout",
     "Linear",
     "PatchEmbed",
     "PointwiseLinear",
     "Projections",
     "RMSNorm",
+    "camera_features",
+    "features",
+    "gated",
+    "gated_halves",
+    "layer_norm",
+    "leave_world",
     "linear",
+    "modulated",
 ]
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -75,6 +95,104 @@ class RMSNorm(nn.Module):
         wide = x.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight.float()
         return wide.to(x.dtype)
+
+
+class CameraFeatures(NamedTuple):
+    """What the delta rule's camera branch makes of its projections, fp32, queries and so on in the world's frame."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    """Each `(B, T, S, heads, D)`."""
+    discount: Tensor
+    """`(B, T, 1, heads)`, the divisor of beta; see `position.beta_discount`."""
+
+
+def features(x: Tensor, norm: RMSNorm, heads: int, scale: float, rotation: Rotation) -> tuple[Tensor, Tensor]:
+    """The delta rule's non-negative features of queries or keys.
+
+    Args:
+        x: `(B, T, S, C)` projections.
+        norm: Over all heads together.
+        heads: Number of heads.
+        scale: Factor on the features.
+        rotation: Rotary turns of the tokens.
+
+    Returns:
+        The features and the turned features, `(B, T, S, heads, D)` fp32.
+    """
+    wide = F.relu(norm(x)).unflatten(-1, (heads, -1)).float()
+    wide = wide if scale == 1 else wide * scale
+    return wide, rotate(wide, rotation)
+
+
+def camera_features(
+    q: Tensor, k: Tensor, v: Tensor, norms: tuple[RMSNorm, RMSNorm], heads: int, scale: float, rays: RayFrames,
+    *, downscale: bool = False,
+) -> CameraFeatures:  # fmt: skip
+    """Features of the delta rule's camera branch, moved into the world's frame.
+
+    Args:
+        q: Queries, like `k` and `v` `(B, T, S, C)` projections.
+        k: Keys after their convolution.
+        v: Values.
+        norms: Of queries and of keys.
+        heads: Number of heads.
+        scale: Factor on the keys.
+        rays: Ray matrices of the tokens.
+        downscale: Scale vectors back to their RMS before the move.
+    """
+    q, k = (F.relu(norm(x)).unflatten(-1, (heads, -1)).float() for norm, x in zip(norms, (q, k), strict=True))
+    k, v = k * scale, v.unflatten(-1, (heads, -1)).float()
+    moved = [to_world_query(q, rays), to_world(k, rays), to_world(v, rays)]
+    if downscale:
+        moved = [downscale_to_rms(before, after) for before, after in zip((q, k, v), moved, strict=True)]
+    return CameraFeatures(moved[0], moved[1], moved[2], beta_discount(k, moved[1]))
+
+
+def leave_world(x: Tensor, rays: RayFrames, dtype: torch.dtype) -> Tensor:
+    """Camera output `(B, T, S, heads, D)` fp32, back in its rays' frames: `(B, T, S, C)` in `dtype`."""
+    return from_world(x, rays).flatten(-2).to(dtype)
+
+
+def gated(x: Tensor, gate: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x * silu(gate)` in fp32, cast to `dtype`."""
+    return (x.float() * F.silu(gate.float())).to(dtype)
+
+
+def gated_halves(x: Tensor) -> Tensor:
+    """The first half of the last axis times SiLU of the second."""
+    value, gate = x.chunk(2, dim=-1)
+    return value * F.silu(gate)
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """Layer norm over the last axis, without weights."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm of `(B, T, S, C)`, scaled and shifted per frame by `(B, T, 1, C)`."""
+    return layer_norm(x) * (1 + scale) + shift
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Pieces of a block that a GPU can run as one kernel each: here plain torch, others in `accel.kernels`.
+
+    Others answer as these do up to rounding, keep no gradients, and may round to the activations' type less often.
+    """
+
+    scan: Callable[[Tensor, Tensor, Tensor, Tensor, Chunks], tuple[Tensor, Tensor]] = frame_scan
+    features: Callable[[Tensor, RMSNorm, int, float, Rotation], tuple[Tensor, Tensor]] = features
+    camera_features: Callable[..., CameraFeatures] = camera_features
+    leave_world: Callable[[Tensor, RayFrames, torch.dtype], Tensor] = leave_world
+    gated: Callable[[Tensor, Tensor, torch.dtype], Tensor] = gated
+    gated_halves: Callable[[Tensor], Tensor] = gated_halves
+    modulated: Callable[[Tensor, Tensor, Tensor], Tensor] = modulated
+
+
+PLAIN = Kernels()
 
 
 class ConvLayer(nn.Module):
@@ -171,3 +289,5 @@ class Layout:
     window_filled: int | None = None
     """How many frames of the softmax window hold something, the last ones, in every slot; None reads them all
     and leaves it to `key_bias` to hide the empty ones."""
+    kernels: Kernels = PLAIN
+    """What computes the pieces of the blocks."""

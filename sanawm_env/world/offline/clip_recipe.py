@@ -41,7 +41,7 @@ def negative_text(world: WorldModel, prompts: Prompts, words: str) -> Text:
     """Embedding of a negative prompt: without the release's instruction before it, all positions kept.
 
     Raises:
-        FileNotFoundError, ImportError, ConnectionError, MemoryError: See `model.text.encode_prompts`.
+        FileNotFoundError, ImportError, ConnectionError, MemoryError: See `Prompts.read`.
     """
     from sanawm_env.world.networks.text.encoder import encode_prompts
 

@@ -1,4 +1,4 @@
-"""Stage 2 on finished rollouts: the release's LTX-2 refiner, run by diffusers' `SanaWMLTX2Refiner`.
+"""Stage 2 on finished rollouts: the release's LTX-2 refiner, block after block of a clip.
 
 The refiner is a second diffusion model, 38 GB on disk besides its text encoder, and repaints latents block by block. So
 it runs after the search, on the few clips that are worth it. Facts: docs/model.md, "Refiner".
@@ -6,6 +6,8 @@ it runs after the search, on the few clips that are worth it. Facts: docs/model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +17,11 @@ from torch import Tensor
 
 from sanawm_env.video import read_video
 from sanawm_env.world.accel.device import look_at
+from sanawm_env.world.checkpoints.refiner.files import StreamFiles
+from sanawm_env.world.checkpoints.refiner.load import load_networks
+from sanawm_env.world.checkpoints.refiner.text import HiddenStates, connect
+from sanawm_env.world.networks.refiner.config import StreamSettings
+from sanawm_env.world.networks.refiner.stream import refine, start
 from sanawm_env.world.networks.vae.frames import to_frames
 from sanawm_env.world.offline.refiner_files import RefinerFiles, Rollout
 from sanawm_env.world.offline.vae import EXTRA, WholeClipVAE
@@ -42,41 +49,28 @@ class Refiner:
             files: Of `find_refiner`.
             device: Where it runs.
             dtype: Of the weights.
-            offload: `model` keeps one part at a time on the GPU, `sequential` one layer; both need accelerate.
+            offload: `model` keeps one part at a time on the GPU, `sequential` one layer, which needs accelerate.
 
         Raises:
             ImportError: diffusers, transformers or accelerate is not installed.
             MemoryError: The weights do not fit; says what would.
             ValueError: Offloading without a GPU, or files that cannot be read.
         """
-        self.files, self.device, self.offload = files, torch.device(device), offload
+        self.files, self.device, self.dtype, self.offload = files, torch.device(device), dtype, offload
         check_ready(files, self.device, offload)
-        import diffusers
-        from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
-        from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+        home = self.device if offload == "none" else torch.device("cpu")
+        parts = StreamFiles(files.transformer, files.connectors, files.text_encoder)
+        self.transformer, connectors, _ = load_networks(parts, home, dtype)
+        self.connectors = connectors.to(home)
+        self.encoder = HiddenStates(files.text_encoder, home, dtype)
+        if offload == "sequential":
+            from accelerate import cpu_offload
 
-        parts: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-        connect: Any = LTX2TextConnectors
-        try:
-            transformer = parts[0].from_pretrained(files.transformer, torch_dtype=dtype, **options)
-            connectors = connect.from_pretrained(files.connectors, torch_dtype=dtype, **options)
-            encoder = Gemma3ForConditionalGeneration.from_pretrained(files.text_encoder, dtype=dtype, **options)
-            tokenizer = AutoTokenizer.from_pretrained(files.text_encoder, local_files_only=True)
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"the refiner in {files.transformer.parent} cannot be read ({error}).") from error
-        # Shift 1: the distilled noise levels pass through the scheduler as they are.
-        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0)
-        self.pipeline: Any = parts[1](transformer, connectors, tokenizer, encoder, scheduler)
-        self.pipeline.set_progress_bar_config(disable=None)
-        if offload == "model":
-            self.pipeline.enable_model_cpu_offload(device=self.device)
-        elif offload == "sequential":
-            self.pipeline.enable_sequential_cpu_offload(device=self.device)
-        else:
-            self.pipeline.to(self.device)
-        self.vae = WholeClipVAE(files.vae, "cpu" if offload != "none" else self.device, dtype)
+            cpu_offload(self.encoder.model, self.device)
+            self.transformer.stream_layers(self.device)
+        self.vae = WholeClipVAE(files.vae, home, dtype)
 
+    @torch.inference_mode()
     def refine(self, rollout: Rollout, prompt: str, seed: int = SEED) -> NDArray[np.uint8]:
         """Refine one clip. Pure.
 
@@ -95,18 +89,33 @@ class Refiner:
         wanted = rollout.recipe["frames"]
         try:
             latents = self._latents(rollout)
-            generator = torch.Generator().manual_seed(seed)
-            refined = self.pipeline(
-                latents, prompt, fps=float(rollout.recipe["fps"]), generator=generator, output_type="latent"
-            )
-            with self._vae_on_device() as vae:
-                frames = to_frames(vae.decode(refined)[:1, :, 1:wanted])[0]
+            refined = self._refined(latents, self._text(prompt), float(rollout.recipe["fps"]), seed)
+            with self._at_work(self.vae.network, always=True):
+                frames = to_frames(self.vae.decode(refined)[:1, :, 1:wanted])[0]
         except torch.OutOfMemoryError as error:
             fix = {"none": "--offload model", "model": "--offload sequential"}.get(self.offload, "a larger GPU")
             raise MemoryError(
                 f"{rollout.video} did not fit on {self.device} while it was refined; use {fix}."
             ) from error
         return frames.cpu().numpy()
+
+    def _text(self, prompt: str) -> Tensor:
+        with self._at_work(self.encoder.model):
+            states, mask = self.encoder(prompt, self.device)
+        with self._at_work(self.connectors, always=True):
+            return connect(self.connectors, states, mask, self.dtype)
+
+    def _refined(self, latents: Tensor, text: Tensor, fps: float, seed: int) -> Tensor:
+        """Refined latents `(1, C, T, h, w)`, the first frame as it was."""
+        settings, generator = StreamSettings(fps=fps), torch.Generator().manual_seed(seed)
+        with self._at_work(self.transformer):
+            made = [latents[:, :, :1].to(self.device, self.dtype)]
+            state = start(self.transformer, settings, made[0], text)
+            for block in latents[:, :, 1:].split(settings.block_frames, dim=2):
+                noise = torch.randn(block.shape, generator=generator, dtype=self.dtype, device="cpu")
+                state, refined = refine(self.transformer, settings, state, block, noise)
+                made.append(refined)
+        return torch.cat(made, dim=2)
 
     def _latents(self, rollout: Rollout) -> Tensor:
         """Stage-1 latents `(1, C, T, h, w)`: stored ones, or the video encoded."""
@@ -130,9 +139,9 @@ class Refiner:
             extra = -(len(frames) - 1) % self.vae.network.temporal_compression_ratio
             clip = np.concatenate([frames, np.repeat(frames[-1:], extra, axis=0)])
             pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None]
-            with self._vae_on_device() as vae:
-                latents = vae.encode(pixels.to(vae.network.device, vae.network.dtype).div(127.5).sub(1)).cpu()
-        channels = self.pipeline.transformer.config.in_channels
+            with self._at_work(self.vae.network, always=True) as network:
+                latents = self.vae.encode(pixels.to(network.device, network.dtype).div(127.5).sub(1)).cpu()
+        channels = self.transformer.config.channels
         if latents.ndim != 5 or latents.shape[0] != 1 or latents.shape[1] != channels or latents.shape[2] < 2:
             raise ValueError(
                 f"{rollout.source} gives latents {tuple(latents.shape)}, the refiner takes "
@@ -140,23 +149,17 @@ class Refiner:
             )
         return latents
 
-    def _vae_on_device(self) -> _Moved:
-        return _Moved(self.vae, self.device, self.offload != "none")
-
-
-class _Moved:
-    """The VAE on its device; with offloading only while it is used."""
-
-    def __init__(self, vae: WholeClipVAE, device: torch.device, back: bool) -> None:
-        self.vae, self.device, self.back = vae, device, back
-
-    def __enter__(self) -> WholeClipVAE:
-        self.vae.network.to(self.device)
-        return self.vae
-
-    def __exit__(self, *_: object) -> None:
-        if self.back:
-            self.vae.network.to("cpu")
+    @contextmanager
+    def _at_work(self, module: Any, *, always: bool = False) -> Iterator[Any]:
+        """A part on the device while it is used; with layers streamed, only what is to be there `always`."""
+        moves = self.offload == "model" or (self.offload == "sequential" and always)
+        if moves:
+            module.to(self.device)
+        try:
+            yield module
+        finally:
+            if moves:
+                module.to("cpu")
 
 
 def check_ready(files: RefinerFiles, device: torch.device, offload: Offload) -> None:
@@ -170,15 +173,12 @@ def check_ready(files: RefinerFiles, device: torch.device, offload: Offload) -> 
     if offload != "none" and device.type == "cpu":
         raise ValueError("offloading moves weights off a GPU, there is none in use; leave --offload out.")
     try:
-        import diffusers
-        from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors  # noqa: F401
+        from diffusers import AutoencoderKLLTX2Video  # noqa: F401
         from transformers import Gemma3ForConditionalGeneration  # noqa: F401
-
-        _: Any = diffusers.SanaWMLTX2RefinerTransformer3DModel, diffusers.SanaWMLTX2Refiner
-    except (ImportError, AttributeError) as error:
+    except ImportError as error:
         raise ImportError(f"the refiner needs diffusers 0.42 and transformers: {EXTRA}") from error
     check_memory(files, device, offload)
-    if offload != "none":
+    if offload == "sequential":
         _need_accelerate()
 
 
@@ -205,4 +205,4 @@ def _need_accelerate() -> None:
     try:
         import accelerate  # noqa: F401
     except ImportError as error:
-        raise ImportError("offloading needs accelerate: pip install accelerate") from error
+        raise ImportError("offloading layer by layer needs accelerate: pip install accelerate") from error

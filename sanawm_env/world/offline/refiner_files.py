@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.files import replacing
 from sanawm_env.video import VideoWriter
+from sanawm_env.world.checkpoints.refiner.files import has_weights, refiner_root
 from sanawm_env.world.checkpoints.release.hashing import cached_hash
 from sanawm_env.world.offline.recipe import FORMAT, versions
 
@@ -171,9 +172,7 @@ def find_refiner(folder: Path, text_encoder: Path | None = None, vae: Path | Non
     Raises:
         FileNotFoundError: A part is missing; all of them are listed.
     """
-    inside = [folder / name for name in ("refiner", "refiner_diffusers") if (folder / name).is_dir()]
-    refiner = inside[0] if inside else folder
-    root = folder if inside else folder.parent
+    refiner, root = refiner_root(folder)
     encoders = [text_encoder] if text_encoder else [refiner / "text_encoder", root / "gemma3_12b"]
     vaes = [vae] if vae else [root / "vae", root / "ltx2_causal_vae"]
     candidates = {
@@ -182,7 +181,7 @@ def find_refiner(folder: Path, text_encoder: Path | None = None, vae: Path | Non
         "text_encoder": encoders,
         "vae": vaes,
     }
-    found = {name: next((p for p in places if _has_weights(p)), None) for name, places in candidates.items()}
+    found = {name: next((p for p in places if has_weights(p)), None) for name, places in candidates.items()}
     missing = [f"{name} ({' or '.join(map(str, candidates[name]))})" for name, path in found.items() if path is None]
     if missing:
         raise FileNotFoundError(
@@ -257,7 +256,3 @@ def write_refined(frames: NDArray[np.uint8], out: Path, fps: float, record: Refi
             video.write(frames)
             video.finish()
             path.unlink(missing_ok=True)  # of other settings; the video is not its any more
-
-
-def _has_weights(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))

@@ -8,9 +8,10 @@ import torch
 from scipy.stats import spearmanr
 
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
-from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth, aligned
+from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
 from sanawm_env.scenes import make_clips
 from sanawm_env.world.config import small_config
+from sanawm_env.world.networks.anchor.depth import aligned
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from sanawm_env import EnvSnapshot, SanaWMEnv
-from sanawm_env.client import RemoteError, RemoteSanaWMEnv, RemoteSnapshot
+from sanawm_env.client import RemoteError, RemoteSanaWMEnv, RemoteSanaWMVectorEnv, RemoteSnapshot
 from sanawm_env.envs.sensors.contact import Body
 from sanawm_env.envs.sensors.scan import Scan
 from sanawm_env.tasks import PointNav
@@ -206,6 +207,45 @@ def test_a_session_that_is_there(make, server):
     with pytest.raises(RemoteError, match="attach"):
         env.step(np.zeros(6))
     other.close()
+
+
+def test_rewards_of_goals(make, server, model):
+    """Single, batched and through SB3's replay of what was reached in place of what was wanted (HER)."""
+    for reward in ("sparse", "dense"):
+        task = PointNav(goal_env=True, goal_reward=reward)
+        remote, local = make(task=task), SanaWMEnv(model, **FAST, task=task)
+        same(remote.reset(seed=3), local.reset(seed=3))
+        goals = np.random.default_rng(0).normal(0, 0.4, (2, 500, 3)).astype(np.float32)
+        for achieved, desired in (goals, goals[:, 0], goals[:, :4].reshape(2, 2, 2, 3), (goals[0], goals[0])):
+            expected = local.compute_reward(achieved, desired, {})
+            same(remote.compute_reward(achieved, desired, {}), expected)
+        same(remote.compute_reward([0.0, 0, 1], [0.0, 0, 0], {}), local.compute_reward([0.0, 0, 1], [0.0, 0, 0], {}))
+        same(remote.step(np.zeros(6)), local.step(np.zeros(6)))  # asking is no step
+    with pytest.raises(RemoteError, match="of one shape"):
+        remote.compute_reward(goals[0], goals[1, :3], {})
+    with pytest.raises(RemoteError, match="of one shape"):
+        remote.compute_reward(goals[0, :, :2], goals[1, :, :2], {})
+    envs = RemoteSanaWMVectorEnv(2, server.url, **FAST, task=task)
+    same(envs.compute_reward(*goals, {}), local.compute_reward(*goals, {}))
+    envs.close()
+    assert not hasattr(make(task="PointNav"), "compute_reward")
+
+
+def test_her(server, model):
+    settings = FAST | {"task": PointNav(goal_env=True, goal_reward="dense"), "obs_mode": "pose", "max_episode_steps": 6}
+    env = gym.make("sanawm_env.client:RemoteSanaWM-v0", url=server.url, **settings)
+    learner = SAC(
+        "MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=12, batch_size=16, seed=0,
+        policy_kwargs={"net_arch": [8]}, device="cpu",
+    )  # fmt: skip
+    learner.learn(18)
+    drawn = learner.replay_buffer.sample(256)
+    local = SanaWMEnv(model, **settings)
+    reached, wanted = (drawn.next_observations[f"{name}_goal"].numpy() for name in ("achieved", "desired"))
+    np.testing.assert_array_equal(drawn.rewards.numpy()[:, 0], local.compute_reward(reached, wanted, {}))
+    relabelled = len({tuple(goal) for goal in wanted.tolist()})
+    assert relabelled > 3  # more goals than episodes
+    env.close()
 
 
 TORCHLESS = """

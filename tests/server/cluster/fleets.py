@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sanawm_env.server.cluster.fleet import Fleet, ReplicaFailed
 from sanawm_env.server.cluster.front import make_front
 from sanawm_env.server.cluster.replica import ReplicaServer, ReplicaSettings
+from sanawm_env.server.cluster.world import WorldChoice
 from sanawm_env.server.sessions.host import Limits
 from sanawm_env.server.web.auth import Guard
 from sanawm_env.server.web.listening import listen
@@ -32,7 +33,7 @@ class Thread:
         if self.broken:
             raise ReplicaFailed(self.broken)
         limits = Limits(snapshot_bytes=10**9)
-        settings = ReplicaSettings("tiny", "cpu", None, None, self.folder, limits, "inner-token", False)
+        settings = ReplicaSettings(WorldChoice("tiny", "cpu"), self.folder, limits, "inner-token", False)
         self.server = ReplicaServer(self.number, settings)
         self.died = threading.Event()
         return self.server.start(self.model)

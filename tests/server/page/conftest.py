@@ -15,7 +15,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def play(model, tmp_path_factory):
-    with serving(model, tmp_path_factory.mktemp("play"), routes=page_routes()) as running:
+    with serving(model, tmp_path_factory.mktemp("play"), routes=page_routes(), recording=True) as running:
         yield running
 
 

@@ -146,6 +146,7 @@ def test_keys_are_let_go(opened):
     rest(page)
     theme = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.keyboard.press("t")
+    picture(page, "dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != theme
 
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from sanawm_env import EnvSnapshot
 from sanawm_env.server import wire
 from sanawm_env.server.web.limits import Rate
-from tests.server.serving import TOKEN
+from tests.server.serving import TOKEN, Socket
 
 FAST = {"chunk_frames": 1, "sampler_steps": 1}
 
@@ -26,25 +26,6 @@ def http(server):
     base = server.url.split("?")[0]
     with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
         yield client
-
-
-class Socket:
-    def __init__(self, url, **arguments):
-        self.manager = websockets.sync.client.connect(url, compression=None, max_size=None, proxy=None, **arguments)
-        self.socket = self.manager.__enter__()
-        self.events = []
-
-    def ask(self, *, payload=b"", **message):
-        head = {"id": 1, **message}
-        self.socket.send(wire.frame(head, payload) if payload else json.dumps(head))
-        while True:
-            head, data = wire.split(self.socket.recv(60))
-            if "id" in head:
-                return head, data
-            self.events.append(head)
-
-    def close(self):
-        self.manager.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sanawm_env.scenes import make_clips
-from sanawm_env.training.clips.data import DataConfig, LatentPool, camera_inputs, mirror, random_origins
+from sanawm_env.training.clips.data import DataConfig, LatentPool, camera_inputs, random_origins
+from sanawm_env.training.clips.variants import mirror
 from sanawm_env.training.stages.vae import fit_transform
 from sanawm_env.world.conditioning import camera_chunk, camera_conditions, first_frame_chunk
 from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig

@@ -41,9 +41,9 @@ def test_a_run_saves_and_resumes(tmp_path, monkeypatch):
     first_drawn = []
 
     class Views(depth._Views):
-        def __init__(self, config, scenes):
+        def __init__(self, config, scenes, posed):
             first_drawn.append(scenes.next_seed)
-            super().__init__(config, scenes)
+            super().__init__(config, scenes, posed)
 
     monkeypatch.setattr(depth, "_Views", Views)
     config = DepthTrainConfig(**{**vars(CONFIG), "out": tmp_path})

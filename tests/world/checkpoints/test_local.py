@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from sanawm_env.world.checkpoints.local import (
     save_checkpoint,
     weights_hash,
 )
-from sanawm_env.world.checkpoints.release.layouts import release_config
+from sanawm_env.world.checkpoints.release.layouts import PRESETS, release_config
 from sanawm_env.world.config import WorldConfig, small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.config import SanaWMConfig
@@ -170,6 +170,7 @@ def test_a_new_switch_at_its_default_changes_no_hash(monkeypatch):
     @dataclass(frozen=True)
     class LaterWorld(WorldConfig):
         mirror: bool = False
+        marks: dict[str, int] = field(default_factory=dict)
 
     monkeypatch.setattr(weights, "SanaWMConfig", LaterModel)
     monkeypatch.setattr(weights, "WorldConfig", LaterWorld)
@@ -178,8 +179,15 @@ def test_a_new_switch_at_its_default_changes_no_hash(monkeypatch):
     assert "mirror" in later.to_dict() and key(later) == key(first)
     as_json = json.loads(json.dumps(later.to_dict()))
     assert weights_hash(as_json, model_state, vae_state) == key(first)
-    assert key(later.replace(mirror=True)) != key(first)
+    assert key(later.replace(mirror=True)) != key(first) != key(later.replace(marks={"a": 1}))
     assert key(later.replace(model=later.model.replace(sparse=(2, 2)))) != key(first)
+    # Of a release its preset decides: what it says of a later switch has always been so.
+    plain = release_config("streaming")
+    preset = replace(PRESETS["streaming"], switches={**PRESETS["streaming"].switches, "sparse": (3, 3)})
+    monkeypatch.setitem(PRESETS, "streaming", preset)
+    released = plain.replace(model=LaterModel(**vars(plain.model), sparse=(3, 3)))
+    assert key(released) == "0830fba793ad168c" != key(released.replace(name="mine"))
+    assert key(released.replace(model=released.model.replace(sparse=(1, 2)))) != key(released)
     # A default is no reason to leave out what has always been hashed.
     assert key(first.replace(fps=8.0)) != key(first)
 

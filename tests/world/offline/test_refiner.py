@@ -45,17 +45,39 @@ def test_stored_latents_are_refined_as_diffusers_does(refiner, tmp_path):
     save_latents(tmp_path / "a_latents.safetensors", latents)
     found = refiner.refine(find_rollout(path), "a road")
     assert found.shape == from_video.shape == (11, 64, 96, 3) and not np.array_equal(found, from_video)
-    pipe = refiner.pipeline
-    pipe.vae = refiner.vae.network
-    try:
-        generator = torch.Generator().manual_seed(42)
-        expected = pipe(latents, "a road", fps=16.0, generator=generator, output_type="np")
-    finally:
-        pipe.vae = None
+    generator = torch.Generator().manual_seed(42)
+    expected = of_diffusers(refiner)(latents, "a road", fps=16.0, generator=generator, output_type="np")
     assert np.abs(found / 255 - expected[:11]).max() < 0.51 / 255 + 1e-6
     assert np.array_equal(found, refiner.refine(find_rollout(path), "a road"))
     assert not np.array_equal(found, refiner.refine(find_rollout(path), "a road", seed=1))
     assert not np.array_equal(found, refiner.refine(find_rollout(path), "rain at night"))
+
+
+def of_diffusers(refiner):
+    """Diffusers' own pipeline of the same files."""
+    import diffusers
+    from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+    from transformers import AutoTokenizer, Gemma3ForConditionalGeneration
+
+    files, options = refiner.files, {"torch_dtype": torch.float32}
+    pipe = diffusers.SanaWMLTX2Refiner(
+        diffusers.SanaWMLTX2RefinerTransformer3DModel.from_pretrained(files.transformer, **options),
+        LTX2TextConnectors.from_pretrained(files.connectors, **options),
+        AutoTokenizer.from_pretrained(files.text_encoder),
+        Gemma3ForConditionalGeneration.from_pretrained(files.text_encoder, dtype=torch.float32),
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0),
+        refiner.vae.network,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_layers_may_visit_one_by_one(release, refiner, tmp_path):
+    rollout = find_rollout(write_rollout(tmp_path))
+    expected = refiner.refine(rollout, "a road")
+    streamed = Refiner(find_refiner(release), dtype=torch.float32)
+    streamed.transformer.stream_layers("cpu")
+    assert np.array_equal(streamed.refine(rollout, "a road"), expected)
 
 
 @pytest.mark.parametrize(

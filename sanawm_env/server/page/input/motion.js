@@ -9,6 +9,12 @@ export class Motion {
     this.last = performance.now();
   }
 
+  /** Walk on the level, or fly where one looks; what that means. */
+  fly() {
+    this.walking = !this.walking;
+    return this.walking ? "Walking: forward is level." : "Flying: forward is where you look.";
+  }
+
   /** What is held now; `pose` is `[x, y, z, qw, qx, qy, qz]`, `limits` has max_speed and max_turn. */
   twist(pose, limits) {
     const now = performance.now(), seconds = Math.min(0.1, (now - this.last) / 1000);

@@ -7,7 +7,7 @@ export class Compare {
   constructor(pictures, goOn) {
     Object.assign(this, { pictures, goOn, open: false });
     this.slider = find("compare-time");
-    this.slider.addEventListener("input", () => this.show());
+    this.slider.addEventListener("input", () => this.draw());
     this.sides = ["a", "b"].map((name) => ({
       canvas: find(`compare-${name}`), select: find(`branch-${name}`), label: find(`time-${name}`), path: [], node: null,
     }));
@@ -42,10 +42,20 @@ export class Compare {
     const until = Math.max(...times);
     Object.assign(this.slider, { min: Math.min(...times), max: until, step: 0.25, value: Math.min(until, ...[one, other].map((path) => path.at(-1).time)) });
     find("compare-fork").textContent = shared ? `They part at ${clock(shared.time)}` : "Two beginnings";
-    this.show();
+    this.draw();
   }
 
-  show() {
+  /** Put both in the place of the picture, or take them away. */
+  show(open) {
+    this.open = open;
+    find("compare").hidden = !open;
+    find("screen").hidden = open;
+    find("compare-open").classList.toggle("on", open);
+    document.body.classList.toggle("comparing", open);
+    if (open) this.slider.focus();
+  }
+
+  draw() {
     const time = Number(this.slider.value);
     find("compare-now").textContent = clock(time);
     for (const side of this.sides) {

@@ -43,7 +43,7 @@ export class Keep {
     const begins = !this.recorder.on;
     if (begins) this.recorder.begin();
     find("record").classList.toggle("recording", begins);
-    find("record").lastElementChild.textContent = begins ? "Recording" : "Record";
+    find("record").lastElementChild.textContent = begins ? "Stop video" : "Video";
     if (begins) return;
     const video = await this.recorder.end();
     download(video, `walk-${this.time()}.${video.type.endsWith("mp4") ? "mp4" : "webm"}`);

@@ -2,14 +2,14 @@
 const OFTEN = 200; // samples that the figures are of
 
 export class View {
-  /** `drawn(head)` is told of each frame that is on the screen. */
-  constructor(canvas, drawn) {
-    Object.assign(this, { canvas, drawn, generation: 0, queue: Promise.resolve(), ready: [], sent: new Map() });
+  /** `drawn(head)` is told of each frame that is on the screen; `decoder` makes bitmaps of them. */
+  constructor(canvas, drawn, decoder) {
+    Object.assign(this, { canvas, drawn, decoder, generation: 0, queue: Promise.resolve(), ready: [], sent: new Map() });
     this.latencies = []; // ms from a key to the first frame that obeys it
     this.times = []; // ms of drawn frames
     this.frames = 0;
-    const paint = () => { this.paint(); requestAnimationFrame(paint); };
-    requestAnimationFrame(paint);
+    this.formats = {}; // how many frames have come in each
+    this.due = false;
   }
 
   /** A key was pressed or released: the first frame that obeys that control tells the latency. */
@@ -17,11 +17,15 @@ export class View {
 
   /** A frame has come. */
   take(head, payload) {
-    const generation = this.generation, decoding = createImageBitmap(new Blob([payload], { type: "image/jpeg" }));
+    const generation = this.generation, decoding = this.decoder.take(head, payload);
+    this.formats[head.format] = (this.formats[head.format] ?? 0) + 1;
     this.queue = this.queue.then(async () => {
-      const bitmap = await decoding.catch(() => null);
+      const bitmap = await decoding;
       if (bitmap === null) return this.drawn(head); // broken on its way: acknowledged all the same
-      if (generation === this.generation) this.ready.push({ head, bitmap });
+      if (generation !== this.generation) return bitmap.close();
+      this.ready.push({ head, bitmap });
+      if (!this.due) requestAnimationFrame(() => this.paint()); // only then: a page at rest costs nothing
+      this.due = true;
     });
   }
 
@@ -45,6 +49,7 @@ export class View {
   }
 
   paint() {
+    this.due = false;
     if (!this.ready.length) return;
     const now = performance.now(), last = this.ready.pop();
     for (const { head, bitmap } of this.ready.splice(0)) { // more than one per refresh: the screen is the slower one

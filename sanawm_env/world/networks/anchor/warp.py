@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["anchor_disparity", "pixel_rays", "warp_anchor"]
+__all__ = ["anchor_disparity", "colours_from", "landed", "pixel_rays", "relative_poses", "warp_anchor"]
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
@@ -44,7 +44,7 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     camera = intrinsics.float()
     rays = pixel_rays(height, width, camera)  # (B, 3, H*W)
     inverse = _double(disparity.float()).flatten(1)[:, None]  # (B, 1, H*W)
-    depth = _double(_landed(rays, inverse, rotation, centre, camera, height // 2, width // 2)).flatten(2)
+    depth = _double(landed(rays, inverse, c2w, camera, height // 2, width // 2)).flatten(2)
 
     # Which place of frame 0 is seen at each pixel?
     x, y, z = _turn(rotation, rays[:, None])
@@ -75,19 +75,87 @@ def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     camera = intrinsics.float()
     rays = pixel_rays(2 * rows, 2 * columns, camera)
     inverse = _double(disparity.float()).flatten(1)[:, None]
-    return _landed(rays, inverse, c2w[..., :3, :3].float(), c2w[..., :3, 3].float(), camera, rows, columns)
+    return landed(rays, inverse, c2w, camera, rows, columns)
 
 
-def _landed(
-    rays: Tensor, inverse: Tensor, rotation: Tensor, centre: Tensor, camera: Tensor, rows: int, columns: int
+def colours_from(
+    pictures: Tensor, origins: Tensor, depth: Tensor, which: Tensor, c2w: Tensor, intrinsics: Tensor
 ) -> Tensor:
-    """Inverse depth `(B, F, rows, columns)` of what frame 0 puts into each place of the views, -1 where nothing."""
+    """Fetch the colours of views whose depth is known, each pixel out of one of several pictures.
+
+    Args:
+        pictures: `(B, P, H, W, 3)` uint8.
+        origins: `(B, P, 4, 4)` float64 their poses.
+        depth: `(B, F, H/2, W/2)` inverse z-depth of the views, 1/m; negative where nothing is known.
+        which: `(B, F, H/2, W/2)` int64, the picture that shows it.
+        c2w: `(B, F, 4, 4)` poses of the views.
+        intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
+
+    Returns:
+        `(B, 4, F, H, W)`: colours in [-1, 1], 0 where no picture shows the place; and 1 where one does, else 0.
+    """
+    count, height, width = pictures.shape[1:4]
+    camera = intrinsics.float()
+    near, index = _double(depth).flatten(2), _double(which).flatten(2)  # (B, F, H*W)
+    # From each view to each picture, and of that the one that a pixel needs: (B, F, 3, H*W) of every entry.
+    moves = torch.stack([relative_poses(origins[:, p], c2w) for p in range(count)], 2)[..., :3, :].float()
+    chosen = moves.flatten(3).transpose(2, 3).gather(3, index[:, :, None].expand(-1, -1, 12, -1))
+    turn = chosen.unflatten(2, (3, 4))
+    rays = pixel_rays(height, width, camera)[:, None]
+    inverse = near.clamp_min(0)
+    x, y, z = (
+        turn[:, :, i, 0] * rays[:, :, 0]
+        + turn[:, :, i, 1] * rays[:, :, 1]
+        + turn[:, :, i, 2]
+        + turn[:, :, i, 3] * inverse
+        for i in range(3)
+    )
+    fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
+    column, row = x / z.clamp_min(_BEHIND) * fx + cx, y / z.clamp_min(_BEHIND) * fy + cy
+    seen = (near >= 0) & (z > _BEHIND) & (column > 0) & (column < width) & (row > 0) & (row < height)
+    # The pictures lie below each other; half a pixel from its edge each is by itself.
+    pixels = pictures.permute(0, 4, 1, 2, 3).flatten(2, 3).float().div(127.5).sub(1)
+    row = row.clamp(0.5, height - 0.5) + height * index
+    grid = torch.stack((column / width, row / (height * count)), -1) * 2 - 1
+    colour = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    visible = seen[:, None].to(colour.dtype)
+    return torch.cat((colour * visible, visible), 1).unflatten(-1, (height, width))
+
+
+def relative_poses(origin: Tensor, c2w: Tensor) -> Tensor:
+    """`(B, F, 4, 4)` float64 poses as `origin` `(B, 4, 4)` sees them; elementwise, as in `camera.rays`."""
+    turn = origin[:, :3, :3].double().transpose(-1, -2)[:, None, :, :, None]  # (B, 1, 3, 3, 1)
+    moved = c2w[:, :, :3].double().clone()
+    moved[..., 3] -= origin[:, None, :3, 3].double()
+    found = c2w.double().clone()
+    found[:, :, :3] = (turn * moved[:, :, None]).sum(-2)
+    return found
+
+
+def landed(
+    rays: Tensor, inverse: Tensor, c2w: Tensor, camera: Tensor, rows: int, columns: int, size: int = 2
+) -> Tensor:
+    """Inverse depth of what a picture puts into each place of the views, -1 where nothing.
+
+    Args:
+        rays: `(B, 3, N)` of the picture's pixels, unit depth.
+        inverse: `(B, 1, N)` their inverse depth.
+        c2w: `(B, F, 4, 4)` poses of the views relative to the picture's.
+        camera: `(B, 4)` intrinsics of the views, in pixels of which `size` go on each side of a place.
+        rows: Places of the views.
+        columns: Likewise.
+        size: See `camera`.
+
+    Returns:
+        `(B, F, rows, columns)`.
+    """
+    rotation, centre = c2w[..., :3, :3].float(), c2w[..., :3, 3].float()
     moved = rays[:, None] - centre[..., None] * inverse[:, None]  # (B, F, 3, N), scaled by the disparity
     x, y, z = _turn(rotation.transpose(-1, -2), moved)
     near = inverse / z.clamp_min(_BEHIND)
     fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
-    column = ((x / z.clamp_min(_BEHIND) * fx + cx) / 2).floor()
-    row = ((y / z.clamp_min(_BEHIND) * fy + cy) / 2).floor()
+    column = ((x / z.clamp_min(_BEHIND) * fx + cx) / size).floor()
+    row = ((y / z.clamp_min(_BEHIND) * fy + cy) / size).floor()
     lands = (z > _BEHIND) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     # One more place takes all that lands outside.
     place = torch.where(lands, row * columns + column, rows * columns).long()

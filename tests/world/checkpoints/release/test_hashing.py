@@ -4,15 +4,21 @@ import math
 import os
 import sys
 import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from sanawm_env.world.checkpoints import weights as hashed
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint, weights_hash
 from sanawm_env.world.checkpoints.release import hashing as release_hash
+from sanawm_env.world.checkpoints.release import layouts
 from sanawm_env.world.checkpoints.release.load import read_release
 from sanawm_env.world.model import WorldModel
+from sanawm_env.world.networks.config import SanaWMConfig
+from sanawm_env.world.state import WorldState
 
 pytest.importorskip("diffusers")
 from tests.world.checkpoints.release.release_fixtures import MODEL, weights
@@ -88,6 +94,35 @@ def test_hash_sees_weights_and_switches_not_places(written, copy, tmp_path):
     content["generator"]["model.blocks.2.attn.proj.bias"][3] += 1e-3
     torch.save(content, path)
     assert read_release(tmp_path / "streaming").hash() != key
+
+
+def test_a_later_switch_changes_no_hash_and_states_go_on(written, tmp_path, monkeypatch):
+    """A later version may describe what the release always did by a new switch, on or off by default."""
+    now = load(written["streaming"])
+    picture = np.zeros((1, now.config.height, now.config.width, 3), np.uint8)
+    text = torch.zeros(1, MODEL.text_length, MODEL.caption_channels)
+    state, _ = now.start(picture, [[90.0, 90.0, 48.0, 32.0]], [0], text)
+    state.save(tmp_path / "state")
+    poses = np.tile(np.eye(4), (1, now.vae.temporal_stride, 1, 1))
+    frames = now.step(state, poses, sigmas=(1.0, 0.0))[1]
+
+    @dataclass(frozen=True)
+    class Later(SanaWMConfig):
+        off: bool = False
+        rule: str = "new"
+
+    preset = layouts.PRESETS["streaming"]
+    monkeypatch.setitem(layouts.PRESETS, "streaming", replace(preset, switches={**preset.switches, "rule": "old"}))
+    for module in (layouts, hashed):
+        monkeypatch.setattr(module, "SanaWMConfig", Later)
+    later = load(written["streaming"])
+    assert later.config.model.rule == "old" and later.checkpoint == now.checkpoint
+    again = WorldState.load(tmp_path / "state", later.checkpoint)
+    assert np.array_equal(later.step(again, poses, sigmas=(1.0, 0.0))[1], frames)
+    # Another preset is another world, and the reason is told.
+    other = read_release(written["streaming"], "streaming-g2").hash()
+    with pytest.raises(ValueError, match="is a state of checkpoint"):
+        WorldState.load(tmp_path / "state", other)
 
 
 def test_long_hashes_are_remembered(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Collecting datasets: what it costs, and what a kill loses."""

@@ -1,1 +1,0 @@
-"""Parts of `benchmarks/collect_kill.py`: runs that can be killed, what is looked at afterwards, Ray, full disks."""

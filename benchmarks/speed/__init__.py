@@ -1,0 +1,1 @@
+"""How fast the machinery around a world is: many slots, busy machines, servers, bridges and pages."""

@@ -1,0 +1,1 @@
+"""Textured worlds that other packages draw, as clips of known truth."""

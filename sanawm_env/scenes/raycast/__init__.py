@@ -1,0 +1,1 @@
+"""The ray caster: pictures and depth of procedural scenes."""
