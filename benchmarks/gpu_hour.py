@@ -1,7 +1,7 @@
 """Everything that needs a GPU, by one command: tests, speed, precision, memory, training; resumable, no network.
 
     python benchmarks/gpu_hour.py --out gpu_hour
-    python benchmarks/gpu_hour.py --size small --device cpu      # a rehearsal of the same code in two minutes
+    python benchmarks/gpu_hour.py --size small --device cpu      # a rehearsal of the same code in minutes
 
 For a machine with torch 2.8 or newer and one H100 or H200. Every stage (`benchmarks/gpu/stages.py`) is a process of its
 own that is ended after `--stage-minutes`; each of its parts leaves a JSON file as it ends, an error where it failed.

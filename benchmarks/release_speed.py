@@ -12,7 +12,7 @@ device synchronised between them. The last line printed, and the file, is one JS
                                 the first chunk's own time, and 39 times the median of the others ...
     results[B].clip_stage1_s    ... and without the decoding, as in the published figures
     results[B].frames_per_s     B times 961 frames over clip_s
-    results[B].mfu              operations of denoise and commit, by the formula of `world/accel/flops.py`, over the
+    results[B].mfu              operations of denoise and commit, as torch counts them (`accel.flops`), over the
                                 device's peak; null where the peak is not known
     results[B].peak_bytes       most memory allocated while chunks ran, weights included (CUDA only)
     results[B].state_bytes      recurrent memory of one slot: transformer cache and decoder tails

@@ -43,13 +43,13 @@ def throughput(settings: Settings, method: str, batch: int) -> dict[str, Any]:
     """Clips (with walks: segments) per second of `small`, anchored as it is, rendering and coding included."""
     from sanawm_env.training.stages.world import train_world
 
-    config = load("small-5-anchor", settings, f"{method}-{batch}")
-    config = replace(config, init="small", method=method, clip_share=0.0, batch=batch)
-    pool = 8192 if method == "clips" else 512
-    config = replace(config, data=replace(config.data, pool=pool, clip_latents=10 if method == "clips" else 64))
+    config = load("tiny-2-clips" if settings.small else "small-5-anchor", settings, f"{method}-{batch}")
+    config = replace(config, init="tiny" if settings.small else "small", method=method, clip_share=0.0, batch=batch)
     if settings.small:
-        config = replace(config, latents=2, data=replace(config.data, height=64, width=112, pool=32, clip_latents=4))
-        config = replace(config, walks=replace(config.walks, segment=1))
+        config = toy(config)
+    else:
+        pool, latents = (8192, 10) if method == "clips" else (512, 64)
+        config = replace(config, data=replace(config.data, pool=pool, clip_latents=latents))
     train(train_world, replace(config, minutes=0.02 if settings.small else 0.75))
     progress = json.loads((config.out / "progress.json").read_text(encoding="utf-8"))
     seconds = 60 * progress["minutes"]
@@ -65,10 +65,9 @@ def base(settings: Settings, recipe: str, minutes: float, *, last: bool) -> dict
     config = load(recipe, settings, recipe)
     if settings.small:
         minutes = 0.02
-        config = replace(config, fit_clips=16, batch=2) if vae else replace(config, batch=2, latents=2)
+        config = replace(config, fit_clips=16, batch=2, height=64, width=96) if vae else toy(config)
         if not vae:
-            data = replace(config.data, height=64, width=112, pool=32, clip_latents=6)
-            config = replace(config, data=data, walks=replace(config.walks, segment=1))
+            config = replace(config, model=replace(config.model, depth=2, hidden_size=96))
     if not last and not vae:
         config = replace(config, decay_share=0.01)
     train(train_vae if vae else train_world, replace(config, minutes=minutes))
@@ -78,6 +77,15 @@ def base(settings: Settings, recipe: str, minutes: float, *, last: bool) -> dict
         if path.exists() and (lines := path.read_text(encoding="utf-8").splitlines()):
             found[name] = json.loads(lines[-1])
     return found
+
+
+def toy(config: Any) -> Any:
+    """A world's training at a size that a CPU does in seconds."""
+    from sanawm_env.training import sheets
+
+    sheets.SHEET_SEEDS = sheets.SHEET_SEEDS[:6]
+    data = replace(config.data, height=64, width=96, pool=32, clip_latents=4)
+    return replace(config, batch=2, latents=3, data=data, walks=replace(config.walks, segment=3, longest=3))
 
 
 def train(run: Callable[[Any], Any], config: Any) -> None:

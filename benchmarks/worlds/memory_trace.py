@@ -2,9 +2,9 @@
 
     python -m benchmarks.worlds.memory_trace
 
-prints the figures that `memory_plan` keeps for the release. Meta tensors have shapes and lifetimes but no
-values. Not in the figures: the allocator's fragmentation and the workspaces of kernels. Softmax attention is
-taken as fused, which keeps no score matrix.
+prints the figures that `sanawm doctor` keeps for the release (`cli.doctor.plan`). Meta tensors have shapes and
+lifetimes but no values. Not in the figures: the allocator's fragmentation and the workspaces of kernels. Softmax
+attention is taken as fused, which keeps no score matrix.
 """
 
 from __future__ import annotations
@@ -105,19 +105,26 @@ def trace_transformer(
 
 
 def trace_decode(rows: int, columns: int, dtype: torch.dtype, frames: int) -> dict[str, int]:
-    """The release's VAE: parameters, bytes of one slot's tails and peak of decoding `frames` latents mid-stream."""
+    """The release's VAE: parameters, and bytes of one slot's tails and peak of decoding `frames` latents mid-stream.
+
+    A peak is what is live beside the new tails; `compact` is that of tails of latents alone.
+    """
     from sanawm_env.world.networks.vae.ltx import LTXVideoVAE
     from sanawm_env.world.networks.vae.ltx_stream import stream_decode
+    from sanawm_env.world.networks.vae.ltx_window import LATENTS, window_decode
 
     with torch.device("meta"):
         vae = LTXVideoVAE().to(dtype)
-        tails = vae.init_tails(1, rows, columns)
+        tails, compact = (vae.init_tails(1, rows, columns, compact=kind) for kind in (False, True))
         latents = torch.zeros(1, vae.latent_channels, frames, rows, columns, dtype=dtype)
+        kept, old = compact[LATENTS], compact[LATENTS].shape[2] + 1
+        size = sum(value.nbytes for value in tails.values())
         return {
-            "encoder_parameters": sum(value.numel() for value in vae.encoder.parameters()),
-            "decoder_parameters": sum(value.numel() for value in vae.decoder.parameters()),
-            "tail_bytes": sum(value.nbytes for value in tails.values()),
-            "decode_peak": peak_live_bytes(lambda: stream_decode(vae.decoder, latents, tails, True)),
+            "parameters": sum(value.numel() for value in vae.parameters()),
+            "tail_bytes": size,
+            "context": kept.shape[2],
+            "decode": peak_live_bytes(lambda: stream_decode(vae.decoder, latents, tails, True)) - size,
+            "compact decode": peak_live_bytes(lambda: window_decode(vae.decoder, latents, kept, old)),
         }
 
 
@@ -125,9 +132,9 @@ def main() -> None:
     """Print the release's figures."""
     grid = (22, 40)
     few, many = (trace_transformer(RELEASE, grid, torch.bfloat16, frames=4, depth=n) for n in (4, 8))
-    found = {"transformer_peak": few + (many - few) * (RELEASE.depth - 4) // 4}
     cache = empty_cache(RELEASE, 1, grid[0] * grid[1], device="meta", dtype=torch.bfloat16)
-    found["cache_bytes"] = sum(value.nbytes for value in cache.flat().values())
+    size = sum(value.nbytes for value in cache.flat().values())
+    found = {"transformer": few + (many - few) * (RELEASE.depth - 4) // 4 - size, "cache_bytes": size}
     print(json.dumps(found | trace_decode(*grid, torch.bfloat16, 3), indent=2))
 
 

@@ -14,6 +14,10 @@ printed is one JSON object; for each arm:
     weight_bytes        of the transformer as it is in memory; for emulated arms what `plan_memory` plans
     layers              number of layers quantised or rounded, of those in the scope
 
+`states`: what `state_precision` changes, on a release with random weights, cut to two heads, four blocks and 128x192
+pixels, in bfloat16: after the first and the last of `--chunks` steps, each rollout going its own way, the relative
+error of the chunk's latents and the PSNR of its frames against states in full;
+
 and `release_weight_bytes`, the planned bytes of the 2.66 B release's transformer in each precision.
 """
 
@@ -23,8 +27,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,11 +46,13 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it find
 import sanawm_env  # noqa: F401
 from benchmarks.core_speed import hardware
 from benchmarks.worlds.precision_emulation import emulate
-from sanawm_env.cli.doctor.memory import PRECISIONS, weight_bytes
+from sanawm_env.cli.doctor.plan import weight_bytes
+from sanawm_env.world.accel.device import PRECISIONS
 from sanawm_env.world.accel.precision import check_precision, quantise, scope, weights_report
 from sanawm_env.world.checkpoints.release.layouts import release_config
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.networks.cache import ModelCache, empty_cache
+from sanawm_env.world.networks.cache import ModelCache, empty_cache, remember
+from sanawm_env.world.sampler import decode, denoise, isolated
 
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "fp32": ("fp32", {}),
@@ -55,6 +62,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "int8, dynamic int8 activations": ("int8", {"activations": True}),
     "fp8": ("fp8", {}),
     "nvfp4": ("nvfp4", {}),
+    "fp32, states in fp8": ("fp32", {"state_precision": "fp8"}),
+    "fp32, states in int8": ("fp32", {"state_precision": "int8"}),
 }
 REFERENCES = ("fp32", "bf16")
 
@@ -71,6 +80,10 @@ class Args:
     """Moments at which frames are compared."""
     scenes: int = 4
     """Rollouts of each arm."""
+    chunks: int = 40
+    """Steps of `states`; 0 leaves them out."""
+    weights: bool = True
+    """Run the arms; without them only `states`."""
     seed: int = 0
     """Of the first scene and of the actions."""
     threads: int | None = None
@@ -101,7 +114,7 @@ def measure(args: Args) -> dict[str, Any]:
     outputs: dict[str, list[Tensor]] = {}
     calls: list[Call] = []
     reference: WorldModel | None = None
-    for name in tqdm(ARMS, file=sys.stderr):
+    for name in tqdm(ARMS if args.weights else ("fp32",), file=sys.stderr):
         clock = time.perf_counter()
         try:
             world, about = build(name, args)
@@ -121,6 +134,7 @@ def measure(args: Args) -> dict[str, Any]:
     assert reference is not None
     return {
         "arms": arms,
+        "states": state_errors(args) if args.chunks else None,
         "release_weight_bytes": {p: weight_bytes(release_config(), p) for p in PRECISIONS},
         "checkpoint": args.checkpoint,
         "checkpoint_hash": reference.checkpoint,
@@ -136,7 +150,7 @@ def build(arm: str, args: Args) -> tuple[WorldModel, dict[str, Any]]:
     """The world of an arm, and what is known of it before it runs."""
     precision, options = ARMS[arm]
     activations = options.get("activations", False)
-    load = {"dtype": options["dtype"]} if "dtype" in options else {}
+    load = {name: options[name] for name in ("dtype", "state_precision") if name in options}
     if precision in ("fp8", "nvfp4"):
         try:
             check_precision(precision, args.device)
@@ -146,7 +160,7 @@ def build(arm: str, args: Args) -> tuple[WorldModel, dict[str, Any]]:
             return world, {
                 "basis": "emulated",
                 "layers": f"{len(rounded)} of {len(scope(WorldModel.load(args.checkpoint).transformer))}",
-                "weight_bytes": weight_bytes(world.config, precision),  # type: ignore[arg-type]
+                "weight_bytes": weight_bytes(world.config, precision),
             }
     if activations:
         check_precision(precision, args.device)
@@ -199,11 +213,56 @@ def answer(world: WorldModel, call: Call) -> Tensor:
     model, conditions = world.transformer, dict(call.conditions)
     cache: ModelCache = conditions.pop("cache")
     tokens = world.token_grid[0] * world.token_grid[1]
-    types = empty_cache(world.config.model, 1, tokens, device="meta", dtype=world.dtype).flat()
-    cast = ModelCache.from_flat({name: value.to(types[name].dtype) for name, value in cache.flat().items()})
+    kept: dict[str, Any] = {"dtype": world.dtype, "precision": world.state_precision}
+    like = empty_cache(world.config.model, 1, tokens, device="meta", **kept)
+    blocks = tuple(remember(block, empty) for block, empty in zip(cache.blocks, like.blocks, strict=True))
+    cast = replace(cache, blocks=blocks)
     if conditions.get("text") is not None:
         conditions["text"] = conditions["text"].to(world.dtype)
     return model(call.x.to(world.dtype), call.timesteps, cache=cast, **conditions)[0].float()
+
+
+def state_errors(args: Args) -> dict[str, Any]:
+    """The section `states`."""
+    config = release_config()
+    model = config.model.replace(depth=4, hidden_size=224, in_channels=16, caption_channels=0)
+    vae: dict[str, Any] = {
+        "kind": "ltx2", "latent_channels": 16, "block_out_channels": (8, 16, 32, 64), "layers_per_block": (1,) * 5,
+        "decoder_block_out_channels": (16, 32, 64), "decoder_layers_per_block": (2,) * 4,
+    }  # fmt: skip
+    config = config.replace(model=model, vae=vae, height=128, width=192)
+    full = WorldModel.untrained(config, args.seed, device=args.device)
+    full.transformer.to(torch.bfloat16), full.vae.to(torch.bfloat16)
+    parts = (config, full.transformer, full.vae, full.checkpoint)
+    ways = {kind: list(walk(WorldModel(*parts, state_precision=kind), args)) for kind in (None, "fp8", "int8")}
+    found: dict[str, Any] = {"state_bytes": {str(kind): steps[0][2] for kind, steps in ways.items()}}
+    for kind in ("fp8", "int8"):
+        for chunk in sorted({1, args.chunks}):
+            (latents, frames, _), (expected, pictures, _) = ways[kind][chunk - 1], ways[None][chunk - 1]
+            error = float(np.mean((frames.astype(np.float64) - pictures) ** 2))
+            found.setdefault(kind, {})[f"chunk {chunk}"] = {
+                "latents": float(f"{relative([latents], [expected]):.3g}"),
+                "psnr_db": None if error == 0 else round(10 * math.log10(255**2 / error), 1),
+            }
+    return found
+
+
+def walk(world: WorldModel, args: Args) -> Iterator[tuple[Tensor, NDArray[np.uint8], int]]:
+    """Latents, frames and the state's bytes after each chunk of a rollout that turns as it goes."""
+    config, rng = world.config, np.random.default_rng(args.seed)
+    image = rng.integers(0, 256, (1, config.height, config.width, 3), dtype=np.uint8)
+    state, _ = world.start(image, [[150.0, 150.0, config.width / 2, config.height / 2]], [args.seed])
+    count = config.chunk_frames * world.vae.temporal_stride
+    for _ in tqdm(range(args.chunks), file=sys.stderr, desc=str(world.state_precision)):
+        angles = 0.01 * (1 + int(state.frame_index) + np.arange(count))
+        poses = np.tile(np.eye(4), (1, count, 1, 1))
+        poses[0, :, :3, :3] = Rotation.from_euler("y", np.sin(angles)[:, None]).as_matrix()
+        poses[0, :, 2, 3] = 2 * angles
+        with isolated(world.device):
+            c2w, levels = world.check_step(state, poses, None)
+            done = denoise(world.networks, state.contiguous(), c2w, levels)
+            state, frames = decode(world.networks, done)
+        yield done.latents, frames.cpu().numpy(), state.nbytes
 
 
 def relative(ours: list[Tensor], theirs: list[Tensor]) -> float:

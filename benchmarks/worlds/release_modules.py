@@ -115,5 +115,5 @@ def chunk_flops_of(size: str, slots: int) -> int:
     from sanawm_env.world.accel.flops import chunk_flops
     from sanawm_env.world.schedules import RELEASE_SIGMAS
 
-    config, _, (rows, columns) = configs(size)
-    return slots * chunk_flops(config, config.chunk_frames, rows * columns, steps=len(RELEASE_SIGMAS) - 1).total
+    config, _, grid = configs(size)
+    return slots * chunk_flops(config, config.chunk_frames, grid, steps=len(RELEASE_SIGMAS) - 1)

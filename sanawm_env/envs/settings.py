@@ -21,6 +21,8 @@ from sanawm_env.registration import EPISODE_SECONDS
 from sanawm_env.scenes.start_image import ImageSource, IntrinsicsSource, read_image
 from sanawm_env.tasks import Task, get_task
 from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.checkpoints.refiner.options import read_options
+from sanawm_env.world.state.empty import check_state_precision
 
 __all__ = ["Settings", "check_choice"]
 
@@ -57,6 +59,8 @@ class Settings:
     device: str | torch.device = "auto"
     dtype: str | torch.dtype | None = None
     precision: str | None = None
+    refiner: Any = None
+    state_precision: str | None = None
     info_frames: bool = True
     episode_seconds: float | None = EPISODE_SECONDS
     max_episode_steps: int | None = None
@@ -78,6 +82,7 @@ class Settings:
         check_choice("obs_mode", self.obs_mode, ("frame", "dict", "pose"))
         check_choice("contact", self.contact, ("none", "report", "block"))
         self._set("sensors", read_sensors(self.sensors))
+        self._set("refiner", read_options(self.refiner))
         if self.body is not None and self.contact == "none":
             raise ValueError("a body touches nothing as long as contact is 'none'; set contact='report' or 'block'.")
         self._set("body", None if self.body is None else read_body(self.body))
@@ -99,6 +104,7 @@ class Settings:
             raise ValueError("intrinsics describe an image; give image as well, or use fov_deg.")
         if self.level and self.image is not None:
             raise ValueError("level turns the camera of procedural scenes upright; an image's stands as it stood.")
+        check_state_precision(self.state_precision, torch.float32)
         self._set("image", None if self.image is None else read_image(self.image))
         self._check_controls()
 
@@ -133,6 +139,8 @@ class Settings:
             "dtype": as_dtype(self.dtype),
             "batched": batched,
             "precision": self.precision,
+            "refiner": self.refiner,
+            "state_precision": self.state_precision,
         }
 
     def out_of_time(self, steps: int, step_seconds: float) -> bool:

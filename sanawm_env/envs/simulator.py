@@ -69,8 +69,13 @@ class Simulator:
         self.settings = settings
         self._source: dict[str, Any] | None = None
         if isinstance(checkpoint, WorldModel):
-            if settings.device != "auto" or settings.dtype is not None or settings.precision is not None:
-                raise ValueError("a WorldModel has its device, dtype and precision; leave those arguments out.")
+            given = (settings.dtype, settings.precision, settings.state_precision)
+            if settings.device != "auto" or any(value is not None for value in given):
+                raise ValueError(
+                    "a WorldModel has its device, dtype, precision and state_precision; leave those arguments out."
+                )
+            if settings.refiner is not None:
+                raise ValueError("a WorldModel has its refiner, or none; leave refiner out, or use world.with_refiner.")
             self.model = _with_batching(checkpoint, batched)
         else:
             self._source = settings.source(checkpoint, batched)
@@ -80,6 +85,12 @@ class Simulator:
         chunk = config.chunk_frames if settings.chunk_frames is None else settings.chunk_frames
         if not 1 <= chunk <= config.max_chunk_frames:
             raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
+        stage2 = self.model.refiner
+        if stage2 is not None and chunk % stage2.settings.block_frames:
+            raise ValueError(
+                f"the refiner repaints blocks of {stage2.settings.block_frames} latent frames, and a step shows what "
+                f"its action did: chunk_frames must be a multiple of {stage2.settings.block_frames}; got {chunk}."
+            )
         frames = chunk * self.model.vae.temporal_stride
         self.frames_per_step: int = frames
         """Pixel frames F of one step."""
@@ -284,6 +295,15 @@ class Simulator:
         twin = copy.copy(self)
         twin._source = None if self._source is None else self._source | {"batched": batched}
         twin._use(model)
+        return twin
+
+    def without_refiner(self) -> Simulator:
+        """The same on stage 1 alone; itself if there is no refiner."""
+        if self.model.refiner is None:
+            return self
+        twin = copy.copy(self)
+        twin._source = None if self._source is None else self._source | {"refiner": None}
+        twin._use(self.model.with_refiner(None))
         return twin
 
     def _use(self, model: WorldModel) -> None:

@@ -1,4 +1,4 @@
-"""`sanawm train vae|depth|world|decoder|distill|average`: dataclass configs, JSON files and command-line overrides."""
+"""`sanawm train KIND`: dataclass configs, JSON files and command-line overrides."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sanawm_env.training.stages.average import AverageConfig, average_checkpoint
 from sanawm_env.training.stages.decoder import DecoderTrainConfig, train_decoder
 from sanawm_env.training.stages.depth import DepthTrainConfig, train_depth
 from sanawm_env.training.stages.few_step import DistillConfig, train_distill
+from sanawm_env.training.stages.lora import LoraTrainConfig, train_lora
 from sanawm_env.training.stages.vae import VAETrainConfig, train_vae
 from sanawm_env.training.stages.world import WorldTrainConfig, train_world
 
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         "decoder": (DecoderTrainConfig, train_decoder),
         "distill": (DistillConfig, train_distill),
         "average": (AverageConfig, average_checkpoints),
+        "lora": (LoraTrainConfig, train_lora),
     }
     if not argv or argv[0] not in kinds:
         raise SystemExit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
-from sanawm_env.world.accel.device import as_device, as_dtype
+from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.accel.threads import take_share
+from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
 from sanawm_env.world.checkpoints.local import load_modules, located, resolve
 from sanawm_env.world.checkpoints.prompts import Prompts
+from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
+from sanawm_env.world.checkpoints.refiner.options import read_options
 from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
 from sanawm_env.world.conditioning import (
     Networks,
@@ -31,12 +35,24 @@ from sanawm_env.world.conditioning import (
 )
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
+from sanawm_env.world.networks.refiner.refiner import StreamRefiner
+from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.sampler import commit_chunk, decode, decode_latents, denoise, isolated, read_counters
+from sanawm_env.world.sampler import (
+    Denoised,
+    commit_chunk,
+    decode,
+    decode_latents,
+    denoise,
+    isolated,
+    read_counters,
+    refine_chunk,
+)
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
-from sanawm_env.world.state.empty import empty_state
+from sanawm_env.world.state.empty import check_state_precision, empty_state
+from sanawm_env.world.state.refiner import check_refiner
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
@@ -72,6 +88,7 @@ class WorldModel:
         checkpoint: str,
         *,
         batched: bool | None = None,
+        state_precision: str | None = None,
     ) -> None:
         """Join the parts.
 
@@ -81,6 +98,7 @@ class WorldModel:
             vae: A `networks.vae.tiny.VideoVAE`, on the same device and in the same type.
             checkpoint: Hash of the weights; states carry it.
             batched: Run slots in one forward; None decides by device.
+            state_precision: See `load`.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -97,6 +115,8 @@ class WorldModel:
         weight = transformer.x_embedder.proj.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.batched = self.device.type != "cpu" if batched is None else batched
+        self.state_precision = check_state_precision(state_precision, self.dtype)
+        """How states keep softmax window and tails; None is in `dtype`."""
 
         model, stride = config.model, vae.spatial_stride
         self.programs: Programs | None = None
@@ -116,6 +136,9 @@ class WorldModel:
             raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
         if model.anchor:
             check_anchor_vae(vae)
+        self.refiner: StreamRefiner | None = None
+        """Stage 2 (`with_refiner`): frames are refined ones, and states hold its memory. None, the default, costs
+        nothing."""
         self._pattern = self._empty(1, "meta")
         self._checked_sigmas: tuple[Sequence[float], tuple[float, ...]] = (config.sigmas, config.sigmas)
 
@@ -136,7 +159,11 @@ class WorldModel:
         batched: bool | None = None,
         preset: str | None = None,
         precision: str | None = None,
+        refiner: Any = None,
+        state_precision: str | None = None,
         text_encoder: str | Path | None = None,
+        adapter: str | Path | None = None,
+        merge_adapter: bool = True,
     ) -> WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
@@ -152,7 +179,14 @@ class WorldModel:
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
                 `dtype`, too. None leaves all to `dtype`. The hash stays that of the weights, so that a state made
                 in one precision goes on in another with the same activations: the same world, rounded otherwise.
+            refiner: Stage 2: `"stream"`, which lies beside the checkpoint, or a mapping of fields of
+                `checkpoints.refiner.options.RefinerOptions` (`folder`, `kv_max_frames`, ...). None is without.
+            state_precision: `bf16`, `fp8` or `int8`: how states keep their softmax window and tails; None is in the
+                type of the activations. A state goes on only where it is kept alike (docs/reference/precision.md).
             text_encoder: Folder of `gemma-2-2b-it`, for a world with text that has none beside it.
+            adapter: Folder of a LoRA adapter that was trained on the checkpoint. Hash and name of the world then tell
+                both. An adapter folder in the place of `checkpoint` means its base with the adapter.
+            merge_adapter: Add the adapter to the weights, or keep it beside them, see `checkpoints.adapters`.
 
         Raises:
             FileNotFoundError, ValueError, ImportError, PermissionError, ConnectionError: See
@@ -162,32 +196,71 @@ class WorldModel:
             UserWarning: The weights were not trained to be stepped.
         """
         low, device, dtype = None, as_device(device), as_dtype(dtype)
+        options = read_options(refiner)
+        check_state_precision(state_precision, torch.float32)  # before minutes of loading
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
 
+            if not merge_adapter and precision in QUANTISED:
+                raise ValueError(f"precision {precision} takes merged adapters only; leave merge_adapter out.")
             checked = check_precision(precision, device)
             dtype = loading_dtype(checked, device, dtype)
             low = checked if checked in QUANTISED else None
-        if checkpoint == UNTRAINED:
+        if adapter is None and is_adapter(checkpoint):
+            adapter = checkpoint
+        folder = None if checkpoint == UNTRAINED else resolve(checkpoint)
+        stage2 = None if options is None else find_refiner(options, folder)
+        if folder is None:
             loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
         else:
-            loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+            loaded = load_modules(folder, device, dtype, preset=preset)
+        if adapter is not None:
+            loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
         if low is not None:
             quantise(loaded.transformer, low)
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
-        world = cls(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched)
+        world = cls(
+            loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint, batched=batched,
+            state_precision=state_precision,
+        )  # fmt: skip
         world.source, world.text_encoder = located(checkpoint), text_encoder
         Prompts(world)  # refuses a text encoder that cannot be
+        if stage2 is not None:
+            world = world.with_refiner(load_refiner(stage2, world.device, world.dtype, loaded.config.fps))
         return world
+
+    def with_refiner(self, refiner: StreamRefiner | None) -> WorldModel:
+        """A world of the same networks with stage 2, or with None without.
+
+        Raises:
+            ValueError: The refiner is made for other latents.
+        """
+        if refiner is not None:
+            config, vae = refiner.model.config, self.vae
+            ours = (vae.latent_channels, vae.temporal_stride, vae.spatial_stride)
+            if (config.channels, *config.scales) != (*ours, vae.spatial_stride):
+                raise ValueError(
+                    f"the refiner takes latents of {config.channels} channels, each for {config.scales} frames and "
+                    f"pixels; this world's are {ours[0]} channels for {(*ours[1:], ours[2])}. A SANA-WM release has "
+                    "one that fits."
+                )
+        twin = copy.copy(self)
+        twin.refiner = refiner
+        return twin
 
     @classmethod
     def untrained(
-        cls, config: WorldConfig | None = None, seed: int = 0, *, device: torch.device | str = "cpu"
+        cls,
+        config: WorldConfig | None = None,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        state_precision: str | None = None,
     ) -> WorldModel:
         """A small world with random weights, for tests: its frames are noise, its rules are the real ones."""
         made = untrained_modules(config, seed, device=device)
-        return cls(made.config, made.transformer, made.vae, made.checkpoint)
+        return cls(made.config, made.transformer, made.vae, made.checkpoint, state_precision=state_precision)
 
     # Gymnasium deep-copies the arguments of an environment into every spec, once per wrapper; a world is one of them.
     # `copy.copy` shares the networks, too, and gives a world whose `batched` and `programs` can be set by themselves.
@@ -204,6 +277,8 @@ class WorldModel:
         seeds: Sequence[int],
         text: Tensor | None = None,
         text_mask: Tensor | None = None,
+        *,
+        refiner_text: Tensor | None = None,
     ) -> tuple[WorldState, Frames]:
         """Begin one rollout per image.
 
@@ -213,12 +288,14 @@ class WorldModel:
             seeds: B noise seeds, 0 to 2**63 - 1.
             text: `(B, L, caption_channels)` embeddings; exactly for models with text conditioning.
             text_mask: `(B, L)`, non-zero where a token counts; None counts all.
+            refiner_text: `(B, L, channels)` for the refiner, of `world.refiner.encode`; None is the empty prompt.
 
         Returns:
             The state at frame 0, and the given images as `(B, 1, H, W, 3)`.
 
         Raises:
             ValueError: An input that the world cannot take; names the fix.
+            MemoryError: There is no room for the refiner's window.
         """
         with isolated(self.device):
             images = check_images(images, self.config.height, self.config.width)
@@ -226,6 +303,7 @@ class WorldModel:
             cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
             noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
             text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+            words = self._refiner_text(refiner_text, slots)
             begun = []
             for part in self._parts([0] * slots):
                 state = self._empty(len(part), self.device, text.shape[1])
@@ -238,7 +316,8 @@ class WorldModel:
                 }
                 if self.config.model.anchor:
                     values["first_frame"] = values["last_frame"].clone()
-                begun.append(self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()})))
+                state = self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()}))
+                begun.append(state if words is None else self._look_first(state, words[part]))
             state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
             return state, images[:, None].copy()
 
@@ -265,13 +344,13 @@ class WorldModel:
             parts = self._parts(counters.frames)
             if len(parts) == 1:
                 done = denoise(nets, state.contiguous(), poses, levels, programs=self.programs, counters=counters)
-                after, frames = decode(nets, done)
+                after, frames = self.finish(done)
                 return after, frames.cpu().numpy()
             made = []
             for part in parts:
                 some, known = state.select(part), counters.of(part)
                 done = denoise(nets, some, poses[part], levels, programs=self.programs, counters=known)
-                made.append(decode(nets, done))
+                made.append(self.finish(done))
             after, frames = WorldState.cat([new for new, _ in made]), torch.cat([new for _, new in made])
             order = np.argsort(np.concatenate(parts), kind="stable").tolist()
             if order != list(range(len(order))):
@@ -327,6 +406,60 @@ class WorldModel:
             progress=progress,
         )  # fmt: skip
 
+    def begin_refining(self, state: WorldState, text: Tensor | None = None) -> WorldState:
+        """Let stage 2 go on from where stage 1 alone has come to, at any frame; what is already seen stays as it is.
+
+        The refiner's history is empty then, and fills within four blocks. Pure.
+
+        Args:
+            state: Of a world of the same checkpoint without refiner.
+            text: As `refiner_text` of `start`.
+
+        Raises:
+            ValueError: A world without refiner, or a state that has a refiner's memory or does not belong here.
+            MemoryError: There is no room for the refiner's window.
+        """
+        if self.refiner is None:
+            raise ValueError("this world has no refiner; load it with refiner='stream', or use world.with_refiner.")
+        check_refiner(state.refiner, None)
+        state.check_fits(self._pattern, self.device)
+        with isolated(self.device):
+            words = self._refiner_text(text, state.slots)
+            assert words is not None
+            parts = self._parts(state.cache.frames.tolist()) if not self.batched else [list(range(state.slots))]
+            begun = [self._look_first(state.select(part), words[part]).refiner for part in parts]
+            return state.changed(refiner=RefinerState.cat([one for one in begun if one is not None]))
+
+    def finish(self, done: Denoised) -> tuple[WorldState, Tensor]:
+        """What follows the denoising of a chunk: refined where there is a refiner, and decoded; as `sampler.decode`."""
+        return decode(self.networks, done if self.refiner is None else refine_chunk(self.refiner, done))
+
+    def _refiner_text(self, text: Tensor | None, slots: int) -> Tensor | None:
+        """The refiner's text for all slots, once there is room for its window; None without a refiner."""
+        if self.refiner is None:
+            if text is not None:
+                raise ValueError("this world has no refiner, which would read that text; leave it out.")
+            return None
+        needed = slots * self.refiner.nbytes(*self.latent_size)
+        free = look_at("cpu").memory if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
+        if free is not None and needed > free:
+            raise MemoryError(
+                f"the refiner's window needs {needed / 1e9:.3g} GB for {slots} slots, {free / 1e9:.3g} GB are free on "
+                f"{self.device}; take a smaller one (refiner={{'kv_max_frames': 4}}), kv_dtype 'fp8', or fewer slots."
+            )
+        if text is None:
+            text = self.refiner.encode("").expand(slots, -1, -1)
+        channels = self.refiner.model.config.caption_channels
+        if text.ndim != 3 or text.shape[0] != slots or text.shape[2] != channels:
+            raise ValueError(f"the refiner's text must be ({slots}, L, {channels}); got {tuple(text.shape)}.")
+        return text
+
+    def _look_first(self, state: WorldState, text: Tensor) -> WorldState:
+        """The state with the refiner's memory of frame 0."""
+        assert self.refiner is not None
+        following = [max(1, frames) for frames in state.cache.frames.tolist()]
+        return state.changed(refiner=self.refiner.start(state.first_latent, text, following))
+
     # -- one group of slots in the same phase -----------------------------------------------------------
 
     def _begin(self, state: WorldState) -> WorldState:
@@ -360,8 +493,9 @@ class WorldModel:
     def _empty(self, slots: int, device: torch.device | str, text_length: int = 0) -> WorldState:
         """A state of nothing, as `empty_state` makes one."""
         return empty_state(
-            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length
-        )
+            self.config, self.vae, self.checkpoint, slots, device=device, dtype=self.dtype, text_length=text_length,
+            state_precision=self.state_precision,
+        )  # fmt: skip
 
     def together(self, state: WorldState) -> bool:
         """Whether one forward steps all slots."""
@@ -390,3 +524,5 @@ class WorldModel:
             ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
         """
         state.check_fits(self._pattern, self.device)
+        if state.refiner is not None or self.refiner is not None:
+            check_refiner(state.refiner, None if self.refiner is None else self.refiner.checkpoint)

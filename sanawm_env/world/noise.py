@@ -34,8 +34,10 @@ def frame_noise(seed: int, start: int, frames: int, shape: tuple[int, int, int])
     return slot_noise([seed], [start], frames, shape)[0]
 
 
-def slot_noise(seeds: Sequence[int], starts: Sequence[int], frames: int, shape: tuple[int, int, int]) -> Tensor:
-    """The `frame_noise` of several rollouts, `(B, C, T, h, w)`, in one go.
+def slot_noise(
+    seeds: Sequence[int], starts: Sequence[int], frames: int, shape: tuple[int, int, int], stage: int = 1
+) -> Tensor:
+    """The `frame_noise` of several rollouts, `(B, C, T, h, w)`, in one go; that of stage 2 is another.
 
     One generator is set from counter to counter: a new one for every frame would ask the system for entropy that
     nobody uses, at ten times the cost.
@@ -45,7 +47,7 @@ def slot_noise(seeds: Sequence[int], starts: Sequence[int], frames: int, shape: 
     generator, state = np.random.Generator(bits), bits.state
     words = state["state"]
     for slot, (seed, start) in enumerate(zip(seeds, starts, strict=True)):
-        words["key"][:] = (seed, 0)
+        words["key"][:] = (seed, stage - 1)
         for frame in range(frames):
             # The frame index is the counter's highest word: 2**192 draws lie between two frames.
             words["counter"][:] = (0, 0, 0, start + frame)

@@ -28,6 +28,7 @@ from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
     from sanawm_env.world.accel.capture import Programs
+    from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 
 __all__ = [
     "Counters",
@@ -41,6 +42,7 @@ __all__ = [
     "isolated",
     "read_counters",
     "record",
+    "refine_chunk",
     "velocity",
 ]
 
@@ -170,6 +172,23 @@ def record(nets: Networks, state: WorldState, c2w: Tensor, sigmas: Sequence[floa
     run = chunk_function(nets.transformer, phase, preconditioned=nets.config.preconditioned)
     programs.record_chunk(phase, run, _named(noise, clean, conditions), state.cache, nets.transformer)
     return phase
+
+
+def refine_chunk(refiner: StreamRefiner, done: Denoised) -> Denoised:
+    """Stage 2 between the two halves: the chunk refined, and remembered in the state.
+
+    Stage 1 never sees it. Frame 0, where it is part of the chunk, stays as it is.
+    """
+    state, given = done.state, int(done.opening)
+    assert state.refiner is not None
+    latents = done.latents[:, :, given:]
+    starts = [slot.next_frame for slot in state.refiner.slots]
+    channels, frames, *grid = latents.shape[1:]
+    noise = slot_noise(state.noise_seed.tolist(), starts, frames, (channels, *grid), stage=2)  # type: ignore[arg-type]
+    after, refined = refiner.refine(state.refiner, latents, noise.to(latents.device))
+    if given:
+        refined = torch.cat((done.latents[:, :, :1], refined), dim=2)
+    return done._replace(state=state.changed(refiner=after), latents=refined)
 
 
 def decode(nets: Networks, done: Denoised) -> tuple[WorldState, Tensor]:

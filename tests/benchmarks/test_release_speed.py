@@ -23,7 +23,7 @@ def test_all_phases_and_diffusers_beside(capsys, tmp_path):
     assert found == json.loads(out.read_text()) and [p.name for p in out.parent.iterdir()] == [out.name]
     assert "warm-up" in captured.err and found["warmup_s"] > 0
     config, _, (rows, columns) = release_modules.configs("small")
-    assert found["flops_per_chunk"] == chunk_flops(config, config.chunk_frames, rows * columns).total
+    assert found["flops_per_chunk"] == chunk_flops(config, config.chunk_frames, (rows, columns))
     one, two = found["results"]["1"], found["results"]["2"]
     for row in (one, two):
         assert all(row[f"{name}_ms"] > 0 for name in ("denoise", "commit", "decode", "first_chunk"))

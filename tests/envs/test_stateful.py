@@ -32,29 +32,38 @@ from sanawm_env.bridges.infos import info_of_slot
 
 from sanawm_env import Depth, SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.world.config import small_config
+from tests.world.refined_worlds import refined
 
 torch.set_num_threads(1)
 OPERATIONS = int(os.environ.get("SANAWM_STATEFUL_OPERATIONS", "200"))
 LIMIT = 4  # steps of an episode, so that many end
 
 
-def smallest_world(rule):
+def smallest_world(rule, chunk=1):
     """One block of each kind of memory: recurrent, and a window of softmax attention."""
-    config = small_config(height=16, width=16, sigmas=(1.0, 0.0), chunk_frames=1, max_chunk_frames=1)
+    config = small_config(height=16, width=16, sigmas=(1.0, 0.0), chunk_frames=chunk, max_chunk_frames=chunk)
     model = config.model.replace(
         depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, in_channels=4, window_frames=2, first_chunk=rule
     )
     return WorldModel.untrained(config.replace(vae={"kind": "tiny", "channels": 4, "width": 4}, model=model))
 
 
-def smallest_memory():
+def smallest_memory(rule):
     """The same with an anchor and two keyframes."""
     config = small_config(height=16, width=16, sigmas=(1.0, 0.0), chunk_frames=1, max_chunk_frames=1, anchored=True)
-    model = config.model.replace(depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, keyframes=2)
+    model = config.model.replace(
+        depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, keyframes=2, first_chunk=rule
+    )
     return WorldModel.untrained(config.replace(model=model, max_rotation=0.5))
 
 
-MODELS = {rule: smallest_world(rule) for rule in ("alone", "plus_one")} | {"keyframes": smallest_memory()}
+RULES = ("alone", "plus_one")
+MODELS = {
+    "stage 1": {rule: smallest_world(rule) for rule in RULES},
+    "keyframes": {rule: smallest_memory(rule) for rule in RULES},
+    # Blocks of 3 latent frames, and a history of 5 that is full in the middle of the second.
+    "refined": {rule: refined(smallest_world(rule, 3), kv_max_frames=6) for rule in RULES},
+}
 PICTURE, OTHER = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
 PICTURES = {"other": {"image": OTHER}, "camera": {"image": OTHER, "intrinsics": [20, 20, 12, 8]}}
 
@@ -137,10 +146,11 @@ class Machine(RuleBasedStateMachine):
     """Operations on slots; each one is compared with the oracle, and in between the whole state is."""
 
     operations = 0
+    models = MODELS["stage 1"]
     kept = Bundle("kept")
 
     @initialize(
-        model=st.sampled_from(sorted(MODELS)),
+        model=st.sampled_from(RULES),
         variant=st.sampled_from(VARIANTS),
         mode=st.sampled_from(list(AutoresetMode)),
         slots=st.integers(2, 3),
@@ -148,9 +158,9 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, model, variant, mode, slots, seed):
         arguments = {"image": PICTURE, "fov_deg": 70, "max_episode_steps": LIMIT} | variant
-        self.make = lambda: SanaWMEnv(MODELS[model], **arguments)
+        self.make = lambda: SanaWMEnv(self.models[model], **arguments)
         self.mode, self.n = mode, slots
-        self.envs = SanaWMVectorEnv(slots, MODELS[model], autoreset_mode=mode, **arguments)
+        self.envs = SanaWMVectorEnv(slots, self.models[model], autoreset_mode=mode, **arguments)
         self.singles = [self.make() for _ in range(slots)]
         # Of the slot's random numbers, and of its present; a restored present brings another past.
         self.draws = [()] * slots
@@ -332,19 +342,23 @@ def _frozen(action):
 
 
 @pytest.mark.slow
-def test_no_operation_makes_slots_differ_from_the_oracles():
+@pytest.mark.parametrize(("kind", "share"), [("stage 1", 1), ("keyframes", 5), ("refined", 5)])
+def test_no_operation_makes_slots_differ_from_the_oracles(kind, share):
+    wanted = OPERATIONS // share
+
     class Counted(Machine):
         operations = 0
+        models = MODELS[kind]
 
     checked = settings(
         deadline=None,
         database=None,
-        max_examples=min(20, max(1, OPERATIONS // 25)),
+        max_examples=min(20, max(1, wanted // 25)),
         stateful_step_count=25,
         suppress_health_check=list(HealthCheck),
     )
     for seed in count():
         run_state_machine_as_test(hypothesis.seed(seed)(Counted), settings=checked)
-        if Counted.operations >= OPERATIONS:
+        if Counted.operations >= wanted:
             break
     print(f"{Counted.operations} operations, no divergence")

@@ -306,7 +306,7 @@ class Collect:
 
 def _loading(env: dict[str, Any]) -> dict[str, Any]:
     """Of the environment's arguments, those that load the world."""
-    return {key: env[key] for key in ("dtype", "precision") if key in env}
+    return {key: env[key] for key in ("dtype", "precision", "state_precision") if key in env}
 
 
 def _load_world(checkpoint: str, device: str, loading: dict[str, Any]) -> WorldModel:

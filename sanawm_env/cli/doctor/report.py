@@ -5,28 +5,36 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sanawm_env.cli.doctor.memory import BASIS, PRECISIONS, MemoryPlan, Precision, plan_memory
-from sanawm_env.cli.doctor.speed import expected_speed
-from sanawm_env.world.accel.device import Device, look_at, proviso, unsupported
-from sanawm_env.world.checkpoints.local import builtin_checkpoints
+from sanawm_env.cli.doctor.plan import BASIS, MemoryPlan, most_slots, plan_memory
+from sanawm_env.world.accel.device import PRECISIONS, Device, look_at, proviso, unsupported
+from sanawm_env.world.checkpoints.local import CONFIG, builtin_checkpoints, resolve
 from sanawm_env.world.checkpoints.release.files import is_release
 from sanawm_env.world.checkpoints.release.layouts import RELEASES, TEXT_ENCODER, VAE_REPO, release_config
 from sanawm_env.world.config import WorldConfig
 
-__all__ = ["EXTRAS", "diagnose"]
+__all__ = ["EXTRAS", "diagnose", "find_config"]
 
 EXTRAS = {
     "release": ("diffusers", "transformers", "huggingface_hub"),
     "quant": ("torchao",),
-    "cuda": ("flash-linear-attention", "triton"),
+    "cuda": ("fla-core", "triton"),
     "eval": ("evo", "scikit-image", "matplotlib", "jinja2"),
 }
 """Optional packages by what they are for: the released weights, low precision, faster kernels, evaluation."""
+PUBLISHED = {
+    "SANA-WM_streaming": (("H100, bf16", 55.0), ("RTX 5090, bf16", 39.0), ("RTX 5090, nvfp4", 34.0)),
+    "SANA-WM_chunk_causal": (("H100, bf16", 3600 * 8 / 24.1),),  # 24.1 videos of a minute an hour on eight
+}
+"""Seconds for a minute (961 frames) of 720p, one rollout, stage 1 alone, by others' code: docs/model.md, Benchmark."""
+PEAK_H100 = 989e12
+"""Dense bfloat16 operations per second of an H100 SXM, by its data sheet."""
 
 
 def diagnose(
@@ -35,16 +43,20 @@ def diagnose(
     precision: str | None = None,
     slots: Sequence[int] = (1, 2, 4, 8),
     *,
+    state_precision: str | None = None,
+    refiner: bool = False,
     measure: bool = True,
 ) -> dict[str, Any]:
     """A JSON-ready report about running a checkpoint on a device.
 
     Args:
         checkpoint: Built-in name, folder, or repository of the release.
-        device: See `doctor_device.look_at`.
+        device: See `accel.device.look_at`.
         precision: The one asked for; None is bfloat16 for the release, float32 for other worlds.
         slots: Numbers of rollouts to plan for; the first is the one that the verdict is about.
-        measure: Time what can be timed here: the built-in world, or matrix products for the release on a CPU.
+        state_precision: As in `WorldModel.load`.
+        refiner: With stage 2.
+        measure: Time a built-in world, if the device is here.
 
     Raises:
         FileNotFoundError: No such checkpoint.
@@ -52,32 +64,34 @@ def diagnose(
     """
     if not slots or min(slots) < 1:
         raise ValueError(f"slots must be at least 1; got {list(slots)}.")
-    where = look_at(device)
-    config, source = find_config(checkpoint)
-    chosen = _precision(precision, where, is_release=source["release"] is not None)
-    plans = [plan_memory(config, p, n, gpu=where.kind == "cuda") for p in PRECISIONS for n in sorted(set(slots))]
-    rows = [_row(plan, where) for plan in plans]
-    mine = plan_memory(config, chosen, slots[0], gpu=where.kind == "cuda")
+    where, (config, source) = look_at(device), find_config(checkpoint)
+    able = [p for p in PRECISIONS if unsupported(p, where) is None]
+    chosen = precision or ("bf16" if source["release"] and "bf16" in able else "fp32")
+    if chosen in PRECISIONS and chosen not in able:
+        reason = unsupported(chosen, where)
+        raise ValueError(f"precision {chosen} does not run on {where.label}: {reason}; use {' or '.join(able)}.")
+    asked = [chosen] if chosen not in PRECISIONS else PRECISIONS  # an unknown one is refused by the plan
+    gpu = where.kind == "cuda"
+    kinds: dict[str, Any] = {"gpu": gpu, "state_precision": state_precision, "refiner": refiner}
+    plans = {p: plan_memory(config, p, slots[0], **kinds) for p in asked}
+    rows = [_row(replace(plan, slots=n), where) for plan in plans.values() for n in sorted(set(slots))]
+    about = {
+        "name": config.name,
+        "resolution": f"{config.width}x{config.height}",
+        "fps": config.fps,
+        "sampler_calls_per_chunk": len(config.sigmas) - 1,
+        "frames_per_chunk": config.chunk_frames * config.model.temporal_stride,
+    }
     return {
-        "checkpoint": source
-        | {
-            "name": config.name,
-            "resolution": f"{config.width}x{config.height}",
-            "fps": config.fps,
-            "sampler_calls_per_chunk": len(config.sigmas) - 1,
-            "frames_per_chunk": config.chunk_frames * config.model.temporal_stride,
-        },
+        "checkpoint": source | about,
         "device": where.to_dict(),
-        "versions": _versions(),
-        "extras": {
-            extra: {"packages": {name: _installed(name) for name in names}, "install": f"sanawm_env[{extra}]"}
-            for extra, names in EXTRAS.items()
-        },
+        "versions": {name: _installed(name) for name in ("sanawm_env", "torch", "numpy", "gymnasium")},
+        "extras": {extra: {name: _installed(name) for name in names} for extra, names in EXTRAS.items()},
         "download": _download(source),
         "memory": {"plans": rows, "basis": BASIS},
-        "speed": expected_speed(config, checkpoint, source["release"], where, measure=measure),
-        "chosen": _row(mine, where),
-        "verdict": _verdict(config, mine, where),
+        "speed": _speed(config, checkpoint, source["release"], where, measure=measure),
+        "chosen": _row(plans[chosen], where),
+        "verdict": _verdict(plans, chosen, where, able),
     }
 
 
@@ -88,48 +102,37 @@ def find_config(checkpoint: str) -> tuple[WorldConfig, dict[str, Any]]:
         FileNotFoundError: No such name, folder or repository.
         ValueError: A broken config.
     """
-    from sanawm_env.world.checkpoints.local import CONFIG, resolve
-
     name, _, revision = checkpoint.partition("@")
     if name in RELEASES:
-        known = RELEASES[name]
-        return release_config(name), {"release": name, "folder": None, "revision": revision or known.revision}
-    folder = Path(checkpoint)
-    if checkpoint not in builtin_checkpoints() and folder.is_dir() and is_release(folder):
-        return release_config(_layout(folder)), {"release": _layout(folder), "folder": str(folder), "revision": None}
-    if checkpoint not in builtin_checkpoints() and not folder.exists():
+        place = {"release": name, "folder": None, "revision": revision or RELEASES[name].revision}
+        return release_config(name), place
+    folder, known = Path(checkpoint), builtin_checkpoints()
+    if checkpoint not in known and folder.is_dir() and is_release(folder):
+        like = _like(folder)
+        return release_config(like), {"release": like, "folder": str(folder), "revision": None}
+    if checkpoint not in known and not folder.exists():
         raise FileNotFoundError(
-            f"unknown checkpoint {checkpoint!r}; use a built-in name ({', '.join(builtin_checkpoints())}), a folder, "
-            f"or a repository: {', '.join(RELEASES)}."
+            f"unknown checkpoint {checkpoint!r}; use a built-in name ({', '.join(known)}), a folder, or a repository: "
+            f"{', '.join(RELEASES)}."
         )
-    place = resolve(checkpoint)
+    file = resolve(checkpoint) / CONFIG
     try:
-        config = WorldConfig.from_dict(json.loads((place / CONFIG).read_text(encoding="utf-8"))["world"])
+        config = WorldConfig.from_dict(json.loads(file.read_text(encoding="utf-8"))["world"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{place / CONFIG}: {error}; save or download the checkpoint again.") from None
-    return config, {"release": None, "folder": str(place), "revision": None}
+        raise ValueError(f"{file}: {error}; save or download the checkpoint again.") from None
+    return config, {"release": None, "folder": str(file.parent), "revision": None}
 
 
-def _layout(folder: Path) -> str:
+def _like(folder: Path) -> str:
     """Repository that a local release folder is laid out like."""
-    organisation = VAE_REPO.partition("/")[0]
     if (folder / "sana_dit").is_dir():
         return VAE_REPO
     if not (folder / "dit").is_dir():
-        return f"{organisation}/SANA-WM_bidirectional-diffusers"
-    causal = any("chunk_causal" in path.name for path in (folder / "dit").iterdir())
-    return f"{organisation}/SANA-WM_{'chunk_causal' if causal else 'bidirectional'}"
-
-
-def _precision(asked: str | None, device: Device, *, is_release: bool) -> Precision:
-    if asked is None:
-        return "bf16" if is_release and unsupported("bf16", device) is None else "fp32"
-    if asked not in PRECISIONS:
-        raise ValueError(f"unknown precision {asked!r}; use one of {', '.join(PRECISIONS)}.")
-    if reason := unsupported(asked, device):
-        able = [p for p in PRECISIONS if unsupported(p, device) is None]
-        raise ValueError(f"precision {asked} does not run on {device.label}: {reason}; use {' or '.join(able)}.")
-    return asked
+        kind = "bidirectional-diffusers"
+    else:
+        causal = any("chunk_causal" in path.name for path in (folder / "dit").iterdir())
+        kind = "chunk_causal" if causal else "bidirectional"
+    return VAE_REPO.replace("streaming", kind)
 
 
 def _row(plan: MemoryPlan, device: Device) -> dict[str, Any]:
@@ -140,96 +143,88 @@ def _row(plan: MemoryPlan, device: Device) -> dict[str, Any]:
     return plan.to_dict() | facts
 
 
-def _verdict(config: WorldConfig, plan: MemoryPlan, device: Device) -> str:
+def _verdict(plans: dict[str, MemoryPlan], chosen: str, device: Device, able: Sequence[str]) -> str:
     """One sentence: whether it fits, else how much is missing and what would fit."""
-    needs = f"{plan.precision} with {plan.slots} slot{'s' * (plan.slots > 1)} needs {_gb(plan.needed)}"
+    plan = plans[chosen]
+    state = f", states in {plan.state_precision}," if plan.state_precision else ""
+    state += " and stage 2" if plan.refiner else ""
+    needs = f"{chosen} with {plan.slots} slot{'s' * (plan.slots > 1)}{state} needs {_size(plan.needed)}"
     if device.memory is None:
         return f"{needs}; the memory of {device.label} is not known."
-    most = most_slots(config, plan.precision, device)
+    most, has = most_slots(plan, device.memory), _size(device.memory)
     if plan.needed <= device.memory:
-        return f"{needs} of the {_gb(device.memory)} of {device.label}: fits; up to {most} slots would."
-    others = [
-        p
-        for p in PRECISIONS
-        if p != plan.precision
-        and unsupported(p, device) is None
-        and plan_memory(config, p, plan.slots, gpu=plan.together).needed <= device.memory
-    ]
-    fixes = []
-    if others:
-        fixes.append(f"{' or '.join(others)} would fit")
-    if 0 < most:
-        fixes.append(f"{plan.precision} fits up to {most} slot{'s' * (most > 1)}")
-    text_is_it = plan.encoding > device.memory >= plan.running
-    if text_is_it:
+        return f"{needs} of the {has} of {device.label}: fits; up to {most} slots would."
+    others = [p for p in able if p != chosen and plans[p].needed <= device.memory]
+    fixes = [f"{' or '.join(others)} would fit"] if others else []
+    if most:
+        fixes.append(f"{chosen} fits up to {most} slot{'s' * (most > 1)}")
+    if plan.encoding > device.memory >= plan.running:
         fixes.append("encode prompts on the CPU and it fits")
     fix = "; ".join(fixes) or "no precision would fit: take a device with more memory"
-    return f"{needs}, {device.label} has {_gb(device.memory)}: {_gb(plan.needed - device.memory)} missing; {fix}."
+    return f"{needs}, {device.label} has {has}: {_size(plan.needed - device.memory)} missing; {fix}."
 
 
-def most_slots(config: WorldConfig, precision: Precision, device: Device, limit: int = 4096) -> int:
-    """Largest number of slots that fits, 0 if none does."""
-    if device.memory is None:
-        return 0
+def _speed(
+    config: WorldConfig, checkpoint: str, release: str | None, device: Device, *, measure: bool
+) -> list[dict[str, Any]]:
+    """What is known about frames per second of one rollout, and of each figure whether it was published or measured."""
+    if release is None:
+        if measure and not device.hypothetical:
+            return [_entry(_measured(checkpoint, device), "measured", f"best of a few steps here, {device.label}")]
+        return [_entry(None, "unknown", "nothing was measured; ask for a device of this machine")]
+    rows = PUBLISHED.get(release.rpartition("/")[2], ())
+    entries = [_entry(961 / s, "published", f"{gpu}, denoising only, by others' code") for gpu, s in rows]
+    from sanawm_env.world.accel.flops import chunk_flops
 
-    def fits(slots: int) -> bool:
-        return plan_memory(config, precision, slots, gpu=device.kind == "cuda").needed <= (device.memory or 0)
+    grid = (config.height // 32, config.width // 32)
+    work = chunk_flops(config.model, config.chunk_frames, grid, steps=len(config.sigmas) - 1)
+    frames = config.chunk_frames * config.model.temporal_stride
+    limit = (
+        f"arithmetic limit of an H100 ({PEAK_H100 / 1e12:.0f} TFLOP/s), never reached: {work / 1e12:.1f} TFLOP a chunk"
+    )
+    return [*entries, _entry(frames * PEAK_H100 / work, "computed", limit)]
 
-    low, high = 0, limit
-    while low < high:  # memory grows with slots
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+
+def _measured(checkpoint: str, device: Device) -> float:
+    """Frames per second of a small world."""
+    import numpy as np
+
+    from sanawm_env.cli.common.probe import black_start
+    from sanawm_env.world.model import WorldModel
+
+    model = WorldModel.load(checkpoint, device.kind)
+    count = model.config.chunk_frames * model.vae.temporal_stride
+    state, best = black_start(model), float("inf")
+    for _ in range(4):  # the first is slower
+        clock = time.perf_counter()
+        state, _ = model.step(state, np.tile(np.eye(4), (1, count, 1, 1)))
+        best = min(best, time.perf_counter() - clock)
+    return count / best
+
+
+def _entry(rate: float | None, kind: str, what: str) -> dict[str, Any]:
+    return {"frames_per_s": None if rate is None else round(rate, 1 if rate >= 1 else 4), "kind": kind, "what": what}
 
 
 def _download(source: dict[str, Any]) -> dict[str, Any]:
-    """What has to come over the network, with the sizes that are known."""
-    repo = source["release"]
-    if repo is None:
-        return {"files": [], "known_gb": 0.0, "unknown_sizes": 0, "free_disk_gb": _free()}
-    local = source["folder"] is not None
-    files: list[dict[str, Any]] = []
-    release = RELEASES[repo]
-    parts: dict[str, float | None] = dict(release.gigabytes) or dict.fromkeys(("transformer", "vae"))
-    for path, size in parts.items():
-        # Of the others' VAEs only the streaming one decodes causally, so theirs is not fetched.
-        if path != "vae" or repo == VAE_REPO:
-            files.append({"repo": repo, "path": f"{path}/", "gb": size, "present": local or _cached(repo, path)})
-    if repo != VAE_REPO:
-        vae = "ltx2_causal_vae"
-        about = RELEASES[VAE_REPO].gigabytes.get(vae)
-        files.append({"repo": VAE_REPO, "path": f"{vae}/", "gb": about, "present": _cached(VAE_REPO, vae)})
-    files.append({"repo": TEXT_ENCODER, "path": "*", "gb": 5.2, "present": _cached(TEXT_ENCODER, "config.json")})
-    wanted = [file for file in files if not file["present"]]
-    return {
-        "files": files,
-        "known_gb": round(sum(file["gb"] or 0.0 for file in wanted), 1),
-        "unknown_sizes": sum(file["gb"] is None for file in wanted),
-        "free_disk_gb": _free(),
-        "note": "sizes are about right and were not asked of the Hub; the refiner (38 GB and more) is not fetched",
-    }
-
-
-def _hub() -> Path:
-    """The Hub's cache, without importing huggingface_hub."""
-    if own := os.environ.get("HF_HUB_CACHE"):
-        return Path(own)
+    """What has to come over the network, with the sizes that are known (they were not asked of the Hub)."""
+    own = os.environ.get("HF_HUB_CACHE")
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface")
-    return Path(home) / "hub"
-
-
-def _cached(repo: str, path: str) -> bool:
-    """Whether a snapshot in the Hub's cache has the path; that it is complete only a load can tell."""
-    snapshots = _hub() / f"models--{repo.replace('/', '--')}" / "snapshots"
-    return any(snapshots.glob(f"*/{path}"))
-
-
-def _free() -> float:
-    """Free space where downloads go, GB."""
-    place = _hub()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return round(shutil.disk_usage(place).free / 1e9, 1)
+    hub = Path(own) if own else Path(home) / "hub"
+    files: list[dict[str, Any]] = []
+    if repo := source["release"]:
+        parts: dict[str, float | None] = dict(RELEASES[repo].gigabytes) or {"transformer": None}
+        wanted = [(repo, path, size) for path, size in parts.items() if path != "vae"]  # stepping needs the causal one
+        if repo != VAE_REPO:
+            wanted.append((VAE_REPO, "ltx2_causal_vae", RELEASES[VAE_REPO].gigabytes["ltx2_causal_vae"]))
+        for repo, path, size in (*wanted, (TEXT_ENCODER, "", 5.2)):
+            # That what is there is complete only a load can tell.
+            here = any((hub / f"models--{repo.replace('/', '--')}" / "snapshots").glob(f"*/{path}"))
+            here |= source["folder"] is not None and (Path(source["folder"]) / path).is_dir() and path != ""
+            files.append({"repo": repo, "path": f"{path}/" if path else "*", "gb": size, "present": here})
+    disk = next(place for place in (hub, *hub.parents) if place.exists())
+    known = round(sum(file["gb"] or 0.0 for file in files if not file["present"]), 1)
+    return {"files": files, "known_gb": known, "free_disk_gb": round(shutil.disk_usage(disk).free / 1e9, 1)}
 
 
 def _installed(package: str) -> str | None:
@@ -239,18 +234,6 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _versions() -> dict[str, str | None]:
-    import platform
-
-    import torch
-
-    import sanawm_env
-
-    found: dict[str, str | None] = {"python": platform.python_version(), "sanawm_env": sanawm_env.__version__}
-    found |= {name: _installed(name) for name in ("torch", "numpy", "gymnasium", "safetensors")}
-    return found | {"cuda_of_torch": torch.version.cuda}
-
-
-def _gb(size: float) -> str:
+def _size(size: float) -> str:
     """Bytes as GB of 10^9."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -52,6 +52,8 @@ class Serve:
     """As in `SanaWMEnv`."""
     precision: str | None = None
     """As in `SanaWMEnv`."""
+    state_precision: str | None = None
+    """As in `SanaWMEnv`; snapshots are the smaller for it."""
     warmup: bool = True
     """Run every kind of step once before the first session needs it."""
 
@@ -81,8 +83,9 @@ class Serve:
         from sanawm_env.world.model import WorldModel
 
         model = WorldModel.load(
-            self.checkpoint, self.device, self.dtype, precision=self.precision, text_encoder=self.text_encoder
-        )
+            self.checkpoint, self.device, self.dtype, precision=self.precision, state_precision=self.state_precision,
+            text_encoder=self.text_encoder,
+        )  # fmt: skip
         if model.config.reads_text:
             Prompts(model).folders()  # no session could begin without a text encoder
         token = None if self.insecure else self.token or os.environ.get("SANAWM_TOKEN") or secrets.token_urlsafe(18)

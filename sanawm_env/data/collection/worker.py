@@ -36,7 +36,7 @@ from sanawm_env.world.offline.provenance import frames_depend_on
 
 __all__ = ["WORLD_ARGUMENTS", "Worker"]
 
-WORLD_ARGUMENTS = ("dtype", "precision")
+WORLD_ARGUMENTS = ("dtype", "precision", "state_precision")
 """Arguments of `SanaWMEnv` that load the world, and are no longer settings where there is one."""
 
 

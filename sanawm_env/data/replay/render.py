@@ -20,7 +20,7 @@ from sanawm_env.world.rollout import rollout_chunks
 
 __all__ = ["find_image", "rerender", "rerender_rollout"]
 
-_OF_THE_WORLD = ("device", "dtype", "precision")
+_OF_THE_WORLD = ("device", "dtype", "precision", "state_precision")
 """Arguments of an environment that its world settles."""
 _FOR_THE_EYE = {"info_frames": True, "render_mode": None}
 """Arguments that change no frame, as replaying needs them."""

@@ -14,7 +14,7 @@ __all__ = ["Worlds"]
 
 
 class Worlds:
-    """Worlds by what a recipe says of them: checkpoint, device, type, precision."""
+    """Worlds by what a recipe says of them: checkpoint, device, type, precision of weights and of states."""
 
     def __init__(self, checkpoint: str | None = None, device: str | None = None) -> None:
         """Load nothing yet.
@@ -37,7 +37,7 @@ class Worlds:
         name = self._checkpoint or recipe.checkpoint
         precision = recipe.env.get("precision") if isinstance(recipe, EpisodeRecipe) else None
         device = self._device or _usable(str(made.get("device", "cpu")))
-        key = (name, device, made.get("dtype"), made.get("batched"), precision)
+        key = (name, device, made.get("dtype"), made.get("batched"), precision, made.get("state_precision"))
         if key not in self._loaded:
             try:
                 self._loaded[key] = _load(*key)
@@ -53,8 +53,12 @@ class Worlds:
         return world
 
 
-def _load(name: str, device: str, dtype: str | None, batched: bool | None, precision: str | None) -> WorldModel:
-    return WorldModel.load(name, device, None if precision else dtype, batched=batched, precision=precision)
+def _load(
+    name: str, device: str, dtype: str | None, batched: bool | None, precision: str | None, state: str | None
+) -> WorldModel:
+    return WorldModel.load(
+        name, device, None if precision else dtype, batched=batched, precision=precision, state_precision=state
+    )
 
 
 def _usable(device: str) -> str:

@@ -36,6 +36,8 @@ class ResetPlan:
     """The task's goal; None leaves it to the task."""
     text: Text | None = None
     """Of the prompt; None for a world without text."""
+    refiner_text: torch.Tensor | None = None
+    """Of the prompt, for the refiner; None for a world without."""
 
 
 class ResetPlanner:
@@ -68,7 +70,11 @@ class ResetPlanner:
             past = self.belonging(given["state"], model)
             return ResetPlan(replace(past, elapsed_steps=0, task=None, depth=None, contact=None), goal=goal)
         start = self._first_frame(given)
-        return ResetPlan(start=start, goal=goal, text=self._prompts.read(given.get("prompt", self._settings.prompt)))
+        words = given.get("prompt", self._settings.prompt)
+        text, refined = self._prompts.read(words), None
+        if model.refiner is not None:
+            refined = model.refiner.encode(words or "")
+        return ResetPlan(start=start, goal=goal, text=text, refiner_text=refined)
 
     def begin(
         self, plans: Sequence[ResetPlan], rngs: Sequence[np.random.Generator], model: WorldModel
@@ -107,7 +113,9 @@ class ResetPlanner:
         images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
         texts = [plan.text for plan in plans if plan.text is not None]
         embeddings, masks = (torch.cat(part) for part in zip(*texts, strict=True)) if texts else (None, None)
-        state, frames = model.start(images, cameras, seeds, embeddings, masks)
+        refined = [plan.refiner_text for plan in plans if plan.refiner_text is not None]
+        words = torch.cat(refined) if refined else None
+        state, frames = model.start(images, cameras, seeds, embeddings, masks, refiner_text=words)
         parts = [state] if len(plans) == 1 else [state.select([k]) for k in range(len(plans))]
         return [EnvSnapshot(part, 0, None, frames[k], np.eye(4)[None]) for k, part in enumerate(parts)]
 

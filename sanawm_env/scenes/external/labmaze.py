@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,18 @@ class Maze:
         return np.concatenate([walls, self.pillars])
 
     def clearance(self, points: Array) -> Array:
-        """Metres from points (..., 3) to the nearest surface; all things count as if they reached the sky."""
+        """Metres from points (..., 3) to the nearest surface; all things count as if they reached the sky.
+
+        Negative inside of things, and outside of the maze.
+        """
         blocks = self.blocks()
         away = np.abs(points[..., None, [0, 2]] - blocks[:, :2]) - blocks[:, 2:3]
         flat = np.hypot(*np.moveaxis(away.clip(0), -1, 0)) + away.max(-1).clip(None, 0)
+        x0, x1, z0, z1 = self.bounds
+        x, y, z = np.moveaxis(points, -1, 0)
         # Below the top of the walls, because there may be a ceiling.
-        found: Array = np.minimum(flat.min(-1), np.minimum(-points[..., 1], self.height + points[..., 1]))
+        edges = np.stack([x - x0, x1 - x, z - z0, z1 - z, -y, self.height + y])
+        found: Array = np.minimum(flat.min(-1), edges.min(0))
         return found
 
 
@@ -124,15 +131,16 @@ def film(seed: int, frames: int, height: int, width: int) -> Take:
 
 def _mujoco() -> Any:
     """MuJoCo, told to draw in software where nobody said how and there is no screen."""
-    if not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
+    how = "on Debian `apt-get install libosmesa6`, or set MUJOCO_GL=egl where a GPU draws"
+    if not os.environ.get("DISPLAY") and not os.environ.get("MUJOCO_GL"):
+        if "mujoco" in sys.modules:  # it has chosen by now, and would abort the process
+            raise RuntimeError("MuJoCo was imported without a screen: set MUJOCO_GL=osmesa before.")
+        os.environ["MUJOCO_GL"] = "osmesa"
     try:
         import mujoco
     except (AttributeError, ImportError, OSError) as error:
-        raise RuntimeError(
-            f"MuJoCo finds no OpenGL for MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}): on Debian "
-            "`apt-get install libosmesa6`, or set MUJOCO_GL=egl where a GPU draws."
-        ) from error
+        found = os.environ.get("MUJOCO_GL")
+        raise RuntimeError(f"MuJoCo finds no OpenGL for MUJOCO_GL={found} ({error}): {how}.") from error
     return mujoco
 
 

@@ -33,7 +33,7 @@ class Pilot:
         settings = session.simulator.settings
         arguments = {each.name: getattr(settings, each.name) for each in fields(settings)}
         # The settings of the world itself are the model's.
-        for name_of_world in ("device", "dtype", "precision"):
+        for name_of_world in ("device", "dtype", "precision", "state_precision"):
             arguments.pop(name_of_world)
         with refusing():
             self._env = SanaWMEnv(session.simulator.model, **arguments)

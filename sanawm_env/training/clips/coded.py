@@ -91,7 +91,9 @@ class CodedClips:
 
     def _path(self, clip: PosedClip) -> Path:
         """Of a clip's latents: another file for another VAE, size, or content of the clip."""
-        assert clip.video is not None
-        stat = clip.video.stat()
-        key = f"{self._vae} {clip.video.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()
-        return self.folder / f"{clip.name}-{hashlib.sha256(key).hexdigest()[:20]}.safetensors"
+        assert clip.folder is not None
+        digest = hashlib.sha256(f"{self._vae} {clip.folder.resolve()}".encode())
+        for name in ("video.mp4", "camera.npz"):
+            stat = (clip.folder / name).stat()
+            digest.update(f" {stat.st_size} {stat.st_mtime_ns}".encode())
+        return self.folder / f"{clip.name}-{digest.hexdigest()[:20]}.safetensors"

@@ -102,8 +102,10 @@ def fuse_projections(transformer: SanaWMTransformer) -> None:
     of separate products up to rounding.
 
     Raises:
-        ValueError: Before anything is changed: quantised weights, or weights without values.
+        ValueError: Before anything is changed: quantised weights, weights without values, or an adapter beside them.
     """
+    if hasattr(transformer, "peft_config"):
+        raise ValueError("an adapter beside the weights cannot be fused; load the world with merge_adapter=True.")
     odd = [name for name, value in transformer.named_parameters() if type(value) is not nn.Parameter]
     if odd or any(isinstance(module, PointwiseLinear) for module in transformer.modules()):
         raise ValueError(

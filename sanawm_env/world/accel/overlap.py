@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sanawm_env.world.sampler import Denoised, decode, denoise, isolated
+from sanawm_env.world.sampler import Denoised, denoise, isolated
 from sanawm_env.world.state import WorldState
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Inline:
 
     def begin(self, world: WorldModel, chunk: Denoised) -> Running:
         """See `Overlap`."""
-        state, frames = decode(world.networks, chunk)
+        state, frames = world.finish(chunk)
         return Running(state, frames.cpu(), None)
 
     def end(self, running: Running) -> tuple[WorldState, Frames]:
@@ -75,10 +75,10 @@ class CudaOverlap:
         self.stream.wait_stream(main)  # for the latents, and for tails that the first state brought
         # The allocator knows a tensor's own stream only, and would give its memory away too early.
         views = () if chunk.views is None else (chunk.views,)
-        for value in (chunk.latents, *views, *chunk.state.flat().values()):
+        for value in (chunk.latents, *views, *chunk.state.tensors()):
             value.record_stream(self.stream)
         with torch.cuda.stream(self.stream):
-            state, frames = decode(world.networks, chunk)
+            state, frames = world.finish(chunk)
             host = torch.empty(frames.shape, dtype=frames.dtype, device="cpu", pin_memory=True)
             host.copy_(frames, non_blocking=True)
             done = torch.cuda.Event()
@@ -89,7 +89,7 @@ class CudaOverlap:
         """See `Overlap`."""
         running.done.synchronize()
         main = torch.cuda.current_stream(self.device)
-        for value in running.state.flat().values():
+        for value in running.state.tensors():
             value.record_stream(main)
         # A copy: pinned memory is scarce, and the caller may keep all frames.
         return running.state, running.frames.numpy().copy()

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sanawm_env.files import replacing, save_tensors, write_text
+from sanawm_env.world.checkpoints.adapters import is_adapter, read_adapter
 from sanawm_env.world.checkpoints.weights import CheckpointError, State, audit, build_modules, weights_hash
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -77,7 +78,8 @@ def resolve(name_or_path: str | Path) -> Path:
             mistyped: `hf://first/second` always means the Hub.
 
     Returns:
-        The folder; that it holds a `config.json`, or is a SANA-WM release, is certain.
+        The folder; that it holds a `config.json`, or is a SANA-WM release, is certain. Of an adapter's folder that of
+        the checkpoint that it was trained on.
 
     Raises:
         FileNotFoundError: Neither a built-in name, nor a checkpoint folder, nor a repository.
@@ -100,6 +102,8 @@ def resolve(name_or_path: str | Path) -> Path:
     if path.is_dir():
         if (path / CONFIG).is_file() or is_release(path):
             return path
+        if is_adapter(path):
+            return resolve(read_adapter(path).base)
         problem = f"the folder has no {CONFIG}, and is no SANA-WM release"
     elif isinstance(name_or_path, str) and (beside := _folder_of(name_or_path)):
         problem = (

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sanawm_env.world.networks.cache import BlockCache, slide
+from sanawm_env.world.networks.cache import BlockCache, recall, slide
 from sanawm_env.world.networks.config import SanaWMConfig, SoftmaxScale, softmax_scale
 from sanawm_env.world.networks.gdn import last_frames, short_conv
 from sanawm_env.world.networks.layers import JointProjection, Layout, Linear, Projections, RMSNorm
@@ -98,13 +98,15 @@ class CameraAttention(nn.Module):
         past = cache if cache is not None else _empty_gdn_cache(config, x)
         key_scale = config.head_dim**-0.5 * tokens**-0.5
 
+        conv_tail = recall(past, "conv_tail", x.dtype)
+
         beta = self.beta_proj(x) if fused is None or fused.beta is None else fused.beta
         beta = torch.sigmoid(beta.float())  # (B, T, S, heads): per token
         rate = F.softplus(self.gate_proj(x.mean(2)).float() + self.dt_bias.float())
         decay = torch.exp(-torch.exp(self.A_log.float()) * rate)  # (B, T, heads): per frame
 
         q, k_raw, v = (self.qkv(x) if fused is None else fused.qkv).chunk(3, dim=-1)
-        k = short_conv(k_raw, self.conv_k.weight, past["conv_tail"], layout.chunks, carry=True)
+        k = short_conv(k_raw, self.conv_k.weight, conv_tail, layout.chunks, carry=True)
         q, q_turned = kernels.features(q, self.q_norm, config.heads, 1.0, layout.rotation)
         k, k_turned = kernels.features(k, self.k_norm, config.heads, key_scale, layout.rotation)
         v = self._heads(v).float()
@@ -118,7 +120,7 @@ class CameraAttention(nn.Module):
         update = {
             "state": state,
             "normalizer": normalizer,
-            "conv_tail": last_frames(k_raw, past["conv_tail"], taps),
+            "conv_tail": last_frames(k_raw, conv_tail, taps),
         }
 
         update["cam_state"] = past["cam_state"]
@@ -126,7 +128,7 @@ class CameraAttention(nn.Module):
             update["cam_conv_tail"] = past["cam_conv_tail"]
         if layout.rays is not None:
             q, k_raw, v = self._camera_qkv(x) if fused is None else fused.camera
-            tail = past["cam_conv_tail"] if config.camera_conv_tail else None
+            tail = recall(past, "cam_conv_tail", x.dtype) if config.camera_conv_tail else None
             k = short_conv(k_raw, self.conv_k_cam.weight, tail, layout.chunks, carry=config.camera_conv_tail)
             norms, downscale = (self.q_norm_cam, self.k_norm_cam), config.camera_downscale
             moved = kernels.camera_features(q, k, v, norms, config.heads, key_scale, layout.rays, downscale=downscale)
@@ -135,8 +137,8 @@ class CameraAttention(nn.Module):
             reads, update["cam_state"] = kernels.scan(decay, erase, write, past["cam_state"], layout.chunks)
             camera = kernels.leave_world(_read(moved.q, reads), layout.rays, x.dtype)
             out = out + self.out_proj_cam(camera).float()
-            if config.camera_conv_tail:
-                update["cam_conv_tail"] = last_frames(k_raw, past["cam_conv_tail"], taps)
+            if tail is not None:
+                update["cam_conv_tail"] = last_frames(k_raw, tail, taps)
         return out, update
 
     def _to_world(self, q: Tensor, k: Tensor, v: Tensor, rays: RayFrames) -> tuple[Tensor, Tensor, Tensor]:
@@ -166,10 +168,10 @@ class CameraAttention(nn.Module):
             new |= {"cam_k": k, "cam_v": v}
         if cache is None or layout.window_order is None:
             return out, {}
-        return out, {
-            name: slide(cache[name], new[name], layout.window_order) if name in new else cache[name]
-            for name in ("k", "v", "cam_k", "cam_v")
-        }
+        update = {name: cache[name] for name in ("cam_k", "cam_v")}  # as they are, where there is no camera
+        for name, value in new.items():
+            update |= slide(cache, name, value, layout.window_order)
+        return out, update
 
     def _attend(
         self,
@@ -187,8 +189,8 @@ class CameraAttention(nn.Module):
         if cache is not None:
             # Empty places come first in the window, so what is filled is its end.
             begin = 0 if layout.window_filled is None else cache[k_name].shape[1] - layout.window_filled
-            k = torch.cat((cache[k_name][:, begin:].to(k.dtype), k), dim=1)
-            v = torch.cat((cache[v_name][:, begin:].to(v.dtype), v), dim=1)
+            k = torch.cat((recall(cache, k_name, k.dtype, begin), k), dim=1)
+            v = torch.cat((recall(cache, v_name, v.dtype, begin), v), dim=1)
         # Attention wants (B, heads, tokens, D).
         q, k, v = (a.flatten(1, 2).transpose(1, 2) for a in (q, k, v))
         dtype = q.dtype

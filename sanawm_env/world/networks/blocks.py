@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sanawm_env.world.networks.attention import CameraAttention, CrossAttention
-from sanawm_env.world.networks.cache import BlockCache
+from sanawm_env.world.networks.cache import BlockCache, recall
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.layers import ConvLayer, Layout, Linear, layer_norm, linear
 
@@ -35,7 +35,7 @@ class GatedConvFFN(nn.Module):
         image = self.depth_conv.conv(image)
         halves = image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (batch, frames))
         y = self.point_conv.pointwise(layout.kernels.gated_halves(halves))
-        before = torch.zeros_like(y[:, :1]) if cache is None else cache["ffn_tail"].to(y.dtype)
+        before = torch.zeros_like(y[:, :1]) if cache is None else recall(cache, "ffn_tail", y.dtype)
         return y + self._temporal(y, before, layout), {"ffn_tail": y[:, -1:]}
 
     def _temporal(self, y: Tensor, before: Tensor, layout: Layout) -> Tensor:

@@ -8,12 +8,16 @@ the first frame on, so memory does not grow with time.
 GDN block: `state`, `normalizer`, `cam_state` (key x value matrices, fp32), `conv_tail`, `ffn_tail` and, if the
 config carries it, `cam_conv_tail`. Softmax block: `k`, `v`, `cam_k`, `cam_v` over the window, and `ffn_tail`.
 Shared by all softmax blocks: `window_chunk`, the chunk index of every frame in the window, -1 where empty.
+
+Window and tails may be kept in 8 bits (`StatePrecision`), each with its `..._scale` beside it. They are rounded
+once, when they are written; a frame that stays in the window keeps its bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +26,14 @@ from sanawm_env.world.networks.config import SanaWMConfig
 
 BlockCache = dict[str, Tensor]
 
+StatePrecision = Literal["bf16", "fp8", "int8"]
+"""How window and tails are kept; None is in the type of the activations. 8 bits are e4m3 or integers with one scale
+for each frame and head."""
+
+_STORED = {"bf16": torch.bfloat16, "fp8": torch.uint8, "int8": torch.int8}
+"""Types of the tensors. Not every operation of torch knows e4m3, so its bits are kept as bytes."""
+_LARGEST = {torch.uint8: 448.0, torch.int8: 127.0}
+_SCALE = "_scale"
 _ALIGNMENT = 64
 """Bytes; what torch's CPU allocator gives, and the widest vector register."""
 
@@ -109,6 +121,7 @@ def empty_cache(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    precision: StatePrecision | None = None,
 ) -> ModelCache:
     """The state before the first frame: all zeros, nothing visible.
 
@@ -118,6 +131,7 @@ def empty_cache(
         tokens_per_frame: S, rows times columns of the token grid.
         device: Where.
         dtype: Of keys, values and tails; the delta-rule matrices stay fp32.
+        precision: How keys, values and tails are kept, if not in `dtype`.
     """
     c, heads, dim = config.hidden_size, config.heads, config.head_dim
     taps = config.conv_kernel_size - 1
@@ -125,19 +139,24 @@ def empty_cache(
     def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
         return torch.zeros(batch, *shape, device=device, dtype=dtype)
 
+    def frames(name: str, count: int, *width: int) -> BlockCache:
+        stored = dtype if precision is None else _STORED[precision]
+        kept = {name: zeros(count, tokens_per_frame, *width, dtype=stored)}
+        return kept | ({name + _SCALE: zeros(count, heads)} if stored in _LARGEST else {})
+
     blocks: list[BlockCache] = []
     for i in range(config.depth):
-        block = {"ffn_tail": zeros(1, tokens_per_frame, c)}
+        block = frames("ffn_tail", 1, c)
         if config.is_softmax(i):
             for name in ("k", "v", "cam_k", "cam_v"):
-                block[name] = zeros(config.window_capacity, tokens_per_frame, heads, dim)
+                block |= frames(name, config.window_capacity, heads, dim)
         else:
             block["state"] = zeros(heads, dim, dim, dtype=torch.float32)
             block["normalizer"] = zeros(heads, dim, 1, dtype=torch.float32)
             block["cam_state"] = zeros(heads, dim, dim, dtype=torch.float32)
-            block["conv_tail"] = zeros(taps, tokens_per_frame, c)
+            block |= frames("conv_tail", taps, c)
             if config.camera_conv_tail:
-                block["cam_conv_tail"] = zeros(taps, tokens_per_frame, c)
+                block |= frames("cam_conv_tail", taps, c)
         blocks.append(block)
     count = torch.zeros(batch, dtype=torch.int64, device=device)
     window = torch.full((batch, config.window_capacity), -1, dtype=torch.int64, device=device)
@@ -236,8 +255,59 @@ def fills(config: SanaWMConfig, chunk_frames: int) -> list[int]:
         found.append(filled)
 
 
-def slide(window: Tensor, new: Tensor, order: Tensor) -> Tensor:
-    """Gather the next window `(B, capacity, S, heads, D)` out of `window` and `new` along axis 1."""
+def recall(block: BlockCache, name: str, dtype: torch.dtype, begin: int = 0) -> Tensor:
+    """What a block remembers under `name`, from frame `begin` on, in the type of the activations."""
+    value, scale = block[name][:, begin:], block.get(name + _SCALE)
+    if scale is None:
+        return value.to(dtype)
+    whole = (value.view(torch.float8_e4m3fn) if value.dtype == torch.uint8 else value).to(dtype)
+    scale = scale[:, begin:, None, :, None].to(dtype)
+    return (_by_head(whole, scale.shape[3]) * scale).reshape(value.shape)
+
+
+def remember(new: BlockCache, old: BlockCache) -> BlockCache:
+    """A block's new entries in the form in which the old ones are kept."""
+    out: BlockCache = {}
+    for name, value in new.items():
+        scale = old.get(name + _SCALE)
+        if scale is None or value.dtype == old[name].dtype:  # kept as it is, or slid and packed already
+            out[name] = value.to(old[name].dtype)
+            if scale is not None:
+                out[name + _SCALE] = new.get(name + _SCALE, scale)
+        else:
+            out[name], out[name + _SCALE] = _pack(value, scale, old[name].dtype)
+    return out
+
+
+def slide(block: BlockCache, name: str, new: Tensor, order: Tensor) -> BlockCache:
+    """The next window `(B, capacity, S, heads, D)`, gathered out of `block[name]` and `new` along axis 1."""
+    scale = block.get(name + _SCALE)
+    if scale is None:
+        return {name: _gather(block[name], new, order)}
+    new, new_scale = _pack(new, scale, block[name].dtype)
+    return {name: _gather(block[name], new, order), name + _SCALE: _gather(scale, new_scale, order)}
+
+
+def _gather(window: Tensor, new: Tensor, order: Tensor) -> Tensor:
     both = torch.cat((window, new.to(window.dtype)), dim=1)
-    index = order[:, :, None, None, None].expand(-1, -1, *both.shape[2:])
-    return both.gather(1, index)
+    index = order.reshape(*order.shape, *[1] * (both.ndim - 2))
+    return both.gather(1, index.expand(-1, -1, *both.shape[2:]))
+
+
+def _pack(value: Tensor, scale_like: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """`(B, n, S, ...)` in 8 bits, and a scale `(B, n, heads)` for each frame and head."""
+    heads = _by_head(value, scale_like.shape[2]).float()
+    largest = heads.abs().amax((2, 4)) / _LARGEST[kind]
+    # The scale that is kept is the one that is divided by, so that it adds no error of its own.
+    scale = largest.clamp(min=torch.finfo(torch.float32).tiny).to(scale_like.dtype)
+    heads = heads / scale[:, :, None, :, None].float()
+    if kind == torch.uint8:
+        packed = heads.clamp(-_LARGEST[kind], _LARGEST[kind]).to(torch.float8_e4m3fn).view(torch.uint8)
+    else:
+        packed = heads.round().clamp(-_LARGEST[kind], _LARGEST[kind]).to(kind)
+    return packed.reshape(value.shape), scale
+
+
+def _by_head(value: Tensor, heads: int) -> Tensor:
+    """`(B, n, S, C)` or `(B, n, S, heads, D)` as the latter; a group of channels for each head."""
+    return value if value.ndim == 5 else value.unflatten(-1, (heads, -1))

@@ -147,7 +147,7 @@ def camera_features(
     moved = [to_world_query(q, rays), to_world(k, rays), to_world(v, rays)]
     if downscale:
         moved = [downscale_to_rms(before, after) for before, after in zip((q, k, v), moved, strict=True)]
-    return CameraFeatures(*moved, beta_discount(k, moved[1]))
+    return CameraFeatures(moved[0], moved[1], moved[2], beta_discount(k, moved[1]))
 
 
 def leave_world(x: Tensor, rays: RayFrames, dtype: torch.dtype) -> Tensor:

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sanawm_env.camera.rays import invert_ray_matrices, ray_matrices
 from sanawm_env.world.networks.anchor.inputs import AnchorInput
 from sanawm_env.world.networks.blocks import Block, CaptionEmbed, FinalLayer, TimestepEmbed
-from sanawm_env.world.networks.cache import ModelCache, still_visible, window_order
+from sanawm_env.world.networks.cache import ModelCache, remember, still_visible, window_order
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.layers import PLAIN, Layout, PatchEmbed, RMSNorm
 from sanawm_env.world.networks.position import RayFrames, rotations
@@ -53,6 +54,8 @@ class SanaWMTransformer(nn.Module):
         self.final_layer = FinalLayer(config)
         self.kernels = PLAIN
         """Set by `accel.kernels.use_kernels`; with gradients and under torch.compile the plain ones run."""
+        self.recompute = False
+        """With gradients: keep the input of each block alone, and compute the rest again on the way back."""
 
     def forward(
         self,
@@ -128,7 +131,11 @@ class SanaWMTransformer(nn.Module):
         updates = []
         for index, block in enumerate(self.blocks):
             past = None if cache is None else cache.blocks[index]
-            tokens, update = block(tokens, modulation, plucker_tokens, text_tokens, layout, past)
+            given = (tokens, modulation, plucker_tokens, text_tokens, layout, past)
+            if self.recompute and torch.is_grad_enabled():
+                tokens, update = checkpoint(block, *given, use_reentrant=False)
+            else:
+                tokens, update = block(*given)
             if commit:  # else a block's update would live on until the last block has run
                 updates.append(update)
             del update
@@ -137,11 +144,8 @@ class SanaWMTransformer(nn.Module):
             velocity = velocity - self.anchor.data(tokens, anchor, height, width)
         if not commit or cache is None:
             return velocity, None
-        cast = tuple(
-            {name: value.to(old[name].dtype) for name, value in new.items()}
-            for new, old in zip(updates, cache.blocks, strict=True)
-        )
-        return velocity, ModelCache(cast, labels, cache.frames + time, cache.chunks + 1)
+        kept = tuple(remember(new, old) for new, old in zip(updates, cache.blocks, strict=True))
+        return velocity, ModelCache(kept, labels, cache.frames + time, cache.chunks + 1)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -39,6 +39,7 @@ def frames_depend_on(world: WorldModel, threads: int | None = None) -> dict[str,
         # Quantised weights have types of their own.
         "weights": sorted({f"{type(each.data).__name__} {each.dtype}" for each in transformer.parameters()}),
         "batched": world.batched,
+        "state_precision": world.state_precision,
         "torch": torch.__version__,
         "code": code_digest(WORLD),
     }

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from sanawm_env.world.config import WorldConfig
-from sanawm_env.world.networks.cache import empty_cache
+from sanawm_env.world.networks.cache import StatePrecision, empty_cache
 from sanawm_env.world.state.value import WorldState
 
-__all__ = ["empty_state"]
+__all__ = ["EIGHT_BITS", "check_state_precision", "empty_state"]
+
+EIGHT_BITS = ("fp8", "int8")
+"""Precisions in which the decoder keeps the last latents in place of its layers' inputs."""
+
+
+def check_state_precision(name: str | None, dtype: torch.dtype) -> StatePrecision | None:
+    """The precision of a world's states; None, and `bf16` where activations are bfloat16, is that of the activations.
+
+    Args:
+        name: The one asked for.
+        dtype: Of weights and activations.
+
+    Raises:
+        ValueError: Unknown.
+    """
+    known: tuple[StatePrecision, ...] = get_args(StatePrecision)
+    if name is not None and name not in known:
+        raise ValueError(f"unknown state_precision {name!r}; use one of {', '.join(known)}, or leave it out.")
+    if name is None or (name == "bf16" and dtype == torch.bfloat16):
+        return None
+    return known[known.index(name)]
 
 
 def empty_state(
@@ -23,6 +44,7 @@ def empty_state(
     device: torch.device | str,
     dtype: torch.dtype,
     text_length: int = 0,
+    state_precision: StatePrecision | None = None,
 ) -> WorldState:
     """A state of zeros, at the origin.
 
@@ -34,6 +56,7 @@ def empty_state(
         device: Where; `meta` for shapes alone.
         dtype: Of weights and activations.
         text_length: Tokens of text.
+        state_precision: How softmax window and tails are kept; with 8 bits the decoder keeps latents alone.
     """
     rows, columns = config.height // vae.spatial_stride, config.width // vae.spatial_stride
     tokens = (rows // config.model.patch_size[0]) * (columns // config.model.patch_size[1])
@@ -44,8 +67,10 @@ def empty_state(
         return torch.zeros(slots, *shape, device=device, dtype=dtype)
 
     return WorldState(
-        cache=empty_cache(config.model, slots, tokens, device=device, dtype=dtype),
-        vae_tails=vae.init_tails(slots, rows, columns, device=device, dtype=dtype),
+        cache=empty_cache(config.model, slots, tokens, device=device, dtype=dtype, precision=state_precision),
+        vae_tails=vae.init_tails(
+            slots, rows, columns, device=device, dtype=dtype, compact=state_precision in EIGHT_BITS
+        ),
         # Made on the CPU: torch.eye on the meta device imports torch._dynamo, seconds at every first load.
         c2w=torch.eye(4, dtype=torch.float64, device="cpu").to(device).repeat(slots, 1, 1),
         frame_index=zeros(dtype=torch.int64),
@@ -63,4 +88,5 @@ def empty_state(
         last_frame=zeros(config.height, config.width, 3, dtype=torch.uint8),
         checkpoint=checkpoint,
         checkpoint_name=config.name,
+        state_precision=state_precision or "",
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-__all__ = ["StateError", "misfit", "named", "unlike"]
+__all__ = ["StateError", "misfit", "named", "other_precision", "unlike"]
 
 _FREE = ("text", "text_mask")
 """Tensors whose length is free."""
@@ -31,6 +31,15 @@ def misfit(state: Mapping[str, Tensor], world: Mapping[str, Tensor]) -> StateErr
     return StateError(
         f"the state's tensor '{name}' is {found.get(name, 'absent')}, this world has {wanted.get(name, 'none')}; "
         "load the world in the dtype the state was made in, or start a new rollout."
+    )
+
+
+def other_precision(state: str, world: str) -> StateError:
+    """A state that is kept in another way than a world, or another state, keeps its own; empty is the default."""
+    mine, theirs = (repr(name) if name else "the type of its activations" for name in (state, world))
+    return StateError(
+        f"the state is kept in {mine}, here states are kept in {theirs}; load the world with "
+        f"state_precision={state or None!r}, or start a new rollout."
     )
 
 

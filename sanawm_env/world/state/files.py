@@ -20,8 +20,8 @@ TASK = "task."
 """Beginning of the names under which an `EnvSnapshot` keeps its task in the same file; no part of a state."""
 
 
-def read_state(path: str | Path, checkpoint: str | None) -> tuple[dict[str, Tensor], tuple[str, str]]:
-    """The tensors of a state file by name, on the CPU, and hash and name of the checkpoint that they belong to.
+def read_state(path: str | Path, checkpoint: str | None) -> tuple[dict[str, Tensor], tuple[str, str, str]]:
+    """The tensors of a state file by name, on the CPU, hash and name of their checkpoint, and how they are kept.
 
     Args and errors are those of `WorldState.load`, which makes a state of the answer.
     """
@@ -39,10 +39,10 @@ def read_state(path: str | Path, checkpoint: str | None) -> tuple[dict[str, Tens
                     f"{path} has state format version {version!r}, this sanawm_env reads "
                     f"{VERSION!r}; load it with the version that wrote it."
                 )
-            origin = metadata.get("checkpoint", ""), metadata.get("checkpoint_name", "")
+            origin = tuple(metadata.get(name, "") for name in ("checkpoint", "checkpoint_name", "state_precision"))
             if checkpoint is not None and origin[0] != checkpoint:
                 raise StateError(
-                    f"{path} is a state of checkpoint {named(*origin)}, the loaded one is {checkpoint!r}; "
+                    f"{path} is a state of checkpoint {named(*origin[:2])}, the loaded one is {checkpoint!r}; "
                     "load that checkpoint, or start a new rollout."
                 )
             # Clones lie aligned in memory like computed tensors; a product of others may round differently.

@@ -19,14 +19,16 @@ from torch import Tensor
 from sanawm_env.files import save_tensors
 from sanawm_env.world.networks.anchor.keyframes import Keyframes
 from sanawm_env.world.networks.cache import ModelCache, own
+from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.state.errors import StateError, misfit, named, unlike
+from sanawm_env.world.state.errors import StateError, misfit, named, other_precision, unlike
 from sanawm_env.world.state.files import FORMAT, VERSION, read_state
+from sanawm_env.world.state.refiner import check_joinable
 from sanawm_env.world.state.tensors import same_bits
 
 __all__ = ["WorldState"]
 
-_CACHE, _VAE = "cache.", "vae."
+_CACHE, _VAE, _REFINER = "cache.", "vae.", "refiner."
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +71,20 @@ class WorldState:
     """Hash of the weights that made this state."""
     checkpoint_name: str = ""
     """Which weights those were, with their revision if they came from the Hub; says what to load, decides nothing."""
+    refiner: RefinerState | None = None
+    """Stage 2's keys and values, of as many slots; None in a world without. Copies of a slot share it as long as they
+    have the same past."""
+    state_precision: str = ""
+    """How softmax window and tails are kept: `bf16`, `fp8` or `int8`; empty is in the type of the activations."""
 
     def __post_init__(self) -> None:
         # For states that users and files make. What this project makes of a whole state is whole (`changed`).
         slots = self.c2w.shape[0]
-        for name, value in self.flat().items():
+        for name, value in self._named().items():
             if value.ndim == 0 or value.shape[0] != slots:
                 raise ValueError(f"state tensor '{name}' {tuple(value.shape)} has no axis of {slots} slots.")
+        if self.refiner is not None and len(self.refiner) != slots:
+            raise ValueError(f"the refiner's memory is of {len(self.refiner)} slots, the state of {slots}.")
 
     # -- looking ----------------------------------------------------------------------------------------
 
@@ -90,7 +99,7 @@ class WorldState:
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors; the same from the first frame of a rollout to its last."""
-        return sum(map(attrgetter("nbytes"), self._leaves(self)))
+        return sum(map(attrgetter("nbytes"), self.tensors()))
 
     @property
     def device(self) -> torch.device:
@@ -106,8 +115,16 @@ class WorldState:
         """The same with others."""
         return self.changed(key_frame=keys.frame, key_disparity=keys.disparity, key_c2w=keys.c2w, key_used=keys.used)
 
+    def tensors(self) -> list[Tensor]:
+        """Every tensor as it lies in memory; those of the refiner are a slot's each, and may be shared."""
+        return self._leaves(self) if self.refiner is None else self._leaves(self) + self.refiner.tensors()
+
     def flat(self) -> dict[str, Tensor]:
         """Every tensor under a dotted name."""
+        refiner = {} if self.refiner is None else self.refiner.flat()
+        return self._named() | {_REFINER + name: value for name, value in refiner.items()}
+
+    def _named(self) -> dict[str, Tensor]:
         out = {_CACHE + name: value for name, value in self.cache.flat().items()}
         out |= {_VAE + name: value for name, value in self.vae_tails.items()}
         return out | {name: getattr(self, name) for name in _PLAIN}
@@ -135,6 +152,8 @@ class WorldState:
                 f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
                 "load that checkpoint, or start a new rollout."
             )
+        if self.state_precision != pattern.state_precision:
+            raise other_precision(self.state_precision, pattern.state_precision)
         if self.c2w.device.type != device.type:
             raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
         if _alike(self, pattern):
@@ -145,7 +164,7 @@ class WorldState:
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> WorldState:
         """Apply `fn` to every tensor."""
-        made = self._rebuilt(map(fn, self._leaves(self)))
+        made = self._rebuilt(map(fn, self._leaves(self)), None if self.refiner is None else self.refiner.map(fn))
         made.__post_init__()
         return made
 
@@ -164,14 +183,17 @@ class WorldState:
                 under the same actions stay equal bit for bit.
 
         Returns:
-            A state of `B * n` slots that shares no memory with this one.
+            A state of `B * n` slots that shares no memory with this one but a refiner's, which nobody writes.
 
         Raises:
             ValueError: n below 1, or not one valid seed per new slot.
         """
         if n < 1:
             raise ValueError(f"fork needs at least one copy; got n = {n}.")
-        forked = self._rebuilt([value.repeat_interleave(n, dim=0) for value in self._leaves(self)])
+        slots = [i for i in range(self.slots) for _ in range(n)]
+        forked = self._rebuilt(
+            [value.repeat_interleave(n, dim=0) for value in self._leaves(self)], self._refined(slots)
+        )
         if reseed is None:
             return forked
         seeds = torch.tensor(check_seeds(reseed, forked.slots), dtype=torch.int64, device=self.device)
@@ -183,8 +205,9 @@ class WorldState:
         Raises:
             IndexError: An index outside 0..B-1.
         """
-        index = torch.tensor(self._checked(indices), device=self.c2w.device)
-        return self._rebuilt([value.index_select(0, index) for value in self._leaves(self)])
+        places = self._checked(indices)
+        index = torch.tensor(places, device=self.c2w.device)
+        return self._rebuilt([value.index_select(0, index) for value in self._leaves(self)], self._refined(places))
 
     def narrow(self, start: int, slots: int = 1) -> WorldState:
         """Some neighbouring slots as views: nothing is copied, and all of this state's memory stays alive with them.
@@ -194,7 +217,8 @@ class WorldState:
         """
         if start < 0 or slots < 1 or start + slots > self.slots:
             raise IndexError(f"slots {start} to {start + slots - 1} do not lie in 0..{self.slots - 1}.")
-        return self._rebuilt([value[start : start + slots] for value in self._leaves(self)])
+        views = [value[start : start + slots] for value in self._leaves(self)]
+        return self._rebuilt(views, self._refined(range(start, start + slots)))
 
     def replace_slots(self, indices: Sequence[int], other: WorldState) -> WorldState:
         """A copy in which slot `indices[i]` is slot i of `other`: one operation per tensor, however many slots.
@@ -209,7 +233,10 @@ class WorldState:
             raise ValueError(f"{other.slots} new slots need as many different indices; got {places}.")
         index = torch.tensor(places, device=self.c2w.device)
         mine, theirs = self._leaves(self), self._matching(other)
-        return self._rebuilt([a.index_copy(0, index, b) for a, b in zip(mine, theirs, strict=True)])
+        refiner = None
+        if self.refiner is not None and other.refiner is not None:
+            refiner = self.refiner.replace_slots(places, other.refiner)
+        return self._rebuilt([a.index_copy(0, index, b) for a, b in zip(mine, theirs, strict=True)], refiner)
 
     @classmethod
     def cat(cls, states: Sequence[WorldState]) -> WorldState:
@@ -222,11 +249,18 @@ class WorldState:
             raise ValueError("cat needs at least one state.")
         head = states[0]
         parts = [head._leaves(head), *(head._matching(other) for other in states[1:])]
-        return head._rebuilt(map(torch.cat, zip(*parts, strict=True)))
+        refined = [state.refiner for state in states if state.refiner is not None]
+        refiner = RefinerState.cat(refined) if refined else None
+        return head._rebuilt(map(torch.cat, zip(*parts, strict=True)), refiner)
 
     def to(self, device: torch.device | str) -> WorldState:
         """The state on another device."""
-        return self._rebuilt([value.to(device) for value in self._leaves(self)])
+        refiner = None if self.refiner is None else self.refiner.map(lambda value: value.to(device))
+        return self._rebuilt([value.to(device) for value in self._leaves(self)], refiner)
+
+    def without_refiner(self) -> WorldState:
+        """The state of stage 1 alone, which a world without refiner goes on from."""
+        return self.changed(refiner=None)
 
     def contiguous(self) -> WorldState:
         """The state with every tensor in aligned memory of its own, no larger than the tensor; itself if it is so.
@@ -236,7 +270,7 @@ class WorldState:
         """
         leaves = self._leaves(self)
         owned = own(leaves)
-        return self if owned is leaves else self._rebuilt(owned)
+        return self if owned is leaves else self._rebuilt(owned, self.refiner)
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -247,7 +281,7 @@ class WorldState:
             "version": VERSION,
             "checkpoint": self.checkpoint,
             "checkpoint_name": self.checkpoint_name,
-        }
+        } | ({"state_precision": self.state_precision} if self.state_precision else {})
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file. A file of that name is replaced only once the new one is whole."""
@@ -286,12 +320,16 @@ class WorldState:
         out += _plain_of(self)
         return out
 
-    def _rebuilt(self, leaves: Iterable[Tensor]) -> WorldState:
+    def _refined(self, slots: Sequence[int]) -> RefinerState | None:
+        """The refiner's memory of some slots."""
+        return None if self.refiner is None else self.refiner.select(slots)
+
+    def _rebuilt(self, leaves: Iterable[Tensor], refiner: RefinerState | None) -> WorldState:
         """A state of the same names and checkpoint out of other tensors: inverse of `_leaves`."""
         take = iter(leaves)
         cache = self.cache.rebuilt(take)
         tails = dict(zip(self.vae_tails, take, strict=False))
-        return self.changed(cache=cache, vae_tails=tails, **dict(zip(_ORDER, take, strict=True)))
+        return self.changed(cache=cache, vae_tails=tails, refiner=refiner, **dict(zip(_ORDER, take, strict=True)))
 
     def _checked(self, indices: Sequence[int]) -> list[int]:
         values = list(map(int, indices))
@@ -306,6 +344,9 @@ class WorldState:
                 f"states of checkpoints {self.checkpoint!r} and {other.checkpoint!r} cannot be joined; "
                 "make both with the same WorldModel."
             )
+        check_joinable(self.refiner, other.refiner)
+        if self.state_precision != other.state_precision:
+            raise other_precision(other.state_precision, self.state_precision)
         try:
             theirs = other._leaves(self)
         except KeyError:
@@ -319,7 +360,7 @@ class WorldState:
         raise unlike(self.flat(), other.flat())
 
 
-_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name")
+_NOT_PLAIN = ("cache", "vae_tails", "checkpoint", "checkpoint_name", "refiner", "state_precision")
 _PLAIN = tuple(field.name for field in dataclasses.fields(WorldState) if field.name not in _NOT_PLAIN)
 """Fields that are one tensor each."""
 _WORDS = 2
@@ -328,14 +369,20 @@ _ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text
 _plain_of = attrgetter(*_ORDER)
 
 
-def _build(tensors: dict[str, Tensor], origin: tuple[str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name."""
+def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldState:
+    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name, and the state's precision."""
     cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
     tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
-    if len(tensors) != len(cache) + len(tails) + len(_PLAIN):
+    refined = {name.removeprefix(_REFINER): value for name, value in tensors.items() if name.startswith(_REFINER)}
+    refiner = RefinerState.from_flat(refined) if refined else None
+    if len(tensors) != len(cache) + len(tails) + len(_PLAIN) + len(refined):
         raise ValueError("tensors are missing or unknown")
     plain = {name: tensors[name] for name in _PLAIN}
-    return WorldState(ModelCache.from_flat(cache), tails, **plain, checkpoint=origin[0], checkpoint_name=origin[1])
+    checkpoint, name, precision = origin
+    return WorldState(
+        ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
+        refiner=refiner, state_precision=precision,
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:

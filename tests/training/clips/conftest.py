@@ -10,7 +10,13 @@ from sanawm_env.scenes.posed_clips import PosedClip, prepare_clips, write_clip
 FRAMES, HEIGHT, WIDTH = 17, 40, 96
 
 
-def write(folder, seed, frames=FRAMES, depth=True, **changes):
+@pytest.fixture(scope="session", name="write")
+def write_fixture():
+    """`write_one`, for tests that need a clip of their own."""
+    return write_one
+
+
+def write_one(folder, seed, frames=FRAMES, depth=True, **changes):
     """One clip and what it was made of."""
     made = make_clips([seed], frames, HEIGHT, WIDTH)
     c2w = relative_to_first(made.c2w[0].double()).numpy()
@@ -28,13 +34,13 @@ def dataset(tmp_path_factory):
     ds = tmp_path_factory.mktemp("posed") / "ds"
     folder = prepare_clips(ds)
     for seed in range(3):
-        write(folder / f"good-{seed}", seed)
-    write(folder / "held-out", 3, figures={"held_out": True})
-    write(folder / "short", 4, frames=5)
-    write(folder / "slow", 5, fps=8.0)
-    write(folder / "no-scale", 6, metric=False)
+        write_one(folder / f"good-{seed}", seed)
+    write_one(folder / "held-out", 3, figures={"held_out": True})
+    write_one(folder / "short", 4, frames=5)
+    write_one(folder / "slow", 5, fps=8.0)
+    write_one(folder / "no-scale", 6, metric=False)
     zoom = np.tile(np.float32([80, 80, 48, 20]), (FRAMES, 1))
     zoom[:, :2] *= np.linspace(1, 1.2, FRAMES, dtype=np.float32)[:, None]
-    write(folder / "zoom", 7, intrinsics=zoom)
-    write(folder / "no-depth", 8, depth=False)
+    write_one(folder / "zoom", 7, intrinsics=zoom)
+    write_one(folder / "no-depth", 8, depth=False)
     return ds

@@ -1,9 +1,11 @@
 """Latents of posed clips: coded once, cut anywhere, and the same as those of the piece itself."""
 
+import numpy as np
 import pytest
 import torch
 
 from sanawm_env.scenes import make_clips
+from sanawm_env.scenes.posed_clips import prepare_clips
 from sanawm_env.scenes.seeds import SceneSeeds
 from sanawm_env.training.clips import coded
 from sanawm_env.training.clips.coded import CodedClips
@@ -67,6 +69,19 @@ def test_whole_clips_are_coded_as_rendered_ones(dataset, vae, tmp_path):
     for block, direct in zip(blocks, code_variants(vae, pick.rgb, pick.c2w, pick.intrinsics), strict=True):
         for name in ("motion", "stills", "c2w", "intrinsics", "images"):
             assert torch.allclose(getattr(block, name).float(), getattr(direct, name).float(), atol=2e-3), name
+
+
+def test_a_clip_with_other_poses_is_coded_again(write, vae, tmp_path):
+    ds = tmp_path / "ds"
+    write(prepare_clips(ds) / "a", 0, figures={"held_out": False})
+    clips = PosedConfig(data=ds).open(HEIGHT, WIDTH, 17, seed=0)
+    first = CodedClips(clips, vae, tmp_path / "cache").take(1)[0]
+    still = np.tile(np.eye(4), (17, 1, 1))
+    write(ds / "clips" / "a", 0, c2w=still)
+    clips = PosedConfig(data=ds).open(HEIGHT, WIDTH, 17, seed=0)
+    again = CodedClips(clips, vae, tmp_path / "cache").take(1)[0]
+    assert torch.equal(again.motion, first.motion) and not torch.equal(again.c2w, first.c2w)
+    assert torch.equal(again.c2w[0], torch.eye(4).expand(17, 4, 4))
 
 
 def test_a_damaged_file_is_named(dataset, vae, tmp_path):

@@ -164,7 +164,7 @@ def camera_features(
             (v, into, None, 1.0, False, None),
         )
     ]
-    return CameraFeatures(*moved, inflation.mean(2, keepdim=True).clamp(min=1.0))
+    return CameraFeatures(moved[0], moved[1], moved[2], inflation.mean(2, keepdim=True).clamp(min=1.0))
 
 
 def leave_world(x: Tensor, rays: RayFrames, dtype: torch.dtype) -> Tensor:

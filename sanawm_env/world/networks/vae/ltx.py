@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sanawm_env.world.networks.vae.ltx_config import LTXVAEConfig, Tiling
 from sanawm_env.world.networks.vae.ltx_stream import Tails, check_tails, decoder_strides, empty_tails, stream_decode
+from sanawm_env.world.networks.vae.ltx_window import LATENTS, decode_windows, empty_window
 
 
 class LTXVideoVAE(nn.Module):
@@ -132,6 +133,8 @@ class LTXVideoVAE(nn.Module):
         width: int,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        compact: bool = False,
     ) -> Tails:
         """Make the decoder state of streams that have not begun.
 
@@ -141,6 +144,8 @@ class LTXVideoVAE(nn.Module):
             width: Columns of the latent grid.
             device: None is the weights' device.
             dtype: None is the weights' type. `decode` accepts only that type.
+            compact: Remember the last latents in place of the layers' inputs, which every decode then computes again
+                (`ltx_window`): 10 MB in place of 595.
 
         Returns:
             Per causal convolution a zero tensor (batch, C_in, k_t - 1, rows, columns), and `started` (batch,)
@@ -157,8 +162,8 @@ class LTXVideoVAE(nn.Module):
                 f"cannot make tails for {batch} slots of {height}x{width} latents: "
                 f"at least 1 slot and a {smallest}x{smallest} grid are needed"
             )
-        weight = self._weight
-        return empty_tails(self.decoder, batch, height, width, device or weight.device, dtype or weight.dtype)
+        weight, make = self._weight, empty_window if compact else empty_tails
+        return make(self.decoder, batch, height, width, device or weight.device, dtype or weight.dtype)
 
     def decode(self, latents: Tensor, tails: Tails) -> tuple[Tensor, Tails]:
         """Decode the next piece of each slot's stream. Pure: the same arguments give the same frames.
@@ -182,6 +187,8 @@ class LTXVideoVAE(nn.Module):
             )
         if not latents.is_floating_point():
             raise ValueError(f"latents must be floating point, got {latents.dtype}")
+        if LATENTS in tails:
+            return decode_windows(self, latents.to(self._weight), tails)
         started = check_tails(self.decoder, latents, tails)
         latents = self.denormalize(latents.to(self._weight.device)).to(self._weight.dtype)
         n = self._slots_per_run(latents)

@@ -12,7 +12,7 @@ written here. Facts: docs/model.md, "Video autoencoder".
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from einops import rearrange
@@ -131,6 +131,27 @@ def stream_decode(decoder: Any, latents: Tensor, tails: Mapping[str, Tensor], st
         `decoder_strides`; and the tails after the piece, in storage of their own.
     """
     piece = _Piece(decoder, tails, started)
+    return run_decoder(decoder, piece, latents), piece.tails_after
+
+
+class Piece(Protocol):
+    """How the layers that look back in time get their context."""
+
+    def convolve(self, layer: Any, x: Tensor) -> Tensor:
+        """A causal convolution."""
+        ...
+
+    def resnet(self, block: Any, x: Tensor) -> Tensor:
+        """A residual block of two."""
+        ...
+
+    def upsample(self, layer: Any, x: Tensor) -> Tensor:
+        """One that makes more frames and pixels."""
+        ...
+
+
+def run_decoder(decoder: Any, piece: Piece, latents: Tensor) -> Tensor:
+    """Denormalised latents `(B, C, T, H, W)` through all layers in their order, to frames `(B, 3, F, H*s, W*s)`."""
     x = piece.convolve(decoder.conv_in, latents)
     for block in decoder.mid_block.resnets:
         x = piece.resnet(block, x)
@@ -144,8 +165,7 @@ def stream_decode(decoder: Any, latents: Tensor, tails: Mapping[str, Tensor], st
     x = piece.convolve(decoder.conv_out, decoder.conv_act(decoder.norm_out(x)))
     # Width before height: LTX packs the pixels of a patch column-major.
     p = decoder.patch_size
-    frames = rearrange(x, "b (c pw ph) t h w -> b c t (h ph) (w pw)", ph=p, pw=p)
-    return frames, piece.tails_after
+    return rearrange(x, "b (c pw ph) t h w -> b c t (h ph) (w pw)", ph=p, pw=p)
 
 
 class _Piece:
@@ -170,19 +190,28 @@ class _Piece:
         """Pre-activation residual block; everything but its two convolutions works within a frame."""
         y = self.convolve(block.conv1, block.nonlinearity(block.norm1(x)))
         y = self.convolve(block.conv2, block.nonlinearity(block.norm2(y)))
-        if block.norm3 is not None:
-            x = block.norm3(x.movedim(1, -1)).movedim(-1, 1)
-        if block.conv_shortcut is not None:
-            x = block.conv_shortcut(x)
-        return x + y
+        return shortcut(block, x) + y
 
     def upsample(self, layer: Any, x: Tensor) -> Tensor:
         """Convolve to stride^3 times the channels and unfold them into time and space."""
-        st, sh, sw = layer.stride
-        pattern = "b (c st sh sw) t h w -> b c (t st) (h sh) (w sw)"
-        y = rearrange(self.convolve(layer.conv, x), pattern, st=st, sh=sh, sw=sw)
-        if layer.residual:
-            skip = rearrange(x, pattern, st=st, sh=sh, sw=sw)
-            y = y + skip.repeat(1, st * sh * sw // layer.upscale_factor, 1, 1, 1)
+        y = unfold(layer, self.convolve(layer.conv, x), x)
         # The first latent stands for one pixel frame: each upsampler drops its lead once per stream.
-        return y if self._started else y[:, :, st - 1 :]
+        return y if self._started else y[:, :, layer.stride[0] - 1 :]
+
+
+def shortcut(block: Any, x: Tensor) -> Tensor:
+    """What a residual block adds its convolutions to."""
+    if block.norm3 is not None:
+        x = block.norm3(x.movedim(1, -1)).movedim(-1, 1)
+    return x if block.conv_shortcut is None else block.conv_shortcut(x)
+
+
+def unfold(layer: Any, y: Tensor, x: Tensor) -> Tensor:
+    """An upsampler's convolved frames `y`, enlarged, plus its input `x` of the same frames where it is residual."""
+    st, sh, sw = layer.stride
+    pattern = "b (c st sh sw) t h w -> b c (t st) (h sh) (w sw)"
+    y = rearrange(y, pattern, st=st, sh=sh, sw=sw)
+    if layer.residual:
+        skip = rearrange(x, pattern, st=st, sh=sh, sw=sw)
+        y = y + skip.repeat(1, st * sh * sw // layer.upscale_factor, 1, 1, 1)
+    return y

@@ -35,8 +35,10 @@ class VideoVAE(Protocol):
         width: int,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        compact: bool = False,
     ) -> Tails:
-        """Decoder memory at the start of a stream, for a latent grid `height` x `width`."""
+        """Decoder memory at the start of a stream, for a latent grid `height` x `width`; `compact` is the least."""
         ...
 
     def decode(self, latents: Tensor, tails: Tails) -> tuple[Tensor, Tails]:
@@ -149,8 +151,10 @@ class TinyVAE(nn.Module):
         width: int,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        compact: bool = False,
     ) -> Tails:
-        """Empty memory: the latent before, and whether there was one."""
+        """Empty memory: the latent before, and whether there was one. It is `compact` as it is."""
         device = device if device is not None else self.mean.device
         dtype = dtype if dtype is not None else self.mean.dtype
         return {
