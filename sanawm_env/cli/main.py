@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from sanawm_env.cli.common.console import Interrupted, interrupts, quiet_stdout, tolerant
+from sanawm_env.cli.data.annotate import Annotate
 from sanawm_env.cli.data.collect import Collect
 from sanawm_env.cli.data.datasets import DataCommand
 from sanawm_env.cli.data.replay import Replay
@@ -69,6 +70,7 @@ Command = (
     ]
     | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[DataCommand]], tyro.conf.subcommand("data")]
     | Annotated[tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[Ros2Command]], tyro.conf.subcommand("ros2")]
+    | Annotated[Annotate, tyro.conf.subcommand("annotate")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

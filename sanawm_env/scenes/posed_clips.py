@@ -28,7 +28,7 @@ from sanawm_env.camera.pose import validate_c2w
 from sanawm_env.files import write_json
 from sanawm_env.video import Encoding, VideoWriter
 
-__all__ = ["PosedClip", "Verdict", "is_clips", "list_clips", "prepare_clips", "read_clip", "write_clip"]
+__all__ = ["PosedClip", "Verdict", "clip_video", "is_clips", "list_clips", "prepare_clips", "read_clip", "write_clip"]
 
 Frames = NDArray[np.uint8]
 Verdict: TypeAlias = Literal["accepted", "refused"]
@@ -148,10 +148,15 @@ def is_clips(ds: str | Path) -> bool:
     return isinstance(found, dict) and found.get("format") == _FORMAT
 
 
+def clip_video(path: str | Path, fps: float) -> VideoWriter:
+    """A writer of a clip's lossless video, for `write_clip`."""
+    return VideoWriter(path, fps, encoding=_LOSSLESS)
+
+
 def write_clip(
     folder: str | Path,
     clip: PosedClip,
-    frames: Iterable[Frames] | None = None,
+    frames: Iterable[Frames] | Path | None = None,
     depth: NDArray[np.floating[Any]] | None = None,
 ) -> PosedClip:
     """Write a clip, whole or not at all; one that is there already is replaced.
@@ -159,7 +164,8 @@ def write_clip(
     Args:
         folder: `ds/clips/NAME`.
         clip: What to write.
-        frames: `(H, W, 3)` or pieces `(n, H, W, 3)`, uint8 RGB; None for a refused clip without them.
+        frames: `(H, W, 3)` or pieces `(n, H, W, 3)`, uint8 RGB; or a video of F frames by `clip_video` on the same
+            disk, which moves to its place; None for a refused clip without them.
         depth: `(F, H, W)` z-depth, metres.
 
     Returns:
@@ -177,8 +183,10 @@ def write_clip(
     stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     stage.mkdir()
     try:
-        if frames is not None:
-            with VideoWriter(stage / "video.mp4", clip.fps, encoding=_LOSSLESS) as video:
+        if isinstance(frames, Path):
+            frames.rename(stage / "video.mp4")
+        elif frames is not None:
+            with clip_video(stage / "video.mp4", clip.fps) as video:
                 for piece in frames:
                     video.write(piece)
             if video.frames != len(clip):

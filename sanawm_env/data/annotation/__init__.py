@@ -1,0 +1,1 @@
+"""Metric camera poses for videos: `sanawm annotate`."""

@@ -1,0 +1,1 @@
+"""Poses from pictures alone: tracks, two mappers that must agree, and limits."""
