@@ -32,6 +32,25 @@ def test_fork_and_compare(tmp_path, checkpoint, capsys):
     assert all("by   0.0" not in line for line in lines[2:])
 
 
+def test_refine_the_winner(tmp_path, checkpoint, capsys, monkeypatch):
+    from sanawm_env.world.checkpoints.refiner.text import RefinerPrompts
+    from tests.world.checkpoints.refiner.refiner_files import write_stream
+    from tests.world.refined_worlds import encode
+
+    asked = []
+    monkeypatch.setattr(RefinerPrompts, "_encode", lambda self, words: asked.append(words) or encode(words))
+    folder = write_stream(tmp_path, transformer={"vae_scale_factors": [4, 16, 16]})
+    main = runpy.run_path(str(EXAMPLES / "refine_the_winner.py"))["main"]
+    options = {"count": 3, "steps": 2, "checkpoint": checkpoint, "device": "cpu", "max_drift": 9.0}
+    main(out=tmp_path / "raw.mp4", **options)
+    said = capsys.readouterr().out
+    assert "3 futures of 2 steps" in said and "not refined" in said
+    main(out=tmp_path / "a.mp4", refiner=folder, prompt="a road", **options)
+    said = capsys.readouterr().out
+    assert "the winner with stage 2 in" in said and "if every future were refined" in said and asked == ["a road"]
+    assert frames_and_size(tmp_path / "a.mp4") == frames_and_size(tmp_path / "raw.mp4") == (2 * 12, 112, 64)
+
+
 def test_scan_over_plan(tmp_path, capsys):
     pytest.importorskip("matplotlib").use("agg")
     main = runpy.run_path(str(EXAMPLES / "scan_over_plan.py"))["main"]

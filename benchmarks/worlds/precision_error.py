@@ -62,6 +62,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "int8, dynamic int8 activations": ("int8", {"activations": True}),
     "fp8": ("fp8", {}),
     "nvfp4": ("nvfp4", {}),
+    "fp32, states in fp8": ("fp32", {"state_precision": "fp8"}),
+    "fp32, states in int8": ("fp32", {"state_precision": "int8"}),
 }
 REFERENCES = ("fp32", "bf16")
 
@@ -148,7 +150,7 @@ def build(arm: str, args: Args) -> tuple[WorldModel, dict[str, Any]]:
     """The world of an arm, and what is known of it before it runs."""
     precision, options = ARMS[arm]
     activations = options.get("activations", False)
-    load = {"dtype": options["dtype"]} if "dtype" in options else {}
+    load = {name: options[name] for name in ("dtype", "state_precision") if name in options}
     if precision in ("fp8", "nvfp4"):
         try:
             check_precision(precision, args.device)
@@ -211,7 +213,8 @@ def answer(world: WorldModel, call: Call) -> Tensor:
     model, conditions = world.transformer, dict(call.conditions)
     cache: ModelCache = conditions.pop("cache")
     tokens = world.token_grid[0] * world.token_grid[1]
-    like = empty_cache(world.config.model, 1, tokens, device="meta", dtype=world.dtype)
+    kept: dict[str, Any] = {"dtype": world.dtype, "precision": world.state_precision}
+    like = empty_cache(world.config.model, 1, tokens, device="meta", **kept)
     blocks = tuple(remember(block, empty) for block, empty in zip(cache.blocks, like.blocks, strict=True))
     cast = replace(cache, blocks=blocks)
     if conditions.get("text") is not None:

@@ -189,10 +189,15 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `device`            | `"auto"`     | `"cpu"`, `"cuda"`, ...; auto takes a GPU if there is one          |
     | `dtype`             | `None`       | `"float32"` or `"bfloat16"`; None is float32, for a release bfloat16 |
     | `precision`         | `None`       | `"fp32"`, `"bf16"`, `"int8"`, `"fp8"`, `"nvfp4"` (docs/reference) |
+    | `refiner`           | `None`       | `"stream"`, or a mapping: stage 2, see below                      |
     | `state_precision`   | `None`       | of the world's memory: `"bf16"`, `"fp8"`, `"int8"` (docs/reference) |
     | `info_frames`       | `True`       | whether `info["frames"]` is there; a learner that ignores it saves a copy |
     | `episode_seconds`   | `60.0`       | world time after which an episode is truncated; None is never     |
     | `max_episode_steps` | `None`       | the same in steps, of a directly constructed environment; -1 is never |
+
+    With a `refiner` the frames of a step are those of the release's second stage (docs/how-to/refiner.md): its memory
+    is part of the state and of every snapshot, and `chunk_frames` is a multiple of its blocks of 3. It wants an LTX-2
+    refiner beside the checkpoint, or elsewhere: `refiner={"folder": ..., "kv_max_frames": 4}`.
 
     Without intrinsics and field of view, an image is taken to have the checkpoint's default field of view; a
     procedural scene draws one.

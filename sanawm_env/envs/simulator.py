@@ -297,6 +297,15 @@ class Simulator:
         twin._use(model)
         return twin
 
+    def without_refiner(self) -> Simulator:
+        """The same on stage 1 alone; itself if there is no refiner."""
+        if self.model.refiner is None:
+            return self
+        twin = copy.copy(self)
+        twin._source = None if self._source is None else self._source | {"refiner": None}
+        twin._use(self.model.with_refiner(None))
+        return twin
+
     def _use(self, model: WorldModel) -> None:
         """Let every part have this model, and only this one."""
         self.model = model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, overload
 
@@ -140,7 +141,7 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
         self._rngs = [seeding.np_random() for _ in range(self.num_envs)]
 
     @classmethod
-    def of(cls, env: SanaWMEnv, num_envs: int, *, exact: bool | None = False) -> SanaWMVectorEnv:
+    def of(cls, env: SanaWMEnv, num_envs: int, *, exact: bool | None = False, refine: bool = False) -> SanaWMVectorEnv:
         """Make a vector environment whose slots are all at the present of a single environment.
 
         It shares the model, the settings and the task, and nothing else: what planners imagine with. There is no
@@ -150,6 +151,8 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
             env: A `SanaWMEnv` (`env.unwrapped` of a wrapped one) that was reset.
             num_envs: Slots.
             exact: See the class.
+            refine: Let the slots run stage 2 where the environment does. Without it, futures cost stage 1 alone, and
+                only the one that is lived is refined.
 
         Raises:
             ResetNeeded: Before the environment's first `reset` or `restore`.
@@ -157,9 +160,11 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
         """
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1; got {num_envs}.")
-        moment = env.snapshot()
+        moment, simulator = env.snapshot(), env.simulation
+        if not refine and simulator.model.refiner is not None:
+            simulator, moment = simulator.without_refiner(), replace(moment, state=moment.state.without_refiner())
         twin = object.__new__(cls)
-        twin._set_up(env.simulation.with_limit(-1).with_batching(None if exact is None else not exact), None)
+        twin._set_up(simulator.with_limit(-1).with_batching(None if exact is None else not exact), None)
         twin.autoreset_mode = AutoresetMode.DISABLED
         twin.metadata = twin.metadata | {"autoreset_mode": AutoresetMode.DISABLED}  # type: ignore[misc]
         twin._goes_on = True

@@ -6,6 +6,7 @@ import secrets
 from contextlib import ExitStack
 from dataclasses import fields
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,12 +20,9 @@ from sanawm_env.server import protocol
 from sanawm_env.server.client.values import plain, sent_picture
 from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.sessions.simulators import ALLOWED
-from sanawm_env.server.web.app import make_app
 from sanawm_env.server.web.auth import Guard
-from sanawm_env.server.web.background import in_background
 from sanawm_env.server.web.limits import Uploads
 from sanawm_env.server.web.listening import locked
-from sanawm_env.server.web.page import page_routes
 
 __all__ = ["Playing", "play"]
 
@@ -45,7 +43,7 @@ def play(env: Any, *, port: int = 0, height: int = 720, data: str | Path | None 
             for the action mode: people steer by pose deltas (`delta`).
         port: 0 takes a free one.
         height: Of the frame in a notebook, pixels.
-        data: Folder for episodes that are recorded; None records none.
+        data: Folder for episodes of walks that begin on the page; None records none.
 
     Returns:
         The server, and where to find it.
@@ -59,6 +57,8 @@ def play(env: Any, *, port: int = 0, height: int = 720, data: str | Path | None 
     base = env.unwrapped
     if not isinstance(base, SanaWMEnv):
         raise TypeError(f"play takes a SanaWMEnv; got {type(base).__name__}.")
+    if missing := [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]:
+        raise ModuleNotFoundError(f"play needs {missing[0]}: pip install 'sanawm_env[play]'.", name=missing[0])
     return Playing(base.simulation, base.snapshot(), port, height, data)
 
 
@@ -69,6 +69,10 @@ class Playing:
         self, simulator: Simulator, moment: EnvSnapshot, port: int, height: int, data: str | Path | None
     ) -> None:
         """See `play`."""
+        from sanawm_env.server.web.app import make_app
+        from sanawm_env.server.web.background import in_background
+        from sanawm_env.server.web.page import page_routes
+
         self._height, self._stack = height, ExitStack()
         with self._stack:
             folder = self._stack.enter_context(locked(None if data is None else Path(data)))

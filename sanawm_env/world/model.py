@@ -20,6 +20,8 @@ from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
 from sanawm_env.world.checkpoints.local import load_modules, located, resolve
 from sanawm_env.world.checkpoints.prompts import Prompts
+from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
+from sanawm_env.world.checkpoints.refiner.options import read_options
 from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
 from sanawm_env.world.conditioning import (
     Networks,
@@ -194,11 +196,7 @@ class WorldModel:
             UserWarning: The weights were not trained to be stepped.
         """
         low, device, dtype = None, as_device(device), as_dtype(dtype)
-        stage2 = None
-        if refiner is not None:
-            from sanawm_env.world.checkpoints.refiner.options import read_options
-
-            stage2 = read_options(refiner)
+        options = read_options(refiner)
         check_state_precision(state_precision, torch.float32)  # before minutes of loading
         if precision is not None:
             from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
@@ -210,10 +208,12 @@ class WorldModel:
             low = checked if checked in QUANTISED else None
         if adapter is None and is_adapter(checkpoint):
             adapter = checkpoint
-        if checkpoint == UNTRAINED:
+        folder = None if checkpoint == UNTRAINED else resolve(checkpoint)
+        stage2 = None if options is None else find_refiner(options, folder)
+        if folder is None:
             loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
         else:
-            loaded = load_modules(resolve(checkpoint), device, dtype, preset=preset)
+            loaded = load_modules(folder, device, dtype, preset=preset)
         if adapter is not None:
             loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
         if low is not None:
@@ -227,10 +227,7 @@ class WorldModel:
         world.source, world.text_encoder = located(checkpoint), text_encoder
         Prompts(world)  # refuses a text encoder that cannot be
         if stage2 is not None:
-            from sanawm_env.world.checkpoints.refiner.attach import load_refiner
-
-            fps = loaded.config.fps
-            return world.with_refiner(load_refiner(stage2, resolve(checkpoint), world.device, world.dtype, fps))
+            world = world.with_refiner(load_refiner(stage2, world.device, world.dtype, loaded.config.fps))
         return world
 
     def with_refiner(self, refiner: StreamRefiner | None) -> WorldModel:

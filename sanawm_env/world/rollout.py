@@ -64,6 +64,7 @@ def rollout_chunks(
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
     overlap: bool | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
 ) -> Iterator[Frames]:
     """Roll a world along camera paths, all side by side, and hand the frames out chunk by chunk.
 
@@ -84,6 +85,7 @@ def rollout_chunks(
         chunk_frames: Latent frames per step; None is the checkpoint's default.
         sigmas: Noise levels of the sampler; None is the checkpoint's.
         overlap: See `WorldModel.stream`.
+        refiner_texts: For worlds with a refiner: `world.refiner.encode(prompt)` of each path; None is the empty prompt.
 
     Returns:
         An iterator of `(B, n, H, W, 3)` uint8 frames, F altogether; the given images come first, by themselves.
@@ -101,7 +103,7 @@ def rollout_chunks(
     poses = relative_to_first(given).numpy()[:, 1:]
 
     def walk() -> Iterator[Frames]:
-        state, frames = begin(world, starts, seeds, texts)
+        state, frames = begin(world, starts, seeds, texts, refiner_texts)
         yield frames
         for _, frames in states_along(world, state, poses, chunk_frames=chunk, sigmas=sigmas, overlap=overlap):
             yield frames
@@ -110,7 +112,11 @@ def rollout_chunks(
 
 
 def begin(
-    world: WorldModel, starts: Sequence[StartLike], seeds: Sequence[int], texts: Sequence[Text] | None = None
+    world: WorldModel,
+    starts: Sequence[StartLike],
+    seeds: Sequence[int],
+    texts: Sequence[Text] | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
 ) -> tuple[WorldState, Frames]:
     """The state at frame 0, and the given images `(B, 1, H, W, 3)`: `WorldModel.start` for `states_along`.
 
@@ -118,7 +124,8 @@ def begin(
     """
     text = _joined(world, texts, len(starts))
     images, cameras = np.stack([s.image for s in starts]), np.stack([s.intrinsics for s in starts])
-    return world.start(images, cameras, seeds, *text)
+    words = None if refiner_texts is None else torch.cat(list(refiner_texts))
+    return world.start(images, cameras, seeds, *text, refiner_text=words)
 
 
 def states_along(
@@ -164,9 +171,12 @@ def rollout(
     *,
     chunk_frames: int | None = None,
     sigmas: Sequence[float] | None = None,
+    refiner_texts: Sequence[Tensor] | None = None,
 ) -> Frames:
     """All frames of `rollout_chunks` as one array `(B, F, H, W, 3)`; see there."""
-    chunks = rollout_chunks(world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas)
+    chunks = rollout_chunks(
+        world, starts, paths, seeds, texts, chunk_frames=chunk_frames, sigmas=sigmas, refiner_texts=refiner_texts
+    )
     made = np.empty((*np.shape(paths)[:2], world.config.height, world.config.width, 3), np.uint8)
     done = 0
     for frames in chunks:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sanawm_env  # noqa: F401
-from sanawm_env import SanaWMEnv, WorldModel
+from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.checkpoints.refiner.text import RefinerPrompts
 from sanawm_env.world.config import small_config
@@ -91,6 +91,25 @@ def test_a_moment_of_stage_1_goes_on_refined(tmp_path):
     again.restore(tmp_path / "moment.safetensors")
     assert again.snapshot().equal(seen.snapshot())
     assert np.array_equal(again.step(ACTION)[4]["frames"], seen.step(ACTION)[4]["frames"])
+
+
+def test_futures_are_imagined_without_stage_2():
+    """And what is lived from there is what it would have been."""
+    stage1 = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0)))
+    env, raw = SanaWMEnv(refined(stage1)), SanaWMEnv(stage1)
+    for each in (env, raw):
+        each.reset(seed=1)
+        each.step(ACTION)
+    futures, seen = SanaWMVectorEnv.of(env, 2, exact=True), SanaWMVectorEnv.of(env, 2, exact=True, refine=True)
+    assert futures.model.refiner is None and futures.state.refiner is None
+    shown = futures.step([ACTION] * 2)[4]["frames"]
+    assert np.array_equal(shown[0], shown[1])
+    lived = env.step(ACTION)[4]["frames"]
+    assert np.array_equal(seen.step([ACTION] * 2)[4]["frames"][1], lived)
+    assert not np.array_equal(shown[0], lived)
+    cache = env.snapshot().state.cache
+    for a, b in zip(futures.state.select([0]).cache.flat().values(), cache.flat().values(), strict=True):
+        assert np.array_equal(a, b), "stage 1 comes to the same"
 
 
 def test_what_is_refused(folder, monkeypatch):

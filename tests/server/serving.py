@@ -36,6 +36,7 @@ class Socket:
         self.manager = websockets.sync.client.connect(url, compression=None, max_size=None, proxy=None, **arguments)
         self.socket = self.manager.__enter__()
         self.events = []
+        self.early = []  # frames among them
 
     def ask(self, *, payload=b"", **message):
         head = {"id": 1, **message}
@@ -45,6 +46,8 @@ class Socket:
             if "id" in head:
                 return head, data
             self.events.append(head)
+            if head["type"] == "frame":
+                self.early.append((head, bytes(data)))
 
     def close(self):
         self.manager.__exit__(None, None, None)

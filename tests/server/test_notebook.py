@@ -18,37 +18,43 @@ FAST = {"chunk_frames": 1, "sampler_steps": 1}
     [
         {"task": PointNav(success_distance=0.3, stop_action=True), "obs_mode": "dict", "max_translation": 0.3},
         {"image": np.full((64, 96, 3), 90, np.uint8), "fov_deg": 70.0, "sensors": (), "contact": "none"},
-        {"action_mode": "keys"},
     ],
-    ids=["task", "image", "keys"],
+    ids=["task", "image"],
 )
 def test_a_person_goes_on_and_the_environment_after_them(model, settings):
     """A remote environment is in the person's place; both see the same bits as without the page between them."""
     env, alone = (SanaWMEnv(model, **FAST, **settings) for _ in range(2))
-    keys = env.action_space.sample() * 0
+    still = env.action_space.sample() * 0
     env.reset(seed=5), alone.reset(seed=5)
-    env.step(keys), alone.step(keys)
+    env.step(still), alone.step(still)
     with sanawm_env.play(env) as playing:
         assert playing.snapshot().equal(env.snapshot())
         assert playing.session in playing.url and playing.url.split("#")[0] in playing._repr_html_()
         person = RemoteSanaWMEnv(playing.url.split("#")[0], session=playing.session)
-        stepped = person.step(person.action_space.sample() * 0)
-        if "action_mode" not in settings:
-            expected = alone.step(keys)
-            np.testing.assert_equal(stepped[0], expected[0])
-            assert stepped[1] == expected[1]
-            np.testing.assert_equal(env.restore(playing.snapshot())[0], expected[0])
-            assert env.snapshot().equal(alone.snapshot())
-        else:  # people steer by deltas; the world is the same one
-            assert person.action_space.shape == (6,)
-            env.restore(playing.snapshot())
-        assert env.step(keys)[4]["time"] == 0.75
+        stepped, expected = person.step(still), alone.step(still)
+        np.testing.assert_equal(stepped[0], expected[0])
+        assert stepped[1] == expected[1]
+        np.testing.assert_equal(env.restore(playing.snapshot())[0], expected[0])
+        assert env.snapshot().equal(alone.snapshot())
+        assert env.step(still)[4]["time"] == 0.75
         person.close()
         with pytest.raises(ServerError, match="no such session"):
             playing.snapshot("selsewhere")
     playing.close()
     with pytest.raises(httpx.ConnectError):
         httpx.get(playing.url)
+
+
+def test_people_steer_by_deltas(model):
+    env = SanaWMEnv(model, **FAST, action_mode="keys")
+    env.reset(seed=5)
+    with sanawm_env.play(env) as playing:
+        person = RemoteSanaWMEnv(playing.url.split("#")[0], session=playing.session)
+        assert person.action_space.shape == (6,)
+        person.step([0, 0, 1, 0, 0, 0])
+        env.restore(playing.snapshot())  # the world is the same one
+        person.close()
+    assert env.step(env.action_space.sample())[4]["time"] == 0.5
 
 
 def test_pages_may_frame_it_and_others_may_not(model, server):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sanawm_env.world.rollout import Start
+from sanawm_env.world.rollout import begin as begin_along
 from sanawm_env.world.state import StateError, WorldState
 from tests.world.refined_worlds import encode, other_weights, refined, refiner_for
 from tests.world.test_model import RULES, K, begin, images, poses_for
@@ -143,6 +145,8 @@ def test_text_and_seed_decide():
     words, _ = model.start(*given, refiner_text=encode(""))
     rain, _ = model.start(*given, refiner_text=encode("rain"))
     assert empty.equal(words)
+    start = Start(images(0)[0], np.array(K))
+    assert begin_along(model, [start], [100], refiner_texts=[encode("rain")])[0].equal(rain)
     reseeded = empty.fork(1, reseed=[5])
     results = [step(model, state)[0].refiner.slots[0].history for state in (empty, rain, reseeded)]
     assert not torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])

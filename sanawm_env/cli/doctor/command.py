@@ -29,6 +29,8 @@ class Doctor:
     """Of the weights; bf16 for the release and fp32 for other worlds if not given."""
     state_precision: Literal["bf16", "fp8", "int8"] | None = None
     """Of what a rollout remembers; that of the activations if not given."""
+    refiner: Literal["stream"] | None = None
+    """Stage 2 with every step."""
     slots: int = 1
     """Rollouts at once, which the verdict is about."""
     measure: bool = True
@@ -43,7 +45,7 @@ class Doctor:
         slots = (self.slots, *(n for n in (1, 2, 4, 8) if n != self.slots))
         report = diagnose(
             self.checkpoint, self.device, self.precision, slots, state_precision=self.state_precision,
-            measure=self.measure,
+            refiner=self.refiner is not None, measure=self.measure,
         )  # fmt: skip
         if self.json:
             import json
@@ -77,7 +79,8 @@ def render(report: dict[str, Any]) -> list[str]:
     for plan in report["memory"]["plans"]:
         if plan["unsupported"] is None:
             sizes = [_gigabytes(plan[column]) for column in _COLUMNS]
-            sizes[2] = f"{plan['slots']} x {sizes[2]}"
+            sizes[0] = _gigabytes(plan["weights"] + plan["refiner"])
+            sizes[2] = f"{plan['slots']} x {_gigabytes(plan['state_per_slot'] + plan['refiner_state'])}"
             lines.append(_row(plan["precision"], plan["slots"], *sizes, _fits(plan)))
     refused = {plan["precision"]: plan["unsupported"] for plan in report["memory"]["plans"] if plan["unsupported"]}
     lines += [f"  {precision:<7}not on this device: {reason}" for precision, reason in refused.items()]

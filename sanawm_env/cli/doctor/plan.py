@@ -43,7 +43,7 @@ and, where slots begin anew in the same step, their first states. 2.4 to 2.8 wer
 BASIS = {
     "weights, VAE, state": f"exact, from shapes; a step makes up to {STATES_MADE} states more beside the present one",
     "working": f"estimate: live tensors of one chunk traced without a GPU, times {MARGIN}",
-    "text enc": "exact: gemma-2-2b-it in bfloat16, freed after encoding",
+    "text enc": "exact: gemma-2-2b-it in bfloat16, freed after encoding; stage 2's own encoder is not counted",
     "needed": f"while stepping or encoding, {CUDA_RESERVE / 1e9} GB for CUDA (assumed) among it",
 }
 
@@ -76,6 +76,10 @@ class MemoryPlan:
     """Whether slots share one forward; on the CPU they take turns and so share working memory."""
     decode_together: bool
     """The same of the decoder, which takes turns where it remembers latents alone."""
+    refiner: int = 0
+    """Weights of stage 2; 0 without it."""
+    refiner_state: int = 0
+    """Its keys and values of one slot. A step makes the next ones beside them; copies share them."""
 
     @property
     def working(self) -> int:
@@ -86,14 +90,15 @@ class MemoryPlan:
     @property
     def running(self) -> int:
         """While stepping: the state before, what a step makes of states, and the activations."""
-        states = int((1 + STATES_MADE) * self.slots * self.state_per_slot)
-        return self.weights + self.vae + self.reserve + states + self.working
+        states = int((1 + STATES_MADE) * self.slots * self.state_per_slot) + 2 * self.slots * self.refiner_state
+        return self.weights + self.vae + self.refiner + self.reserve + states + self.working
 
     @property
     def encoding(self) -> int:
         """While a prompt is encoded on the same device, the world loaded; 0 without text."""
-        states = self.slots * self.state_per_slot
-        return self.text_encoder and self.weights + self.vae + self.reserve + states + self.text_encoder
+        states = self.slots * (self.state_per_slot + self.refiner_state)
+        loaded = self.weights + self.vae + self.refiner + self.reserve
+        return self.text_encoder and loaded + states + self.text_encoder
 
     @property
     def needed(self) -> int:
@@ -106,7 +111,13 @@ class MemoryPlan:
 
 
 def plan_memory(
-    config: WorldConfig, precision: str, slots: int = 1, *, gpu: bool, state_precision: str | None = None
+    config: WorldConfig,
+    precision: str,
+    slots: int = 1,
+    *,
+    gpu: bool,
+    state_precision: str | None = None,
+    refiner: bool = False,
 ) -> MemoryPlan:
     """Plan the memory of a world; `dataclasses.replace(plan, slots=n)` is the plan of more slots.
 
@@ -116,9 +127,10 @@ def plan_memory(
         slots: Number of rollouts B.
         gpu: On a GPU slots run together, and CUDA itself takes a share.
         state_precision: As in `WorldModel.load`.
+        refiner: With stage 2, streaming, in the type of the activations.
 
     Raises:
-        ValueError: Unknown precision, or slots below 1.
+        ValueError: Unknown precision, slots below 1, or stage 2 for a world whose VAE is not the release's.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}.")
@@ -139,6 +151,7 @@ def plan_memory(
         decode = RELEASE_WORKING["compact decode" if compact else "decode"] * rows * columns / _RELEASE_CELLS
     else:  # the small VAE works at latent resolution; its largest tensors are a few copies of the frames
         decode = 4 * config.max_chunk_frames * vae.temporal_stride * config.height * config.width * 3 * 2
+    second = _refiner(vae, rows * columns, dtype) if refiner else (0, 0, 0)
     return MemoryPlan(
         precision=PRECISIONS[PRECISIONS.index(precision)],
         state_precision=kept,
@@ -146,13 +159,31 @@ def plan_memory(
         weights=weight_bytes(config, precision),
         vae=sum(value.nbytes for value in (*vae.parameters(), *vae.buffers())),
         state_per_slot=state.nbytes,
-        denoising=int(wide * RELEASE_WORKING["transformer"] * call / _RELEASE_CALL),
+        denoising=max(int(wide * RELEASE_WORKING["transformer"] * call / _RELEASE_CALL), int(MARGIN * second[2])),
         decoding=int(wide * decode),
         text_encoder=TEXT_ENCODER_PARAMETERS * 2 if length else 0,
         reserve=CUDA_RESERVE if gpu else 0,
         together=gpu,
         decode_together=gpu and not compact,
+        refiner=second[0],
+        refiner_state=second[1],
     )
+
+
+def _refiner(vae: Any, tokens: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """Bytes of stage 2: weights, one slot's memory, activations (a few tensors of a block's feed-forward)."""
+    from sanawm_env.world.networks.refiner.config import RefinerConfig, StreamSettings
+    from sanawm_env.world.networks.refiner.transformer import RefinerTransformer
+
+    config, settings = RefinerConfig(), StreamSettings()
+    if not isinstance(vae, _ReleaseVAE):
+        raise ValueError(
+            "stage 2 refines latents of the release's VAE, which this world has not; leave out the refiner."
+        )
+    with torch.device("meta"):
+        weights = sum(value.numel() for value in RefinerTransformer(config).state_dict().values()) * dtype.itemsize
+    working = 4 * settings.block_frames * tokens * 4 * config.width * dtype.itemsize
+    return weights, settings.nbytes(config, tokens, dtype), working
 
 
 def weight_bytes(config: WorldConfig, precision: str) -> int:

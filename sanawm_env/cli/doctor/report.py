@@ -44,6 +44,7 @@ def diagnose(
     slots: Sequence[int] = (1, 2, 4, 8),
     *,
     state_precision: str | None = None,
+    refiner: bool = False,
     measure: bool = True,
 ) -> dict[str, Any]:
     """A JSON-ready report about running a checkpoint on a device.
@@ -54,6 +55,7 @@ def diagnose(
         precision: The one asked for; None is bfloat16 for the release, float32 for other worlds.
         slots: Numbers of rollouts to plan for; the first is the one that the verdict is about.
         state_precision: As in `WorldModel.load`.
+        refiner: With stage 2.
         measure: Time a built-in world, if the device is here.
 
     Raises:
@@ -70,7 +72,8 @@ def diagnose(
         raise ValueError(f"precision {chosen} does not run on {where.label}: {reason}; use {' or '.join(able)}.")
     asked = [chosen] if chosen not in PRECISIONS else PRECISIONS  # an unknown one is refused by the plan
     gpu = where.kind == "cuda"
-    plans = {p: plan_memory(config, p, slots[0], gpu=gpu, state_precision=state_precision) for p in asked}
+    kinds: dict[str, Any] = {"gpu": gpu, "state_precision": state_precision, "refiner": refiner}
+    plans = {p: plan_memory(config, p, slots[0], **kinds) for p in asked}
     rows = [_row(replace(plan, slots=n), where) for plan in plans.values() for n in sorted(set(slots))]
     about = {
         "name": config.name,
@@ -144,6 +147,7 @@ def _verdict(plans: dict[str, MemoryPlan], chosen: str, device: Device, able: Se
     """One sentence: whether it fits, else how much is missing and what would fit."""
     plan = plans[chosen]
     state = f", states in {plan.state_precision}," if plan.state_precision else ""
+    state += " and stage 2" if plan.refiner else ""
     needs = f"{chosen} with {plan.slots} slot{'s' * (plan.slots > 1)}{state} needs {_size(plan.needed)}"
     if device.memory is None:
         return f"{needs}; the memory of {device.label} is not known."

@@ -71,15 +71,10 @@ class ResetPlanner:
             return ResetPlan(replace(past, elapsed_steps=0, task=None, depth=None, contact=None), goal=goal)
         start = self._first_frame(given)
         words = given.get("prompt", self._settings.prompt)
-        refiner, conditioned = model.refiner, model.config.model.caption_channels
-        # A world without text warns that a prompt has no effect; with a refiner it has one.
-        text = self._prompts.read(words if refiner is None or conditioned or not isinstance(words, str) else None)
-        return ResetPlan(
-            start=start,
-            goal=goal,
-            text=text,
-            refiner_text=None if refiner is None else refiner.encode(words or ""),
-        )
+        text, refined = self._prompts.read(words), None
+        if model.refiner is not None:
+            refined = model.refiner.encode(words or "")
+        return ResetPlan(start=start, goal=goal, text=text, refiner_text=refined)
 
     def begin(
         self, plans: Sequence[ResetPlan], rngs: Sequence[np.random.Generator], model: WorldModel

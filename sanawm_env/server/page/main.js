@@ -188,7 +188,7 @@ function rest(text) {
 
 function heard(head, payload) {
   if (head.type === "frame") {
-    if (head.session === session.id) view.take(head, payload);
+    if (head.session === session.id || head.session === session.coming) view.take(head, payload);
   } else if (head.type === "error") {
     if (!overtaken(head.code)) message(head.error);
   } else session.heard(head);

@@ -13,7 +13,7 @@ const client = (() => {
 export class Session {
   /** `tell(what, details)` is told what changes: frame, tree, place, state, goal, over. */
   constructor(socket, tell) {
-    Object.assign(this, { socket, tell, video: "jpeg", id: null, nodes: new Map(), work: Promise.resolve() });
+    Object.assign(this, { socket, tell, video: "jpeg", id: null, coming: null, nodes: new Map(), work: Promise.resolve() });
     this.forget();
   }
 
@@ -66,6 +66,7 @@ export class Session {
   }
 
   async attach(id, how) {
+    this.coming = id; // its frames may come before the answer, and those after them build on them
     const answer = await this.socket.request({ type: "attach", session: id, client, encoding: "jpeg", quality: 90, video: this.video, ...how });
     if (id !== this.id) this.forget();
     Object.assign(this, { id, facts: answer.head, present: answer.head.snapshot, watching: how.control === false, playing: answer.head.playing });

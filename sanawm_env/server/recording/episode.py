@@ -48,6 +48,8 @@ class Retelling:
         self.entries = numbers_of(self.simulator)
         self.seed = past.beginning.seed
         """Of the reset."""
+        self.actions = past.actions
+        """Oldest first."""
         options = dict(past.beginning.options)
         settings = {
             name: value for name, value in past.beginning.settings.items() if value is not None or name in _NONE

@@ -16,11 +16,11 @@ from sanawm_env.server import protocol
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.play.hub import Deliver, Hub
 from sanawm_env.server.play.player import IN_FLIGHT
+from sanawm_env.server.play.video import LiveVideo
 from sanawm_env.server.recording.datasets import Recordings
 from sanawm_env.server.sessions.host import Host
 from sanawm_env.server.sessions.simulators import ALLOWED
 from sanawm_env.server.web.limits import LARGEST_IMAGE, LARGEST_REQUEST, Uploads
-from sanawm_env.server.web.video import LiveVideo
 from sanawm_env.tasks import TASKS
 
 __all__ = ["Dispatcher"]
@@ -105,7 +105,7 @@ class Dispatcher:
     async def _record(self, message: protocol.Record) -> Answer:
         if self.recordings is None:
             raise ServerError("invalid", "episodes need a folder that stays; start the server with --data FOLDER.")
-        return await asyncio.to_thread(self.recordings.add, message.session, message.snapshot)
+        return await asyncio.wrap_future(self.recordings.add(message.session, message.snapshot))
 
     async def answer(self, message: protocol.OfSession, payload: bytes = b"") -> Answer:
         """The answer of a session to a request that needs no attachment."""

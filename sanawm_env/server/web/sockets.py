@@ -14,10 +14,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.play.hub import Attachment
+from sanawm_env.server.play.video import LiveVideo
 from sanawm_env.server.web.dispatch import Dispatcher
 from sanawm_env.server.web.limits import LARGEST_REQUEST, Rate
 from sanawm_env.server.web.pictures import codec, jpeg
-from sanawm_env.server.web.video import LiveVideo
 
 __all__ = ["serve_socket"]
 

@@ -22,7 +22,7 @@ from sanawm_env.training.stages.lora_memory import memory_plan
 from sanawm_env.training.store import save_with_progress, write_settings
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.checkpoints.adapters import LoraSettings, add_lora, save_adapter
-from sanawm_env.world.checkpoints.local import Modules, load_modules, resolve
+from sanawm_env.world.checkpoints.local import Modules, load_modules, located, resolve
 from sanawm_env.world.checkpoints.prompts import Prompts, Text
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -104,6 +104,7 @@ def train_lora(config: LoraTrainConfig) -> Path:
         )
     chunks = chunk_indices(config.latents, model.chunk_frames)
     world = WorldModel(loaded.config, loaded.transformer, loaded.vae, loaded.checkpoint)
+    world.source = located(config.base)
     check_memory(config, world, device)
     config.out.mkdir(parents=True, exist_ok=True)
     write_settings(config.out, config, base_hash=loaded.checkpoint)
@@ -155,7 +156,7 @@ def check_memory(config: LoraTrainConfig, world: WorldModel, device: torch.devic
 
 def read_texts(config: LoraTrainConfig, world: WorldModel) -> tuple[Text, Text] | None:
     """Embeddings of the prompt and of the empty prompt; None for a world without text."""
-    prompts = Prompts(world, config.base, config.text_encoder or None)
+    prompts = Prompts(world, config.text_encoder or None)
     prompt, empty = prompts.read(config.prompt), prompts.read("")
     return None if prompt is None or empty is None else (prompt, empty)
 
@@ -234,9 +235,7 @@ class _Run:
 
     def save(self) -> None:
         """The adapter, and what the optimizer remembers."""
-        config, base = self.config, self.config.base
-        if Path(base).exists():
-            base = str(Path(base).resolve())
+        config, base = self.config, str(located(self.config.base))
         save_adapter(config.out / "adapter", self.model, name=config.name, base=base, base_hash=self.loaded.checkpoint)
         tensors = {}
         for name, value in self._named():

@@ -34,7 +34,8 @@ class Prompts:
             ValueError: A text encoder for a world without text.
         """
         self.reads = world.config.reads_text
-        """Whether the world is conditioned on text."""
+        """Whether the world's first stage is conditioned on text."""
+        self._refines = world.refiner is not None
         self._name, self._model = world.config.name, world.config.model
         self._device, self._dtype, self._source = world.device, world.dtype, world.source
         given = world.text_encoder if text_encoder is None else text_encoder
@@ -47,11 +48,11 @@ class Prompts:
         """Refuse what can be no prompt of this world, before anything is encoded.
 
         Raises:
-            ValueError: No string, or words for a world without text, where they would have no effect.
+            ValueError: No string, or words for a world without text and refiner, where they would have no effect.
         """
         if prompt is not None and not isinstance(prompt, str):
             raise ValueError(f"prompt must be a string; got {type(prompt).__name__}.")
-        if prompt and not self.reads:
+        if prompt and not (self.reads or self._refines):
             raise ValueError(
                 f"checkpoint {self._name!r} was trained without text, a prompt would have no effect; leave the prompt "
                 "out, or load a world with text such as Efficient-Large-Model/SANA-WM_streaming."

@@ -13,17 +13,14 @@ pytest.importorskip("diffusers", reason="diffusers (extra `release`) is not inst
 from safetensors.torch import load_file, save_file
 
 from sanawm_env.training.clips.release_latents import ReleaseClips
-from sanawm_env.training.losses.release import ReleaseNoise, chunk_indices, frame_levels
+from sanawm_env.training.losses.release import chunk_indices
 from sanawm_env.training.run import main, with_values
 from sanawm_env.training.stages.lora import LoraTrainConfig, _Run, read_texts
-from sanawm_env.training.stages.lora_memory import memory_plan
 from sanawm_env.world.accel.fused import fuse_projections
 from sanawm_env.world.checkpoints.adapters import LoraSettings, add_lora, is_adapter, read_adapter
 from sanawm_env.world.checkpoints.local import load_modules, resolve
 from sanawm_env.world.model import WorldModel
-from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.layers import ConvLayer
-from sanawm_env.world.schedules import RELEASE_SIGMAS
 from tests.world.checkpoints.release.release_fixtures import write_streaming
 from tests.world.networks.text.text_fixtures import write_text_encoder
 
@@ -162,31 +159,6 @@ def test_adapters_that_do_not_belong_are_refused(base, trained, tmp_path):
     with pytest.raises(ValueError, match="is no release"):
         main(["lora", "--base", "tiny", "--out", str(tmp_path / "x"), "--dtype", "float32"])
     assert not (tmp_path / "x").exists()
-
-
-def test_levels_are_those_the_sampler_meets():
-    chunks = chunk_indices(8, 3)
-    assert chunks == [0, 0, 0, 0, 1, 1, 1, 1] and chunk_indices(7, 3) == [0, 0, 0, 0, 1, 1, 1]
-    with pytest.raises(ValueError, match="4 latent frames or more"):
-        chunk_indices(3, 3)
-    generator = torch.Generator().manual_seed(0)
-    levels = frame_levels(ReleaseNoise(), chunks, 200, generator, RELEASE_SIGMAS)
-    assert (levels[:, 0] == 0).all() and (levels[:, 1] == levels[:, 3]).all()
-    assert {round(float(level), 3) for level in levels.unique()} == {round(sigma, 3) for sigma in RELEASE_SIGMAS}
-    free = frame_levels(ReleaseNoise(), chunks, 200, generator)
-    assert len(free.unique()) > 100 and free.max() < 1
-    with pytest.raises(ValueError, match="must be 1"):
-        ReleaseNoise(same=0.9)
-
-
-def test_the_memory_plan_grows_with_what_it_counts():
-    config = SanaWMConfig(depth=4, hidden_size=32, head_dim=16, in_channels=8, caption_channels=16, text_length=12)
-    small = memory_plan(config, LoraSettings(rank=2), (2, 3), 4, 1, 12)
-    more = memory_plan(config, LoraSettings(rank=4), (2, 3), 7, 2, 12)
-    assert more.adapter == 2 * small.adapter and more.weights == small.weights
-    assert more.block_inputs == 14 / 4 * small.block_inputs and more.one_block > 3 * small.one_block
-    assert small.total == small.weights + small.adapter + small.block_inputs + small.one_block > 0
-    assert "in all" in str(small)
 
 
 def test_recomputing_gives_the_same_gradients(base):

@@ -9,8 +9,7 @@ export class View {
     this.times = []; // ms of drawn frames
     this.frames = 0;
     this.formats = {}; // how many frames have come in each
-    const paint = () => { this.paint(); requestAnimationFrame(paint); };
-    requestAnimationFrame(paint);
+    this.due = false;
   }
 
   /** A key was pressed or released: the first frame that obeys that control tells the latency. */
@@ -23,7 +22,10 @@ export class View {
     this.queue = this.queue.then(async () => {
       const bitmap = await decoding;
       if (bitmap === null) return this.drawn(head); // broken on its way: acknowledged all the same
-      if (generation === this.generation) this.ready.push({ head, bitmap });
+      if (generation !== this.generation) return bitmap.close();
+      this.ready.push({ head, bitmap });
+      if (!this.due) requestAnimationFrame(() => this.paint()); // only then: a page at rest costs nothing
+      this.due = true;
     });
   }
 
@@ -47,6 +49,7 @@ export class View {
   }
 
   paint() {
+    this.due = false;
     if (!this.ready.length) return;
     const now = performance.now(), last = this.ready.pop();
     for (const { head, bitmap } of this.ready.splice(0)) { // more than one per refresh: the screen is the slower one

@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from sanawm_env.world.checkpoints.refiner.files import find_stream
+from sanawm_env.world.checkpoints.refiner.files import StreamFiles, find_stream
 from sanawm_env.world.checkpoints.refiner.load import load_networks
 from sanawm_env.world.checkpoints.refiner.options import RefinerOptions
 from sanawm_env.world.checkpoints.refiner.text import RefinerPrompts
 from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 
-__all__ = ["load_refiner"]
+__all__ = ["FoundRefiner", "find_refiner", "load_refiner"]
 
 
-def load_refiner(
-    options: RefinerOptions,
-    checkpoint: Path | None,
-    device: torch.device,
-    dtype: torch.dtype,
-    fps: float = 16.0,
-) -> StreamRefiner:
-    """Load stage 2.
+class FoundRefiner(NamedTuple):
+    """A refiner that is there, not loaded yet."""
+
+    options: RefinerOptions
+    """What was asked for."""
+    files: StreamFiles
+    """Where it lies."""
+
+
+def find_refiner(options: RefinerOptions, checkpoint: Path | None = None) -> FoundRefiner:
+    """Find stage 2, before anything large is read.
 
     Args:
         options: Which one.
         checkpoint: Folder of the world's checkpoint; None where there is none.
+
+    Raises:
+        FileNotFoundError: No refiner there.
+    """
+    folder = Path(options.folder) if options.folder is not None else checkpoint
+    if folder is None:
+        raise FileNotFoundError("this world has no folder in which a refiner could lie; give refiner={'folder': ...}.")
+    if options.lora is not None and not Path(options.lora).is_file():
+        raise FileNotFoundError(f"no LoRA {options.lora}; check the path.")
+    return FoundRefiner(
+        options, find_stream(folder, None if options.text_encoder is None else Path(options.text_encoder))
+    )
+
+
+def load_refiner(
+    found: FoundRefiner, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16, fps: float = 16.0
+) -> StreamRefiner:
+    """Load stage 2.
+
+    Args:
+        found: Of `find_refiner`.
         device: Where it runs.
         dtype: Of its weights.
         fps: Of the world.
 
     Raises:
-        FileNotFoundError: No refiner there.
-        ValueError: See `load_networks`.
+        ValueError, FileNotFoundError: See `load_networks`.
     """
-    folder = Path(options.folder) if options.folder is not None else checkpoint
-    if folder is None:
-        raise FileNotFoundError("this world has no folder in which a refiner could lie; give refiner={'folder': ...}.")
-    encoder = None if options.text_encoder is None else Path(options.text_encoder)
-    files = find_stream(folder, encoder)
+    options, files = found
     lora = None if options.lora is None else Path(options.lora)
-    found = load_networks(files, device, dtype, lora=lora, lora_strength=options.lora_strength)
-    prompts = RefinerPrompts(found.connectors, found.checkpoint, files.text_encoder, device, dtype)
-    return StreamRefiner(found.transformer, options.settings(fps), found.checkpoint, prompts)
+    made = load_networks(files, device, dtype, lora=lora, lora_strength=options.lora_strength)
+    prompts = RefinerPrompts(made.connectors, made.checkpoint, files.text_encoder, torch.device(device), dtype)
+    return StreamRefiner(made.transformer, options.settings(fps), made.checkpoint, prompts)

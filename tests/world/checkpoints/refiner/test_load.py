@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sanawm_env.world.checkpoints.refiner.attach import load_refiner
+from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
 from sanawm_env.world.checkpoints.refiner.files import find_stream
 from sanawm_env.world.checkpoints.refiner.load import load_networks
 from sanawm_env.world.checkpoints.refiner.options import RefinerOptions, read_options
@@ -131,8 +131,10 @@ def test_what_is_not_there(release, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no text encoder"):
         find_stream(release, tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder in which"):
-        load_refiner(RefinerOptions(), None, torch.device("cpu"), torch.float32)
-    refiner = load_refiner(RefinerOptions(), release, torch.device("cpu"), torch.float32)
+        find_refiner(RefinerOptions())
+    with pytest.raises(FileNotFoundError, match="no LoRA"):
+        find_refiner(RefinerOptions(lora="nowhere"), release)
+    refiner = load_refiner(find_refiner(RefinerOptions(), release), dtype=torch.float32)
     with pytest.raises(FileNotFoundError, match="has no text encoder; give refiner="):
         refiner.encode("a road")
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from sanawm_env.server import wire
-from sanawm_env.server.web.video import LiveVideo
+from sanawm_env.server.play.video import LiveVideo
 from tests.server.serving import Socket
 
 
@@ -54,7 +54,7 @@ def frames(socket, session, count):
     """Heads and payloads of the next frames of play, each acknowledged."""
     found = []
     while len(found) < count:
-        head, payload = wire.split(socket.socket.recv(60))
+        head, payload = socket.early.pop(0) if socket.early else wire.split(socket.socket.recv(60))
         if head["type"] == "frame":
             found.append((head, bytes(payload)))
             socket.socket.send(f'{{"type": "ack", "session": "{session}", "frame": {head["frame"]}}}')
