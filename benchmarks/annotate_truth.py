@@ -26,7 +26,7 @@ from tqdm import tqdm
 from sanawm_env.camera.opencv import cv2
 from sanawm_env.data.annotation.run import annotate_frames
 from sanawm_env.data.annotation.scale import NoScale, Scale, from_camera_height, from_depth
-from sanawm_env.data.annotation.structure.agreement import path_length, similarity
+from sanawm_env.data.annotation.structure.agreement import apart, path_length, similarity
 from sanawm_env.data.annotation.structure.gates import Limits
 from sanawm_env.data.annotation.structure.solve import Solution
 from sanawm_env.evaluation.metrics.camera_error import MIN_PATH, camera_error
@@ -165,8 +165,9 @@ def judge(truth: Truth, args: Args) -> dict[str, Any]:
     if path < MIN_PATH:
         # The picture of a camera that hardly moves shows no path; what it is said to move by must be as little.
         return row
-    off = error.ape_sim3_m if error.ape_sim3_m is not None else error.trans_err
-    row["ate_percent"] = 100.0 if found.turning or off is None else 100 * off / path
+    # evo turns a straight path as it likes; the other alignment turns it as the rotations say. The worse one counts.
+    offs = [apart(found.c2w, truth.c2w).share, (error.ape_sim3_m or 0.0) / path]
+    row["ate_percent"] = 100.0 if found.turning or error.failure else 100 * min(max(offs), 10.0)
     if found.reasons or found.turning:
         return row
     right = similarity(found.c2w, truth.c2w)[0]

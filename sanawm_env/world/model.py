@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
-from sanawm_env.world.accel.device import as_device, as_dtype, look_at
+from sanawm_env.world.accel.device import as_device, as_dtype, check_window
 from sanawm_env.world.accel.threads import take_share
 from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
 from sanawm_env.world.checkpoints.local import load_modules, located, resolve
@@ -36,7 +36,6 @@ from sanawm_env.world.conditioning import (
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
 from sanawm_env.world.networks.refiner.refiner import StreamRefiner
-from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.noise import check_seeds
 from sanawm_env.world.sampler import (
@@ -52,7 +51,7 @@ from sanawm_env.world.sampler import (
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 from sanawm_env.world.state.empty import check_state_precision, empty_state
-from sanawm_env.world.state.refiner import check_refiner
+from sanawm_env.world.state.refiner import check_refiner, look_first, refiner_text
 
 __all__ = ["WorldConfig", "WorldModel", "WorldState"]
 
@@ -317,7 +316,7 @@ class WorldModel:
                 if self.config.model.anchor:
                     values["first_frame"] = values["last_frame"].clone()
                 state = self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()}))
-                begun.append(state if words is None else self._look_first(state, words[part]))
+                begun.append(state if self.refiner is None else look_first(self.refiner, state, words[part]))
             state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
             return state, images[:, None].copy()
 
@@ -424,41 +423,19 @@ class WorldModel:
         check_refiner(state.refiner, None)
         state.check_fits(self._pattern, self.device)
         with isolated(self.device):
-            words = self._refiner_text(text, state.slots)
-            assert words is not None
-            parts = self._parts(state.cache.frames.tolist()) if not self.batched else [list(range(state.slots))]
-            begun = [self._look_first(state.select(part), words[part]).refiner for part in parts]
-            return state.changed(refiner=RefinerState.cat([one for one in begun if one is not None]))
+            words, slots = self._refiner_text(text, state.slots), range(state.slots)
+            parts = [list(slots)] if self.batched else [[slot] for slot in slots]
+            return WorldState.cat([look_first(self.refiner, state.select(part), words[part]) for part in parts])
 
     def finish(self, done: Denoised) -> tuple[WorldState, Tensor]:
         """What follows the denoising of a chunk: refined where there is a refiner, and decoded; as `sampler.decode`."""
         return decode(self.networks, done if self.refiner is None else refine_chunk(self.refiner, done))
 
-    def _refiner_text(self, text: Tensor | None, slots: int) -> Tensor | None:
+    def _refiner_text(self, text: Tensor | None, slots: int) -> Any:
         """The refiner's text for all slots, once there is room for its window; None without a refiner."""
-        if self.refiner is None:
-            if text is not None:
-                raise ValueError("this world has no refiner, which would read that text; leave it out.")
-            return None
-        needed = slots * self.refiner.nbytes(*self.latent_size)
-        free = look_at("cpu").memory if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
-        if free is not None and needed > free:
-            raise MemoryError(
-                f"the refiner's window needs {needed / 1e9:.3g} GB for {slots} slots, {free / 1e9:.3g} GB are free on "
-                f"{self.device}; take a smaller one (refiner={{'kv_max_frames': 4}}), kv_dtype 'fp8', or fewer slots."
-            )
-        if text is None:
-            text = self.refiner.encode("").expand(slots, -1, -1)
-        channels = self.refiner.model.config.caption_channels
-        if text.ndim != 3 or text.shape[0] != slots or text.shape[2] != channels:
-            raise ValueError(f"the refiner's text must be ({slots}, L, {channels}); got {tuple(text.shape)}.")
-        return text
-
-    def _look_first(self, state: WorldState, text: Tensor) -> WorldState:
-        """The state with the refiner's memory of frame 0."""
-        assert self.refiner is not None
-        following = [max(1, frames) for frames in state.cache.frames.tolist()]
-        return state.changed(refiner=self.refiner.start(state.first_latent, text, following))
+        if self.refiner is not None:
+            check_window(slots * self.refiner.nbytes(*self.latent_size), slots, self.device)
+        return refiner_text(self.refiner, text, slots)
 
     # -- one group of slots in the same phase -----------------------------------------------------------
 

@@ -215,7 +215,8 @@ def _joined(world: WorldModel, texts: Sequence[Text] | None, count: int) -> tupl
                 f"{len(texts)} of shapes {sorted(lengths)}."
             )
         text = tuple(torch.cat(part) for part in zip(*texts, strict=True))
-    check_text(*(text or (None, None)), count, world.config.model.caption_channels)
+    values, mask = text or (None, None)
+    check_text(values, mask, count, world.config.model.caption_channels)
     return text
 
 

@@ -15,7 +15,9 @@ def test_clips_of_known_truth(tmp_path, capsys):
     place = prepare_clips(tmp_path / "ds")
     lens = np.tile(LENS, (33, 1)).astype(np.float32)
     write_clip(place / "right", PosedClip(c2w, lens, *SIZE, metric=True), frames)
-    other = path(33, (-0.5, 0.9, -0.3), (-20, 10, 15))  # said to be true, and not what is seen
+    other = c2w.copy()  # said to be true, and not what is seen
+    round_about = np.linspace(0, 2 * np.pi, 33)
+    other[:, 0, 3], other[:, 2, 3] = np.sin(round_about), 1 - np.cos(round_about)
     write_clip(place / "wrong", PosedClip(other, lens, *SIZE, metric=True), frames)
     annotate_truth.main(["--seeds", "0:0", "--posed", str(tmp_path / "ds")])
     found = json.loads(capsys.readouterr().out)
@@ -30,7 +32,7 @@ def test_rows_are_counted():
     refused = row | {
         "accepted": False,
         "ate_percent": 40.0,
-        "reasons": ["it has 12 corners to hold on to, and 25 more"],
+        "reasons": ["it has 12 corners, and 25 are needed"],
     }
     plain = refused | {"corners": 30}
     found = annotate_truth.summary([row, refused, plain])

@@ -128,7 +128,7 @@ def test_what_is_refused(folder, monkeypatch):
     monkeypatch.setattr(RefinerPrompts, "_encode", lambda self, words: encode(words))
     env.reset(seed=1)
     now = env.unwrapped.snapshot()
-    monkeypatch.setattr("sanawm_env.world.model.look_at", lambda device: type("Free", (), {"memory": 1000}))
+    monkeypatch.setattr("sanawm_env.world.accel.device.look_at", lambda device: type("Free", (), {"memory": 1000}))
     with pytest.raises(MemoryError, match="the refiner's window needs"):
         env.reset(seed=2)
     assert env.unwrapped.snapshot().equal(now)

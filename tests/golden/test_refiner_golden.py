@@ -5,6 +5,7 @@ Every size, grid, block, seed and variant comes from the files.
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from sanawm_env.world.networks.refiner.single_shot import clean_frames, refine_c
 from sanawm_env.world.networks.refiner.stream import refine, start, to_tokens
 from sanawm_env.world.networks.refiner.transformer import RefinerTransformer
 from tests.golden.test_model_golden import rolled
+from tests.world.networks.refiner.refiner_models import transformer
 
 LATENTS, INNER, ROPE, TEXT = 5e-5, 1e-4, 1e-5, 1e-5
 
@@ -214,15 +216,16 @@ def test_rope(meta, files):
     assert {name.split(".")[0] for name in names} == {"tiny", "release"}
     for name in names:
         kind, places = name.split(".p")
-        wanted = tables[f"{name}.cos"]
+        wanted, parts = tables[f"{name}.cos"], places.split("_")
         config = tiny if kind == "tiny" else RefinerConfig()
-        rows, columns = meta["latent_grid"]
+        # `p0_1_120` names every frame, `p0123` a digit each, `p13_16` the first and where it ends.
         if kind == "tiny":
-            begin, _, end = places.partition("_")
-            frames = range(int(begin), int(end) + 1) if end else [int(digit) for digit in places]
-            frames = list(frames)[: wanted.shape[2] // (rows * columns)]
+            rows, columns = meta["latent_grid"]
+            count = wanted.shape[2] // (rows * columns)
+            parts = list(places) if len(parts) == 1 and len(places) == count else parts
+            frames = [int(p) for p in parts] if len(parts) == count else range(int(parts[0]), int(parts[0]) + count)
         else:
-            frames = [int(place) for place in places.split("_")]
+            frames = [int(part) for part in parts]
             rows, columns = grid_of(wanted.shape[2] // len(frames))
         found = frame_rotation(config, [frames], rows, columns, meta["fps"])
         close(found.cos, wanted, f"{name} cos", ROPE)
@@ -300,8 +303,10 @@ def test_chained_with_stage_1(golden_dir, meta, files, model):
     rollout = load_file(golden_dir / "streaming_tiny_rollout.safetensors")
     text, mask, eps = data["prompt_embeds"], data["prompt_mask"], noises(data)
     stage1, wanted = rollout["latents_final"], data["latents_refined"]
-    if not torch.equal(stage1, data["latents_stage1"]):  # the two sets are not of one kind
-        slots = stage1.shape[0]
+    if not torch.equal(stage1, data["latents_stage1"]):  # two sets that were not made for each other
+        slots, channels = stage1.shape[:2]
+        if channels != model.config.channels:
+            model = transformer(config=replace(model.config, channels=channels))
         text, mask, eps = text[:1].expand(slots, -1, -1), mask[:1].expand(slots, -1), []
         for begin in range(stream.sink_frames, stage1.shape[2], stream.block_frames):
             eps.append(torch.randn_like(stage1[:, :, begin : begin + stream.block_frames]))

@@ -179,7 +179,7 @@ def test_what_does_not_belong_together(monkeypatch, tmp_path):
     state.save(tmp_path / "state.safetensors")
     with pytest.raises(StateError, match="this world has no refiner"):
         stage1.step(WorldState.load(tmp_path / "state.safetensors"), poses)
-    monkeypatch.setattr("sanawm_env.world.model.look_at", lambda device: type("Free", (), {"memory": 1000}))
+    monkeypatch.setattr("sanawm_env.world.accel.device.look_at", lambda device: type("Free", (), {"memory": 1000}))
     for call in (lambda: begin(model, 0), lambda: model.begin_refining(raw)):
         with pytest.raises(
             MemoryError, match=r"window needs .* GB for 1 slots, 1e-06 GB are free on cpu; take a smaller"

@@ -95,7 +95,7 @@ class Annotate:
         from sanawm_env.data.formats import detect
 
         found = detect(path)
-        metric = self.metric or found.name not in ("nerfstudio", "colmap")
+        metric = self.metric or found.name not in _ANY_UNIT
         episodes = found.load().read(path)
         return list(annotate_episodes(episodes, self.out, options, metric=metric, source=str(path)))
 
@@ -134,6 +134,10 @@ class Annotate:
             if path is not None:
                 return scale.from_positions(*scale.read_positions(path, gps=is_gps), name=str(path))
         return None
+
+
+_ANY_UNIT = ("nerfstudio", "colmap")
+"""Formats whose lengths are metres only if the user says so."""
 
 
 def _is_dataset(path: Path) -> bool:

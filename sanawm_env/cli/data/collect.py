@@ -122,6 +122,7 @@ class Collect:
         from sanawm_env.data.collection.store import Store
         from sanawm_env.data.collection.worker import Worker
         from sanawm_env.scenes.seeds import HELD_OUT_RESETS
+        from sanawm_env.world.checkpoints.prompts import takes_prompts
         from sanawm_env.world.offline.refiner_files import check_size
 
         with Store(self.out).opened() as store:
@@ -129,7 +130,7 @@ class Collect:
             if job is not None:
                 check_size(job.files, world.config.height, world.config.width)
             plan = self._plan(world, store, pictures)
-            if plan.has_prompts and not world.config.reads_text:
+            if plan.has_prompts and not takes_prompts(world):
                 note(f"checkpoint {world.config.name!r} was trained without text: the prompts are only written down.")
             store.check(plan)
             worker = Worker(world, plan, store, self.slots or (8 if world.batched else 1))

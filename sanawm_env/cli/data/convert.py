@@ -22,7 +22,7 @@ class Convert:
     out: Path
     """What to write."""
     to: str = "lerobot"
-    """lerobot, minari, rosbag, nerfstudio, colmap, tum, webdataset or upstream."""
+    """lerobot, minari, rosbag, nerfstudio, colmap, tum, webdataset, clips or upstream."""
     episodes: tuple[str, ...] = ()
     """Names, numbers or ranges such as 5-9; all by default."""
     mode: Literal["create", "append"] = "create"

@@ -17,7 +17,8 @@ from sanawm_env.world.accel.device import PRECISIONS, Device, look_at, proviso, 
 from sanawm_env.world.checkpoints.local import CONFIG, builtin_checkpoints, resolve
 from sanawm_env.world.checkpoints.release.files import is_release
 from sanawm_env.world.checkpoints.release.layouts import RELEASES, TEXT_ENCODER, VAE_REPO, release_config
-from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.checkpoints.untrained import UNTRAINED
+from sanawm_env.world.config import WorldConfig, small_config
 
 __all__ = ["EXTRAS", "diagnose", "find_config"]
 
@@ -106,6 +107,8 @@ def find_config(checkpoint: str) -> tuple[WorldConfig, dict[str, Any]]:
     if name in RELEASES:
         place = {"release": name, "folder": None, "revision": revision or RELEASES[name].revision}
         return release_config(name), place
+    if checkpoint == UNTRAINED:
+        return small_config(), {"release": None, "folder": UNTRAINED, "revision": None}
     folder, known = Path(checkpoint), builtin_checkpoints()
     if checkpoint not in known and folder.is_dir() and is_release(folder):
         like = _like(folder)

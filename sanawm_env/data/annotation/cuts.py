@@ -14,6 +14,8 @@ __all__ = ["CUT_SIZE", "Span", "find_cuts", "spans"]
 CUT_SIZE = 160
 """Longer side of the pictures that cuts are sought in, pixels."""
 _LEAST_SHOT = 3
+_STANDS_OUT = 2.0
+"""How many times as much must change at a cut as around it: a fast camera changes everything all the time."""
 _LATENT = 8
 """SANA-WM's VAE takes 1 + 8 n frames."""
 
@@ -43,10 +45,10 @@ def find_cuts(frames: Iterable[Frames], fps: float) -> tuple[list[int], int]:
         ValueError: PySceneDetect is not installed.
     """
     try:
-        from scenedetect import ContentDetector, FrameTimecode
+        from scenedetect import AdaptiveDetector, FrameTimecode
     except ImportError:
         raise ValueError("finding cuts needs scenedetect: pip install 'sanawm_env[annotate]'.") from None
-    detector = ContentDetector(min_scene_len=_LEAST_SHOT)
+    detector = AdaptiveDetector(adaptive_threshold=_STANDS_OUT, min_scene_len=_LEAST_SHOT)
     cuts, count = [], 0
     for count, frame in enumerate(frames, 1):
         found = detector.process_frame(FrameTimecode(count - 1, float(fps)), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

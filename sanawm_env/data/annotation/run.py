@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,7 +147,7 @@ def annotate_episodes(
         lens = Intrinsics(episode.intrinsics, width, height)
         keep = _at_rate(len(episode), episode.fps)
         poses = episode.c2w[keep]
-        frames = _fitted(episode, set(keep.tolist()), size)
+        frames = _fitted(episode, Counter(keep.tolist()), size)
         with _scratch(place / name) as folder:
             tracks = _stored(frames, folder, size)
             if len(tracks) != len(poses):
@@ -372,12 +373,14 @@ def _at_rate(count: int, fps: float) -> NDArray[np.int64]:
     return np.clip(np.rint(due * fps), 0, count - 1).astype(np.int64)
 
 
-def _fitted(episode: Episode, wanted: set[int], size: tuple[int, int]) -> Iterator[Frames]:
+def _fitted(episode: Episode, wanted: Mapping[int, int], size: tuple[int, int]) -> Iterator[Frames]:
+    """The frames that are wanted, each as often as it is."""
     index = 0
     for piece in episode.frames:
         for frame in piece:
-            if index in wanted:
-                yield frame if frame.shape[:2] == size else fit_image(frame, None, size[1], size[0])[0]
+            if times := wanted.get(index, 0):
+                fitted = frame if frame.shape[:2] == size else fit_image(frame, None, size[1], size[0])[0]
+                yield from [fitted] * times
             index += 1
 
 

@@ -31,6 +31,7 @@ from sanawm_env.envs.snapshot import EnvSnapshot
 from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.policies.maker import PolicyMaker
 from sanawm_env.scenes.start_image import built_in, draw_seeds, read_image
+from sanawm_env.world.checkpoints.prompts import takes_prompts
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.provenance import frames_depend_on
 
@@ -162,7 +163,7 @@ class Worker:
             if item.image not in self._pictures:
                 self._pictures = {item.image: read_image(self._store.root / item.image)}  # one: it may be large
             found["image"] = self._pictures[item.image]
-        if item.prompt is not None and self._model.config.reads_text:
+        if item.prompt is not None and takes_prompts(self._model):
             found["prompt"] = item.prompt
         return found
 

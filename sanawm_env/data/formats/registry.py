@@ -121,6 +121,7 @@ FORMATS: dict[str, Format] = {
         Format("colmap", "COLMAP text model", f"{_HERE}.colmap", lacks=("depth",)),
         Format("tum", "TUM trajectories", f"{_HERE}.tum"),
         Format("webdataset", "WebDataset shards", f"{_HERE}.webdataset", lacks=("given picture",)),
+        Format("clips", "posed clips", f"{_HERE}.clips", lacks=("given picture",)),
         Format("upstream", "SANA-WM's training layout", f"{_HERE}.upstream", lacks=("depth", "given picture")),
     )
 }

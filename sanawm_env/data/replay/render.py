@@ -13,7 +13,7 @@ from sanawm_env.data.episode import Frames
 from sanawm_env.data.recipe import EpisodeRecipe
 from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.scenes.start_image import StartImage, built_in, fit
-from sanawm_env.world.checkpoints.prompts import Prompts
+from sanawm_env.world.checkpoints.prompts import Prompts, takes_prompts
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.recipe import Recipe, poses_hash
 from sanawm_env.world.rollout import rollout_chunks
@@ -58,7 +58,7 @@ def rerender(
             f"the recipe needs the checkpoint of hash {recipe.checkpoint_hash}, and {recipe.checkpoint!r} here has the "
             f"hash {env.model.checkpoint}; give the world that it was made with."
         )
-    if not env.model.config.reads_text:  # there it is a label of the episode
+    if not takes_prompts(env.model):  # there it is a label of the episode
         options.pop("prompt", None)
     _, info = env.reset(seed=recipe.seed, options=options)
     yield info["frames"][:1]

@@ -37,40 +37,40 @@ _THRUST = 32.0
 """Units of a MOVE_*_DELTA button that change the speed by one map unit per tic."""
 _SETTLE = 40
 """Tics to come to rest at the first pose."""
-_TRIES = 6
-"""Pieces of ground tried: on some the player is carried away or blocked."""
+_TRIES = 8
+"""Levels tried: now and then the player is carried away, or has no room."""
 
 
 def film(seed: int, frames: int, height: int, width: int) -> Take:
     """Walk through a level of a seed.
 
     Raises:
-        RuntimeError: No place of its level where a player can walk.
+        RuntimeError: No place in several levels where a player can walk.
     """
     import vizdoom
 
-    dice = Dice(seed, 20)
-    iwad, levels = (
-        ("freedoom1.wad", [f"E{e}M{m}" for e in (1, 2, 3, 4) for m in range(1, 10)])
-        if dice.chance(0.5)
-        else ("freedoom2.wad", [f"MAP{m:02d}" for m in range(1, 33)])
-    )
-    game, size = _game(vizdoom, height), (height, width)
-    game.set_doom_game_path(str(Path(vizdoom.__file__).parent / iwad))
-    game.set_doom_map(levels[dice.index(len(levels))])
-    game.set_seed(seed % 2**31)
+    iwads = Path(vizdoom.__file__).parent
     # The engine leaves its settings in the folder that it starts in.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        game.set_doom_config_path(str(Path(folder) / "settings.ini"))
-        game.init()
-        try:
-            for attempt in range(_TRIES):
-                take = _walk(game, seed + attempt * 1_000_003, frames, size, dice)
-                if take is not None:
-                    return take
-        finally:
-            game.close()
-    raise RuntimeError(f"seed {seed} of vizdoom: nowhere to walk; leave it out.")
+        for attempt in range(_TRIES):
+            dice = Dice(seed, 20, attempt)
+            game = _game(vizdoom, height)
+            if dice.chance(0.5):
+                game.set_doom_game_path(str(iwads / "freedoom1.wad"))
+                game.set_doom_map(f"E{1 + dice.index(4)}M{1 + dice.index(9)}")
+            else:
+                game.set_doom_game_path(str(iwads / "freedoom2.wad"))
+                game.set_doom_map(f"MAP{1 + dice.index(32):02d}")
+            game.set_seed(seed % 2**31)
+            game.set_doom_config_path(str(Path(folder) / "settings.ini"))
+            game.init()
+            try:
+                take = _walk(game, seed + attempt * 1_000_003, frames, (height, width), dice)
+            finally:
+                game.close()
+            if take is not None:
+                return take
+    raise RuntimeError(f"seed {seed} of vizdoom: nowhere to walk in {_TRIES} levels; begin at another --seed.")
 
 
 def _game(vizdoom: Any, height: int) -> Any:
@@ -114,7 +114,7 @@ def _walk(game: Any, seed: int, frames: int, size: tuple[int, int], dice: Dice) 
     game.send_game_command(f"warp {wish_at[0, 0]:.0f} {wish_at[0, 1]:.0f}")
     for _ in range(_SETTLE):
         _step(game, wish_at[0], wish_angle[0])
-    camera = _Camera(size, min(dice.uniform(65.0, 95.0), 95.0))
+    camera = _Camera(size, dice.uniform(65.0, 95.0))
     rgb, depth, poses = [], [], []
     for i in range(frames):
         if i:

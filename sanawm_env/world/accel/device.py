@@ -9,7 +9,17 @@ from typing import Any, Literal, get_args
 
 import torch
 
-__all__ = ["PRECISIONS", "Device", "Precision", "as_device", "as_dtype", "look_at", "proviso", "unsupported"]
+__all__ = [
+    "PRECISIONS",
+    "Device",
+    "Precision",
+    "as_device",
+    "as_dtype",
+    "check_window",
+    "look_at",
+    "proviso",
+    "unsupported",
+]
 
 Precision = Literal["fp32", "bf16", "fp8", "nvfp4", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -112,6 +122,29 @@ def look_at(device: str) -> Device:
         )
     facts = torch.cuda.get_device_properties(index)
     return Device("cuda", facts.name, facts.total_memory, _generation(facts.major, facts.minor), driver=_driver())
+
+
+def check_window(needed: int, slots: int, device: torch.device) -> None:
+    """Refuse a refiner's window for which there is no room.
+
+    Args:
+        needed: Bytes of all slots.
+        slots: How many.
+        device: Where; what torch holds there and does not use counts as free.
+
+    Raises:
+        MemoryError: Says what would fit.
+    """
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free: int | None = torch.cuda.mem_get_info(device)[0] + held
+    else:
+        free = look_at("cpu").memory
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"the refiner's window needs {needed / 1e9:.3g} GB for {slots} slots, {free / 1e9:.3g} GB are free on "
+            f"{device}; take a smaller one (refiner={{'kv_max_frames': 4}}), kv_dtype 'fp8', or fewer slots."
+        )
 
 
 def unsupported(precision: str, device: Device) -> str | None:

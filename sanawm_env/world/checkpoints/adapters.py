@@ -143,6 +143,8 @@ def apply_adapter(loaded: Modules, folder: str | Path, *, merge: bool = True) ->
     expected = _state(loaded.transformer)
     if {n: v.shape for n, v in expected.items()} != {n: v.shape for n, v in weights.items()}:
         raise CheckpointError(f"{adapter.folder / WEIGHTS} does not fit its {PEFT}; train or copy the adapter again.")
+    if merge:  # the update is multiplied out in float32 and rounded once
+        _widen(loaded.transformer)
     peft.set_peft_model_state_dict(loaded.transformer, weights)
     loaded.transformer.requires_grad_(False).eval()
     if merge:
@@ -163,13 +165,10 @@ def add_lora(transformer: SanaWMTransformer, settings: LoraSettings) -> list[nn.
     """
     config = _peft().LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.target, bias="none")
     _inject(transformer, config)
-    trained = []
-    for name, value in transformer.named_parameters():
-        mine = "lora_" in name
-        value.requires_grad_(mine)
-        if mine:
-            value.data = value.data.float()
-            trained.append(value)
+    transformer.requires_grad_(False)
+    trained = _widen(transformer)
+    for value in trained:
+        value.requires_grad_(True)
     return trained
 
 
@@ -216,6 +215,14 @@ def _inject(transformer: SanaWMTransformer, config: Any) -> dict[str, nn.Module]
 def _state(transformer: nn.Module) -> dict[str, Tensor]:
     """The factors of all updates, by peft's names without their prefix."""
     return _peft().get_peft_model_state_dict(transformer, save_embedding_layers=False)
+
+
+def _widen(transformer: nn.Module) -> list[nn.Parameter]:
+    """Make the factors of all updates float32: peft gives them the type of the weights."""
+    found = [value for name, value in transformer.named_parameters() if "lora_" in name]
+    for value in found:
+        value.data = value.data.float()
+    return found
 
 
 def _lora_layers(transformer: nn.Module) -> Iterator[tuple[str, Any]]:

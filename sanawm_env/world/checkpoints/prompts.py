@@ -10,10 +10,15 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
 
-__all__ = ["Prompts", "Text"]
+__all__ = ["Prompts", "Text", "takes_prompts"]
 
 Text: TypeAlias = "tuple[Tensor, Tensor]"
 """Embeddings `(1, L, channels)` and mask `(1, L)` of one prompt."""
+
+
+def takes_prompts(world: WorldModel) -> bool:
+    """Whether a prompt has an effect: on the world itself, or on its refiner."""
+    return world.config.reads_text or world.refiner is not None
 
 
 class Prompts:
@@ -35,7 +40,7 @@ class Prompts:
         """
         self.reads = world.config.reads_text
         """Whether the world's first stage is conditioned on text."""
-        self._refines = world.refiner is not None
+        self._takes = takes_prompts(world)
         self._name, self._model = world.config.name, world.config.model
         self._device, self._dtype, self._source = world.device, world.dtype, world.source
         given = world.text_encoder if text_encoder is None else text_encoder
@@ -52,7 +57,7 @@ class Prompts:
         """
         if prompt is not None and not isinstance(prompt, str):
             raise ValueError(f"prompt must be a string; got {type(prompt).__name__}.")
-        if prompt and not (self.reads or self._refines):
+        if prompt and not self._takes:
             raise ValueError(
                 f"checkpoint {self._name!r} was trained without text, a prompt would have no effect; leave the prompt "
                 "out, or load a world with text such as Efficient-Large-Model/SANA-WM_streaming."

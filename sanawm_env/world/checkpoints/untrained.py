@@ -48,8 +48,8 @@ def untrained_modules(
             if value.is_floating_point() and not value.any():
                 torch.nn.init.normal_(value, std=0.05)
     key = weights_hash(config.to_dict(), transformer.state_dict(), vae.state_dict())
-    place = {"device": device, "dtype": dtype or torch.float32}
-    return Modules(config, transformer.to(**place), vae.to(**place), key, None)
+    kind = dtype or torch.float32
+    return Modules(config, transformer.to(device, kind), vae.to(device, kind), key, None)
 
 
 @contextmanager

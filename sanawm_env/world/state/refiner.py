@@ -1,15 +1,43 @@
-"""Stage 2 in a state: whether a state's refiner and a world's belong together."""
+"""Stage 2 in a state: how its memory comes into it, and whether a state's refiner and a world's belong together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from sanawm_env.world.state.errors import StateError
 
 if TYPE_CHECKING:
+    from sanawm_env.world.networks.refiner.refiner import StreamRefiner
     from sanawm_env.world.networks.refiner.state import RefinerState
+    from sanawm_env.world.state.value import WorldState
 
-__all__ = ["check_joinable", "check_refiner"]
+__all__ = ["check_joinable", "check_refiner", "look_first", "refiner_text"]
+
+
+def look_first(refiner: StreamRefiner, state: WorldState, text: Tensor) -> WorldState:
+    """The state with the refiner's memory of frame 0, and none of what came after it."""
+    following = [max(1, frames) for frames in state.cache.frames.tolist()]
+    return state.changed(refiner=refiner.start(state.first_latent, text, following))
+
+
+def refiner_text(refiner: StreamRefiner | None, text: Tensor | None, slots: int) -> Tensor | None:
+    """Text `(slots, L, channels)` for a refiner, that of the empty prompt if none is given; None without a refiner.
+
+    Raises:
+        ValueError: Text of another shape, or for no refiner.
+        FileNotFoundError: The empty prompt has to be encoded, and there is no text encoder.
+    """
+    if refiner is None:
+        if text is not None:
+            raise ValueError("this world has no refiner, which would read that text; leave it out.")
+        return None
+    given = refiner.encode("").expand(slots, -1, -1) if text is None else text
+    channels = refiner.model.config.caption_channels
+    if given.ndim != 3 or given.shape[0] != slots or given.shape[2] != channels:
+        raise ValueError(f"the refiner's text must be ({slots}, L, {channels}); got {tuple(given.shape)}.")
+    return given
 
 
 def check_refiner(found: RefinerState | None, refiner: str | None) -> None:

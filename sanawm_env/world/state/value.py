@@ -382,7 +382,7 @@ def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldSta
     return WorldState(
         ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
         refiner=refiner, state_precision=precision,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:

@@ -28,6 +28,8 @@ def test_every_command_knows_the_untrained_world(tmp_path, capsys):
     main(["info", *QUICK, "--json"])
     facts = json.loads(capsys.readouterr().out)
     assert facts["hash"] == recipe["checkpoint_hash"] and facts["folder"] is None
+    main(["doctor", *QUICK, "--no-measure", "--json"])
+    assert json.loads(capsys.readouterr().out)["checkpoint"]["name"] == "untrained"
     main(["replay", str(tmp_path / "x.json")])
     assert "bit-identical" in capsys.readouterr().out
 

@@ -45,9 +45,9 @@ def film(c2w, size=SIZE, lens=LENS, seed=0):
         ((-4, -2, 4), (1, 0, 0), (0, 1, 0), (3.2, 3.2)),
         ((0.4, -0.5, 2.5), (1, 0, 0), (0, 1, 0), (1.5, 1.7)),
     ):
-        cells = [max(round(12 * each), 4) for each in metres]
+        cells = [max(round(8 * each), 4) for each in metres]
         picture = cv2.resize(
-            rng.integers(0, 255, (cells[1], cells[0], 3), np.uint8), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC
+            rng.integers(0, 255, (cells[1], cells[0], 3), np.uint8), None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC
         )
         to_metres = np.diag([metres[0] / picture.shape[1], metres[1] / picture.shape[0], 1.0])
         walls.append((picture, np.stack([right, down, corner], 1).astype(float) @ to_metres))

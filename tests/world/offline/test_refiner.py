@@ -9,6 +9,9 @@ import torch
 
 from sanawm_env.cli.refine import Refine
 from sanawm_env.video import write_video
+from sanawm_env.world.checkpoints.refiner.attach import find_refiner as find_stream_refiner
+from sanawm_env.world.checkpoints.refiner.attach import load_refiner
+from sanawm_env.world.checkpoints.refiner.options import RefinerOptions
 from sanawm_env.world.offline.clip_recipe import save_latents
 from sanawm_env.world.offline.refiner import Refiner, check_memory
 from sanawm_env.world.offline.refiner_files import choose, find_refiner, find_rollout
@@ -70,6 +73,30 @@ def of_diffusers(refiner):
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def test_streams_read_prompts_alike_and_remember_them(release, refiner, tmp_path, monkeypatch):
+    monkeypatch.setenv("SANAWM_CACHE", str(tmp_path / "cache"))
+    found = find_stream_refiner(RefinerOptions(), release)
+    text = load_refiner(found, dtype=torch.float32).encode(" a road ")
+    assert torch.equal(text, refiner._text("a road")) and not torch.equal(text, refiner._text("rain"))
+    assert len(list((tmp_path / "cache" / "prompts").iterdir())) == 1
+
+    def gone(*_):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("sanawm_env.world.checkpoints.refiner.text.HiddenStates", gone)
+    again = load_refiner(found, dtype=torch.float32)
+    assert torch.equal(again.encode("a road"), text) and again.encode("a road") is again.encode("a road")
+    with pytest.raises(AssertionError, match="encoded again"):
+        again.encode("rain")
+    other = tmp_path / "gemma-2"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "gemma2"}')
+    (other / "model.safetensors").write_bytes(b"")
+    wrong = find_stream_refiner(RefinerOptions(text_encoder=other), release)
+    with pytest.raises(ValueError, match="reads 'gemma3'"):
+        load_refiner(wrong, dtype=torch.float32).encode("a road")
 
 
 def test_layers_may_visit_one_by_one(release, refiner, tmp_path):
