@@ -11,7 +11,7 @@ CODE = sorted(
     for folder in ("sanawm_env", "policies", "bridges", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*.py")
 )
-ELSEWHERE = ("av", "os", "Image", "tarfile", "archive")  # their `open` is no text file's
+ELSEWHERE = ("av", "os", "Image", "tarfile", "archive", "Database", "posed")  # their `open` is no text file's
 
 
 def unsaid(source):
@@ -22,7 +22,7 @@ def unsaid(source):
             continue
         function, method = node.func, isinstance(node.func, ast.Attribute)
         name = function.attr if method else getattr(function, "id", "")
-        owner = getattr(function.value, "id", "") if method else ""
+        owner = getattr(function.value, "id", getattr(function.value, "attr", "")) if method else ""
         words = [*node.args, *(each.value for each in node.keywords if each.arg == "mode")]
         modes = [each.value for each in words if isinstance(each, ast.Constant) and isinstance(each.value, str)]
         binary = any("b" in mode for mode in modes)

@@ -78,7 +78,7 @@ def make_world(settings: Settings, precision: str | None) -> Any:
     import torch
 
     from benchmarks.worlds.release_modules import randomly, transformer, video_vae
-    from sanawm_env.world.checkpoints.release.layouts import release_config
+    from sanawm_env.world.checkpoints.presets import release_config
     from sanawm_env.world.model import WorldModel
 
     options: dict[str, Any] = {} if precision is None else {"state_precision": precision}

@@ -49,7 +49,7 @@ from benchmarks.worlds.precision_emulation import emulate
 from sanawm_env.cli.doctor.plan import weight_bytes
 from sanawm_env.world.accel.device import PRECISIONS
 from sanawm_env.world.accel.precision import check_precision, quantise, scope, weights_report
-from sanawm_env.world.checkpoints.release.layouts import release_config
+from sanawm_env.world.checkpoints.presets import release_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.cache import ModelCache, empty_cache, remember
 from sanawm_env.world.sampler import decode, denoise, isolated

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sanawm_env.world.model import WorldModel
     from sanawm_env.world.offline.clip import Text
 
-__all__ = ["Render"]
+__all__ = ["ClipOptions", "Render"]
 
 
 @dataclass(frozen=True)

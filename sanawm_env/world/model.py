@@ -174,7 +174,7 @@ class WorldModel:
             dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
                 does not depend on it.
             batched: See the class.
-            preset: How to run a release, a name in `checkpoints.release.layouts.PRESETS`; None is its own.
+            preset: How to run a release, a name in `checkpoints.presets.PRESETS`; None is its own.
             precision: `fp32`, `bf16`, `fp8`, `nvfp4` or `int8`, see `accel.precision`; it decides
                 `dtype`, too. None leaves all to `dtype`. The hash stays that of the weights, so that a state made
                 in one precision goes on in another with the same activations: the same world, rounded otherwise.

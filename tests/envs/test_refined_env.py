@@ -115,7 +115,7 @@ def test_futures_are_imagined_without_stage_2():
 def test_what_is_refused(folder, monkeypatch):
     for arguments, message in (
         ({"chunk_frames": 1}, "chunk_frames must be a multiple of 3; got 1"),
-        ({"refiner": "strem"}, "refiner must be None, 'stream' or a mapping"),
+        ({"refiner": "streams"}, "refiner must be None, 'stream' or a mapping"),
         ({"refiner": {"folder": "nowhere"}}, "has no whole refiner"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):

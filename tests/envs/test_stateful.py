@@ -54,7 +54,7 @@ def smallest_memory(rule):
     model = config.model.replace(
         depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, keyframes=2, first_chunk=rule
     )
-    return WorldModel.untrained(config.replace(model=model, max_rotation=0.5))
+    return WorldModel.untrained(config.replace(model=model, max_rotation=0.4))
 
 
 RULES = ("alone", "plus_one")

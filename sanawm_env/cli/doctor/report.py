@@ -15,8 +15,8 @@ from typing import Any
 from sanawm_env.cli.doctor.plan import BASIS, MemoryPlan, most_slots, plan_memory
 from sanawm_env.world.accel.device import PRECISIONS, Device, look_at, proviso, unsupported
 from sanawm_env.world.checkpoints.local import CONFIG, builtin_checkpoints, resolve
+from sanawm_env.world.checkpoints.presets import RELEASES, TEXT_ENCODER, VAE_REPO, release_config
 from sanawm_env.world.checkpoints.release.files import is_release
-from sanawm_env.world.checkpoints.release.layouts import RELEASES, TEXT_ENCODER, VAE_REPO, release_config
 from sanawm_env.world.checkpoints.untrained import UNTRAINED
 from sanawm_env.world.config import WorldConfig, small_config
 

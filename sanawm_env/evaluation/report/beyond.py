@@ -91,7 +91,7 @@ def _depth(pairs: Array) -> dict[str, Any]:
             }
         )
     goal = ratio[(truth >= GOAL_BAND[0]) & (truth < GOAL_BAND[1])]
-    biases = [abs(band["bias"]) for band in bands if band["bias"] is not None and band["pixels"] >= 100]
+    biases = [abs(bias) for band in bands if (bias := band["bias"]) is not None and (band["pixels"] or 0) >= 100]
     return {
         "depth_median_error": float(np.median(np.abs(goal - 1))) if len(goal) else None,
         "depth_bias": max(biases) if biases else None,

@@ -186,10 +186,9 @@ def _beside(maze: Maze, z: int, x: int) -> int:
 
 
 def _plane(world: ElementTree.Element, at: list[float], side: float, material: str, *, down: bool = False) -> None:
-    turn = {"euler": "180 0 0"} if down else {}
-    ElementTree.SubElement(
-        world, "geom", type="plane", pos=_text(at), size=_text([side / 2, side / 2, 1.0]), material=material, **turn
-    )
+    size = _text([side / 2, side / 2, 1.0])
+    placed = {"type": "plane", "pos": _text(at), "size": size, "material": material}
+    ElementTree.SubElement(world, "geom", placed | ({"euler": "180 0 0"} if down else {}))
 
 
 class _Paint:
@@ -209,7 +208,7 @@ class _Paint:
         self._things = _shuffled(dice, labmaze.get_wall_texture_paths(other))
         sky = labmaze.get_sky_texture_paths(labmaze.SKY_STYLES[dice.index(len(labmaze.SKY_STYLES))])
         faces = {f"file{face}": self._file(path) for face, path in sky._asdict().items()}
-        ElementTree.SubElement(parent, "texture", name="sky", type="skybox", **faces)
+        ElementTree.SubElement(parent, "texture", {"name": "sky", "type": "skybox"} | faces)
         self._tile = dice.uniform(1.0, 2.0)
 
     def wall(self, room: int) -> str:

@@ -184,8 +184,8 @@ class _Camera:
         scale[:, 2] += scale[:, :2] @ [0.5, 0.5] - 0.5
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         large = cv2.warpAffine(screen, scale, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-        found: NDArray[np.uint8] = cv2.resize(large, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA)
-        return found
+        found = cv2.resize(large, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA)
+        return np.asarray(found, np.uint8)
 
     def coarse(self, levels: NDArray[np.uint8]) -> Array:
         """The engine's depth at the crop's pixels, in levels."""

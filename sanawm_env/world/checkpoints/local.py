@@ -260,8 +260,8 @@ def save_checkpoint(
 
 def _folder_of(name: str) -> Path | None:
     """The folder that a name of the form `folder/name` is most likely mistyped in; None if it means the Hub."""
+    from sanawm_env.world.checkpoints.presets import RELEASES
     from sanawm_env.world.checkpoints.release.hub import is_repo_id
-    from sanawm_env.world.checkpoints.release.layouts import RELEASES
 
     if name.startswith("hf://") or not is_repo_id(name) or name.partition("@")[0] in RELEASES:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanawm_env.world.checkpoints.release.layouts import PRESETS
+from sanawm_env.world.checkpoints.presets import PRESETS
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer

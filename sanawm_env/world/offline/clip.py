@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanawm_env.scenes.start_image import StartImage
-from sanawm_env.world.checkpoints.release.layouts import PRESETS
+from sanawm_env.world.checkpoints.presets import PRESETS
 from sanawm_env.world.conditioning import (
     CameraChunk,
     camera_chunk,

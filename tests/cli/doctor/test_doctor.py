@@ -17,7 +17,7 @@ from sanawm_env.cli.doctor.plan import STATES_MADE, MemoryPlan, most_slots, plan
 from sanawm_env.cli.doctor.report import diagnose, find_config
 from sanawm_env.world.accel.device import PRECISIONS, Device, look_at, unsupported
 from sanawm_env.world.checkpoints.local import save_checkpoint
-from sanawm_env.world.checkpoints.release.layouts import RELEASES, release_config
+from sanawm_env.world.checkpoints.presets import RELEASES, release_config
 from sanawm_env.world.config import small_config
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 

@@ -23,7 +23,7 @@ def test_the_smoke_suite_prints_one_json_line_and_resumes(tmp_path, capsys):
     printed = capsys.readouterr().out.strip().splitlines()
     assert len(printed) == 1
     first = json.loads(printed[0])
-    assert first["about"]["checkpoint"] == "untrained" and len(first["goals"]) == 12
+    assert first["about"]["checkpoint"] == "untrained" and len(first["goals"]) == 16
     assert first["cost"]["state_bytes"] > 0 and first["camera"]["paths"] == 1
     assert (tmp_path / "out" / "report.html").exists() and (tmp_path / "out" / "clips.png").exists()
 
@@ -34,7 +34,7 @@ def test_the_smoke_suite_prints_one_json_line_and_resumes(tmp_path, capsys):
     idle.write_text(idle.read_text()[:20])
     evaluate(tmp_path / "out")
     second = json.loads(capsys.readouterr().out)
-    for part in ("psnr_db", "flow", "revisit", "drift", "idle", "random", "steps", "camera", "goals"):
+    for part in ("psnr_db", "flow", "revisit", "drift", "idle", "random", "steps", "camera", "goals", "beyond"):
         assert second[part] == first[part], part
 
 

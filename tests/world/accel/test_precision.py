@@ -24,7 +24,7 @@ from sanawm_env.world.accel.precision import (
     weights_report,
 )
 from sanawm_env.world.checkpoints.local import save_checkpoint
-from sanawm_env.world.checkpoints.release.layouts import release_config
+from sanawm_env.world.checkpoints.presets import release_config
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer

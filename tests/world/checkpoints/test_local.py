@@ -22,7 +22,7 @@ from sanawm_env.world.checkpoints.local import (
     save_checkpoint,
     weights_hash,
 )
-from sanawm_env.world.checkpoints.release.layouts import PRESETS, release_config
+from sanawm_env.world.checkpoints.presets import PRESETS, release_config
 from sanawm_env.world.config import WorldConfig, small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.config import SanaWMConfig

@@ -1,6 +1,7 @@
 """Offline rendering against diffusers' scheduler and pipeline, the teacher's plan, and the command."""
 
 import json
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanawm_env.cli.render import Render
+from sanawm_env.cli.render import ClipOptions, Render
 from sanawm_env.scenes.start_image import StartImage
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
@@ -290,7 +291,14 @@ def test_modes_of_the_releases(load, world):
 def command(releases, tmp_path, layout="bidirectional", **options):
     defaults = {"out": tmp_path / "clip.mp4", "steps": 2, "actions": "w-16", "device": "cpu"}
     given = {"checkpoint": str(releases / layout), "text_encoder": releases / "gemma"}
-    return Render(**(defaults | given | options))
+    return render(**(defaults | given | options))
+
+
+def render(**options):
+    """The command with options as on the command line, where those of the world stand beside the others."""
+    own = {field.name for field in fields(ClipOptions)}
+    world = ClipOptions(**{name: value for name, value in options.items() if name in own})
+    return Render(**{name: value for name, value in options.items() if name not in own}, world=world)
 
 
 @pytest.mark.parametrize("layout", ["bidirectional", "chunk_causal"])
@@ -318,9 +326,9 @@ def test_command_writes_video_poses_recipe_and_latents(releases, load, tmp_path,
 def test_built_in_world_is_refused_unless_the_mode_is_named(tmp_path):
     options = {"checkpoint": "tiny", "actions": "w-8", "out": tmp_path / "clip.mp4", "device": "cpu", "steps": 2}
     with pytest.raises(ValueError, match="trained to be stepped"):
-        Render(**options).run()
+        render(**options).run()
     assert not list(tmp_path.iterdir())
-    Render(**options, mode="chunk_causal").run()
+    render(**options, mode="chunk_causal").run()
     assert (tmp_path / "clip.mp4").is_file()
 
 

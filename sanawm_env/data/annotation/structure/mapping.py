@@ -93,7 +93,7 @@ def colmap() -> Any:
 def _quiet() -> Iterator[None]:
     """Let nothing of a C++ library reach stderr: it logs past its own switches."""
     sys.stderr.flush()
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         kept = os.dup(2)
         try:
             os.dup2(nowhere.fileno(), 2)

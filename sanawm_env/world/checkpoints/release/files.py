@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from sanawm_env.world.checkpoints.release.layouts import VAE_REPO
+from sanawm_env.world.checkpoints.presets import VAE_REPO
 from sanawm_env.world.checkpoints.release.weights import read_json, read_safetensors, read_torch, safetensors_files
 
 __all__ = ["PATTERNS", "ReleaseFiles", "find_release", "is_release", "text_encoder_folders"]

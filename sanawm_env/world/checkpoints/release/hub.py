@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sanawm_env.world.checkpoints.presets import RELEASES, TEXT_ENCODER, VAE_REPO
 from sanawm_env.world.checkpoints.release.files import CAUSAL_VAE, PATTERNS
-from sanawm_env.world.checkpoints.release.layouts import RELEASES, TEXT_ENCODER, VAE_REPO
 
 __all__ = ["fetch", "fetch_causal_vae", "fetch_text_encoder", "is_repo_id", "revision_of"]
 

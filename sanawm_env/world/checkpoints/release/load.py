@@ -17,11 +17,11 @@ from typing import Any
 
 from torch import Tensor
 
+from sanawm_env.world.checkpoints.presets import PRESETS, Preset
 from sanawm_env.world.checkpoints.release.files import ReleaseFiles, find_release
 from sanawm_env.world.checkpoints.release.hashing import cached_hash
 from sanawm_env.world.checkpoints.release.hub import fetch_causal_vae, revision_of
 from sanawm_env.world.checkpoints.release.keys import our_names, read_by_model, sizes_of
-from sanawm_env.world.checkpoints.release.layouts import PRESETS, Preset
 from sanawm_env.world.checkpoints.release.weights import read_json, read_safetensors
 from sanawm_env.world.checkpoints.weights import audit, build_modules, hashed_settings, weights_hash
 from sanawm_env.world.config import WorldConfig

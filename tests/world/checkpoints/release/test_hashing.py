@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from sanawm_env.world.checkpoints import presets as layouts
 from sanawm_env.world.checkpoints import weights as hashed
 from sanawm_env.world.checkpoints.local import load_checkpoint, resolve, save_checkpoint, weights_hash
 from sanawm_env.world.checkpoints.release import hashing as release_hash
-from sanawm_env.world.checkpoints.release import layouts
 from sanawm_env.world.checkpoints.release.load import read_release
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.config import SanaWMConfig

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sanawm_env.world.checkpoints.local import resolve
+from sanawm_env.world.checkpoints.presets import RELEASES, TEXT_ENCODER, VAE_REPO, Release
 from sanawm_env.world.checkpoints.release import hub as release_hub
 from sanawm_env.world.checkpoints.release.hub import fetch, fetch_text_encoder, is_repo_id, revision_of
-from sanawm_env.world.checkpoints.release.layouts import RELEASES, TEXT_ENCODER, VAE_REPO, Release
 from sanawm_env.world.checkpoints.release.load import read_release
 from sanawm_env.world.model import WorldModel
 

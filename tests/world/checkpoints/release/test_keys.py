@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanawm_env.world.checkpoints.local import audit
+from sanawm_env.world.checkpoints.presets import PRESETS, release_config
 from sanawm_env.world.checkpoints.release.keys import our_names, read_by_model, sizes_of
-from sanawm_env.world.checkpoints.release.layouts import PRESETS, release_config
 from sanawm_env.world.checkpoints.release.weights import read_torch
 from sanawm_env.world.networks.config import RELEASE, SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sanawm_env.world.checkpoints.local import load_modules
+from sanawm_env.world.checkpoints.presets import PRESETS, RELEASES, frame_size, release_config
 from sanawm_env.world.checkpoints.release.files import text_encoder_folders
 from sanawm_env.world.checkpoints.release.keys import read_by_model
-from sanawm_env.world.checkpoints.release.layouts import PRESETS, RELEASES, frame_size, release_config
 from sanawm_env.world.checkpoints.release.load import read_release
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
