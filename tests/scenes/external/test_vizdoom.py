@@ -6,7 +6,7 @@ import pytest
 from sanawm_env.scenes.external.vizdoom import film
 
 
-@pytest.mark.parametrize("seed", [2, 4])
+@pytest.mark.parametrize("seed", [4, 9])
 def test_one_frame_warped_is_the_other(needs, warp_psnr, tmp_path, monkeypatch, seed):
     needs("vizdoom")
     monkeypatch.chdir(tmp_path)
