@@ -21,6 +21,9 @@ from sensor_msgs.msg import LaserScan
 
 WALL, ROOM, TURN = 0.9, 0.8, 0.3
 """Metres to keep from the wall and in front, and rad/s."""
+RECOVERY = [(-0.4, 0.0)] * 2 + [(0.0, TURN)] * 4
+"""m/s and rad/s of the steps after one that was held: back up and spin, as Nav2 does. What holds a robot may stand
+beside it, where its camera does not look."""
 
 
 class WallFollower(Node):
@@ -30,6 +33,8 @@ class WallFollower(Node):
         self.odometry: list[tuple[int, float, float, float]] = []
         self.collisions: int | None = None
         self.told = 0.0
+        self.recovery: list[tuple[float, float]] = []
+        self.wanted = 0.0
         self.create_subscription(LaserScan, "scan", self.on_scan, 5)
         self.create_subscription(Odometry, "odom", self.on_odometry, 20)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.on_diagnostics, 5)
@@ -66,6 +71,18 @@ class WallFollower(Node):
 
     def drive(self) -> tuple[float, float]:
         """The next command."""
+        if not self.recovery and self.held():
+            self.recovery = RECOVERY.copy()
+        linear, angular = self.recovery.pop(0) if self.recovery else self.follow()
+        self.wanted = linear
+        return linear, angular
+
+    def held(self) -> bool:
+        """Whether the last step was to go ahead and did not."""
+        (_, x0, y0, _), (_, x1, y1, _) = self.odometry[-2:] if len(self.odometry) > 1 else self.odometry * 2
+        return self.wanted > 0.1 and math.hypot(x1 - x0, y1 - y0) < 1e-3
+
+    def follow(self) -> tuple[float, float]:
         scan = self.scan
         ranges = np.array(scan.ranges)
         angles = scan.angle_min + scan.angle_increment * np.arange(len(ranges))
