@@ -96,7 +96,8 @@ def fronted(model, folder, count=2):
     with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        while not server.started:
+        # All replicas: the first that is there takes every session meanwhile.
+        while not server.started or len(app.state.front.fleet.living) < count:
             assert thread.is_alive()
             time.sleep(0.01)
         try:
