@@ -34,6 +34,8 @@ PUBLISHED = {
     "SANA-WM_chunk_causal": (("H100, bf16", 3600 * 8 / 24.1),),  # 24.1 videos of a minute an hour on eight
 }
 """Seconds for a minute (961 frames) of 720p, one rollout, stage 1 alone, by others' code: docs/model.md, Benchmark."""
+STAGE_2 = ("refiner_diffusers", "gemma3_12b")
+"""Folders of the streaming release that `refiner="stream"` needs; their sizes are not known here."""
 PEAK_H100 = 989e12
 """Dense bfloat16 operations per second of an H100 SXM, by its data sheet."""
 
@@ -88,7 +90,7 @@ def diagnose(
         "device": where.to_dict(),
         "versions": {name: _installed(name) for name in ("sanawm_env", "torch", "numpy", "gymnasium")},
         "extras": {extra: {name: _installed(name) for name in names} for extra, names in EXTRAS.items()},
-        "download": _download(source),
+        "download": _download(source, refiner=refiner),
         "memory": {"plans": rows, "basis": BASIS},
         "speed": _speed(config, checkpoint, source["release"], where, measure=measure),
         "chosen": _row(plans[chosen], where),
@@ -209,7 +211,7 @@ def _entry(rate: float | None, kind: str, what: str) -> dict[str, Any]:
     return {"frames_per_s": None if rate is None else round(rate, 1 if rate >= 1 else 4), "kind": kind, "what": what}
 
 
-def _download(source: dict[str, Any]) -> dict[str, Any]:
+def _download(source: dict[str, Any], *, refiner: bool) -> dict[str, Any]:
     """What has to come over the network, with the sizes that are known (they were not asked of the Hub)."""
     own = os.environ.get("HF_HUB_CACHE")
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface")
@@ -220,7 +222,8 @@ def _download(source: dict[str, Any]) -> dict[str, Any]:
         wanted = [(repo, path, size) for path, size in parts.items() if path != "vae"]  # stepping needs the causal one
         if repo != VAE_REPO:
             wanted.append((VAE_REPO, "ltx2_causal_vae", RELEASES[VAE_REPO].gigabytes["ltx2_causal_vae"]))
-        for repo, path, size in (*wanted, (TEXT_ENCODER, "", 5.2)):
+        stage_2 = [(VAE_REPO, path, None) for path in STAGE_2 if refiner]
+        for repo, path, size in (*wanted, (TEXT_ENCODER, "", 5.2), *stage_2):
             # That what is there is complete only a load can tell.
             here = any((hub / f"models--{repo.replace('/', '--')}" / "snapshots").glob(f"*/{path}"))
             here |= source["folder"] is not None and (Path(source["folder"]) / path).is_dir() and path != ""

@@ -175,6 +175,8 @@ def test_a_revision_and_what_the_hub_cache_has(offline, no_load):
     found = diagnose(f"{STREAMING}@abc", "cpu", measure=False)
     assert found["checkpoint"]["revision"] == "abc"
     assert [file["present"] for file in found["download"]["files"]] == [True, False, False]
+    more = diagnose(f"{STREAMING}@abc", "cpu", refiner=True, measure=False)["download"]["files"]
+    assert [file["path"] for file in more][3:] == ["refiner_diffusers/", "gemma3_12b/"]
 
 
 def test_a_local_release_folder_needs_no_download(tmp_path, no_load):
