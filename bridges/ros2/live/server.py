@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sanawm_env.bridges.ros2 import messages as ros
 from sanawm_env.bridges.ros2.diagnose import report
@@ -23,6 +23,7 @@ from sanawm_env.bridges.ros2.topics import CLOCK, TYPES
 
 __all__ = ["ServeOptions", "serve"]
 
+Result = TypeVar("Result")
 SERVER = "sanawm"
 """Name of the node that has the clock, `/diagnostics`, and services for all worlds."""
 _NEEDED = (
@@ -89,7 +90,7 @@ class _Server:
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.node import Node
 
-        self.session, self._options, self._say = session, options, say
+        self.session, self._options, self._say, self._pool = session, options, say, pool
         self._limits = options.limits or Limits(*session.top_speeds)
         # Frames of a step go out at once unless they are paced.
         self._burst = 1 if options.mode == "realtime" else session.frames_per_step
@@ -101,7 +102,7 @@ class _Server:
             message_class(TYPES[CLOCK]), f"/{CLOCK}", profile(quality_of(CLOCK, self._burst))
         )
         self._told = self._ticks = 0
-        first = session.begin()
+        first = self._compute(session.begin)
         self.teleops = {name: Teleop(self._limits) for name in session.namespaces}
         self.runner = Runner(session, self.teleops, self._publish, options.mode, pool, wake=self._executor.wake)
         self.robots = {name: self._enter(name) for name in session.namespaces}
@@ -196,7 +197,7 @@ class _Server:
 
     def _reset(self, name: str) -> None:
         self.runner.settle()
-        self._put(name, self.session.reset(name))
+        self._put(name, self._compute(self.session.reset, name))
 
     def _reseed(self, name: str, seed: int) -> None:
         if seed < 0:
@@ -205,22 +206,26 @@ class _Server:
 
     def _snapshot(self, name: str, key: str) -> None:
         self.runner.settle()
-        self.session.snapshot(name, key)
+        self._compute(self.session.snapshot, name, key)
 
     def _restore(self, name: str, key: str) -> None:
         self.runner.settle()
-        self._put(name, self.session.restore(name, key))
+        self._put(name, self._compute(self.session.restore, name, key))
 
     def _fork(self, name: str, new: str) -> str:
         self.runner.settle()
         free = (f"world_{i}" for i in range(1, 10**6) if f"world_{i}" not in self.session.namespaces)
         new = new or next(free)
-        frame = self.session.fork(name, new)
+        frame = self._compute(self.session.fork, name, new)
         new = self.session.namespaces[-1]
         self.teleops[new] = Teleop(self._limits)
         self.robots[new] = self._enter(new)
         self.runner.show(new, frame)
         return new
+
+    def _compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """In the thread that steps the worlds: another's team of OpenMP threads would slow each step down."""
+        return self._pool.submit(function, *arguments).result()
 
     def _put(self, name: str, frame: Frame) -> None:
         """A robot stands elsewhere: what it was told before does not count."""

@@ -102,6 +102,7 @@ class Serve:
         from sanawm_env.bridges.ros2.live.server import ServeOptions, serve
         from sanawm_env.bridges.ros2.session import namespaces_of
         from sanawm_env.bridges.ros2.teleop import Limits
+        from sanawm_env.world.accel.threads import aside
 
         mode = self._mode()
         namespaces = namespaces_of(self.worlds, self.namespace)
@@ -113,7 +114,7 @@ class Serve:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive; got {value}.")
         check_encoder(self.text_encoder)
         require_rclpy()  # before the world is loaded
-        session = self._session(namespaces)
+        session = aside(lambda: self._session(namespaces))  # another thread steps it
         linear, angular = session.top_speeds
         limits = Limits(
             min(linear, self.max_linear or linear),

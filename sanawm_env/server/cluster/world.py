@@ -25,11 +25,16 @@ class WorldChoice:
     text_encoder: Path | None = None
 
     def load(self) -> WorldModel:
-        """The world.
+        """The world, which another thread than the caller's will step.
 
         Raises:
             FileNotFoundError, ValueError: It cannot be loaded as it is asked for, or lacks its text encoder.
         """
+        from sanawm_env.world.accel.threads import aside
+
+        return aside(self._load)
+
+    def _load(self) -> WorldModel:
         from sanawm_env.world.checkpoints.prompts import Prompts
         from sanawm_env.world.model import WorldModel
 

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from sanawm_env.files import replacing
 from sanawm_env.scenes.start_image import read_image
 from sanawm_env.server.errors import ServerError
+from sanawm_env.world.accel.threads import aside
 from sanawm_env.world.model import WorldModel
 
 __all__ = ["LARGEST_IMAGE", "LARGEST_REQUEST", "Rate", "Uploads", "largest_message"]
@@ -114,4 +115,5 @@ def largest_message(model: WorldModel) -> int:
         import torch
 
         text = torch.zeros(1, config.model.text_length, config.model.caption_channels)
-    return max(LARGEST_IMAGE, 2 * model.start(black, camera, [0], text)[0].nbytes) + 1_000_000
+    state = aside(lambda: model.start(black, camera, [0], text)[0])  # the host's thread is the one that computes
+    return max(LARGEST_IMAGE, 2 * state.nbytes) + 1_000_000

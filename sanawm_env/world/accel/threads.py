@@ -6,6 +6,10 @@ wants the core, the spinning thread holds the core that the slowest thread needs
 spinning: 10,000 turns (some tens of microseconds) are still enough between two pieces on an idle machine.
 benchmarks/speed/busy_machine.py measures both.
 
+Every thread that calls torch keeps a team of its own, and where all teams together have more threads than there are
+cores, none of them spins: each piece then ends with a call of the kernel (libgomp, `gomp_managed_threads`). So a
+server whose world steps in one thread must not have loaded it in another that goes on living: see `aside`.
+
 Nothing here loads torch.
 """
 
@@ -15,9 +19,13 @@ import multiprocessing
 import os
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-__all__ = ["SPIN_COUNT", "prepare_process", "spinning", "take_share"]
+__all__ = ["SPIN_COUNT", "aside", "prepare_process", "spinning", "take_share"]
+
+Result = TypeVar("Result")
 
 SPIN_COUNT = "10000"
 """Of `GOMP_SPINCOUNT`: the least that costs an idle machine nothing."""
@@ -67,6 +75,16 @@ def take_share() -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def aside(function: Callable[[], Result]) -> Result:
+    """Call it in a thread that ends with the call, and with it the team of threads that torch may have made for it.
+
+    Raises:
+        BaseException: What the function raises.
+    """
+    with ThreadPoolExecutor(1, "sanawm-aside") as pool:
+        return pool.submit(function).result()
 
 
 def spinning() -> bool:

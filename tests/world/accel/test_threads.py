@@ -169,3 +169,41 @@ def test_the_main_process_keeps_its_threads() -> None:
         "import torch; a = torch.get_num_threads(); import sanawm_env.world.model; print(a == torch.get_num_threads())"
     )
     assert python(code) == "True"
+
+
+TEAMS = """
+import os, threading, time, torch
+from sanawm_env.world.accel.threads import aside
+def teams():  # threads that Python did not start, once those that have been told to end have ended
+    time.sleep(0.5)
+    return len(os.listdir("/proc/self/task")) - threading.active_count()
+before = teams()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
+def test_aside_leaves_no_team_of_threads_behind():
+    work = "torch.ones(1000, 1000).exp().sum().item()"
+    assert python(TEAMS + f"assert aside(lambda: {work}) > 0; print(teams() - before)", OMP_NUM_THREADS="2") == "0"
+    assert python(TEAMS + f"{work}; print(teams() - before)", OMP_NUM_THREADS="2") == "1"
+    with pytest.raises(KeyError, match="from inside"):
+        threads.aside(lambda: {}["from inside"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
+def test_a_server_leaves_the_cores_to_the_thread_that_steps(tmp_path):
+    """More threads in all teams than there are cores, and none of them spins: a step took 1.5 times as long."""
+    code = f"""
+import asyncio
+from pathlib import Path
+from sanawm_env.server.cluster.world import WorldChoice
+from sanawm_env.server.web.app import make_app
+from sanawm_env.server.web.auth import Guard
+from sanawm_env.server.web.gallery import gallery_picture
+folder = Path({str(tmp_path)!r})
+app = make_app(WorldChoice("tiny", "cpu").load(), folder, Guard("token", None), warmup=False)
+gallery_picture(0, 224, 128)
+print(teams() - before)
+app.state.dispatcher.host.close()
+"""
+    assert python("import cv2, scipy.linalg" + TEAMS + code, OMP_NUM_THREADS="2") == "0"
