@@ -42,7 +42,7 @@ def test_no_common_name_reaches_site_packages():
 def test_no_folder_has_more_than_a_dozen_entries():
     for folder in ("sanawm_env", "policies", "bridges"):
         for path in [ROOT / folder, *(ROOT / folder).rglob("*/")]:
-            if path.is_dir() and path.name not in ("__pycache__", "recipes"):
+            if path.is_dir() and path.name != "__pycache__":
                 names = {entry.name for entry in path.iterdir()}
                 entries = names - {"__init__.py", "py.typed", "__pycache__"}
                 if path == ROOT / "sanawm_env":  # ten folders, and the modules that users and all folders import

@@ -47,7 +47,7 @@ def with_values(default: ConfigT, values: dict[str, Any]) -> ConfigT:
 
 def recipe(name: str) -> Path:
     """Path of a settings file, or of a recipe of this package by its name, for instance `tiny-3-walks`."""
-    built_in = RECIPES / f"{name}.json"
+    built_in = RECIPES / name.partition("-")[0] / f"{name}.json"
     return built_in if built_in.exists() and not Path(name).exists() else Path(name)
 
 

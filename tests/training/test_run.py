@@ -99,7 +99,7 @@ def test_unknown_keys_and_commands(tmp_path):
         main(["policy"])
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.json")), ids=lambda path: path.stem)
 def test_recipes_fit_their_configs(path):
     worlds = dict.fromkeys(("clips", "walks", "anchor"), WorldTrainConfig)
     kinds = worlds | {"vae": VAETrainConfig, "depth": DepthTrainConfig, "decoder": DecoderTrainConfig}
