@@ -75,7 +75,7 @@ class Annotate:
         if not self.videos:
             raise ValueError("name a video, a folder of pictures or a dataset with poses.")
         options = self._options()
-        posed = [path for path in self.videos if path.is_dir() and _is_dataset(path)]
+        posed = [path for path in self.videos if _is_bag(path) or (path.is_dir() and _is_dataset(path))]
         plain = [path for path in self.videos if path not in posed]
         done = annotate_videos(plain, self.out, options, progress=_bar) if plain else []
         for path in posed:
@@ -92,9 +92,9 @@ class Annotate:
 
     def _given(self, path: Path, options: Options) -> list[PosedClip]:
         from sanawm_env.data.annotation.run import annotate_episodes
-        from sanawm_env.data.formats import detect
+        from sanawm_env.data.formats import detect, get_format
 
-        found = detect(path)
+        found = get_format("rosbag") if _is_bag(path) else detect(path)
         metric = self.metric or found.name not in _ANY_UNIT
         episodes = found.load().read(path)
         return list(annotate_episodes(episodes, self.out, options, metric=metric, source=str(path)))
@@ -138,6 +138,11 @@ class Annotate:
 
 _ANY_UNIT = ("nerfstudio", "colmap")
 """Formats whose lengths are metres only if the user says so."""
+
+
+def _is_bag(path: Path) -> bool:
+    """Whether it is a robot's recording in one file, in which a video reader would find pictures and no poses."""
+    return path.suffix in (".mcap", ".db3", ".bag")
 
 
 def _is_dataset(path: Path) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,13 @@ def annotate_episodes(
         source: Where they come from.
 
     Raises:
-        ValueError: An episode that cannot be read.
+        ValueError: An episode that cannot be read; if it is the first, nothing is written.
     """
+    coming = iter(episodes)
+    first = list(islice(coming, 1))
     place = prepare_clips(ds)
     taken: set[str] = set()
-    for number, episode in enumerate(episodes):
+    for number, episode in enumerate(chain(first, coming)):
         name = free_name(episode.name or f"{number:06d}", taken)
         if (place / name / "clip.json").is_file():
             yield read_clip(place / name)

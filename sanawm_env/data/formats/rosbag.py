@@ -43,8 +43,10 @@ from sanawm_env.data.formats.common.folders import (
 )
 from sanawm_env.data.formats.registry import Mode, Problem
 
-__all__ = ["check", "detect", "read", "write"]
+__all__ = ["SUFFIXES", "check", "detect", "read", "write"]
 
+SUFFIXES = (".mcap", ".db3", ".bag")
+"""Of bags that are one file; the last, of ROS 1, is known so that it is refused with what converts it."""
 _MARKER = "metadata.yaml"
 _APART = 20_000_000
 """Nanoseconds that a frame and its pose may lie apart."""
@@ -55,6 +57,8 @@ _KINDS = (pictures.RAW, _INFO, _ODOMETRY, _TF)
 
 def detect(path: Path) -> bool:
     """Whether a bag is there, or bags in its folders."""
+    if path.suffix in SUFFIXES and path.is_file():
+        return True
     return any("rosbag2_bagfile_information" in _head(each / _MARKER) for each in episode_folders(path, _MARKER)[:1])
 
 
@@ -64,7 +68,7 @@ def read(path: Path) -> Iterator[Episode]:
     Raises:
         ValueError: No bag, a damaged one, or one without what is needed.
     """
-    return read_folders(path, _MARKER, _read_one)
+    return read_folders(path, _MARKER, _read_one, SUFFIXES)
 
 
 def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **options: Any) -> None:
@@ -89,7 +93,7 @@ def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **o
 
 def check(path: Path) -> list[Problem]:
     """What is missing or damaged; frames are decoded."""
-    return check_folders(path, _MARKER, _read_one)
+    return check_folders(path, _MARKER, _read_one, SUFFIXES)
 
 
 def _write_one(folder: Path, episode: Episode, storage: str) -> None:
@@ -195,7 +199,10 @@ def _read_one(folder: Path) -> Episode:
     known: dict[str, Any] = {"intrinsics": np.array(lens.k)[[0, 4, 2, 5]] + HALF_PIXEL, "size": (height, width)}
     if not facts:
         apart = np.diff(chosen)
-        known |= {"name": folder.name, "fps": float(1e9 / np.median(apart)) if len(apart) else 16.0}
+        known |= {
+            "name": folder.stem if folder.is_file() else folder.name,
+            "fps": float(1e9 / np.median(apart)) if len(apart) else 16.0,
+        }
     frames: Iterable[Frames] = _BagImages(bag, topic, chosen)
     return episode_from(facts, frames, camera, depth, **known)
 

@@ -105,6 +105,8 @@ def resolve(name_or_path: str | Path) -> Path:
         if is_adapter(path):
             return resolve(read_adapter(path).base)
         problem = f"the folder has no {CONFIG}, and is no SANA-WM release"
+        if (path / "checkpoint" / CONFIG).is_file():
+            problem += f" (a training run? Then name {path / 'checkpoint'})"
     elif isinstance(name_or_path, str) and (beside := _folder_of(name_or_path)):
         problem = (
             f"there is no such folder in {beside}, which lies here, so that the Hub was not asked; for a repository "

@@ -30,6 +30,20 @@ def test_datasets_with_poses(walk, tmp_path, capsys, name, metric):
     assert "walk" in (tmp_path / "ds" / "report" / "index.html").read_text()
 
 
+def test_a_bag_in_one_file_is_poses_and_not_a_video(walk, tmp_path, capsys):
+    """FFmpeg finds pictures in an MCAP file, too, but neither their times nor the robot's odometry."""
+    get_format("rosbag").load().write(tmp_path / "bags", [walk])
+    (bag,) = (tmp_path / "bags" / "walk").glob("*.mcap")
+    run(bag, "--out", tmp_path / "ds")
+    (clip,) = list_clips(tmp_path / "ds")
+    assert clip.metric and clip.figures["poses"] == "given" and np.allclose(clip.c2w, walk.c2w, atol=1e-6)
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0")
+    with pytest.raises(SystemExit):
+        run(tmp_path / "old.bag", "--out", tmp_path / "of_ros_1")
+    assert "rosbags-convert" in capsys.readouterr().err
+    assert not (tmp_path / "of_ros_1").exists()
+
+
 def test_opengl_poses_in_a_file_that_says_otherwise(walk, tmp_path, capsys):
     flipped = walk.c2w @ np.diag([1.0, -1.0, -1.0, 1.0])
     get_format("tum").load().write(tmp_path / "given", [Episode(walk.frames, flipped, LENS, SIZE, name="walk")])

@@ -84,6 +84,18 @@ def test_bags_without_our_sidecar(episodes: list[Episode], tmp_path: Path) -> No
     assert np.abs(found.c2w - episodes[0].c2w).max() < 1e-6
 
 
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_that_is_one_file(storage: str, episodes: list[Episode], tmp_path: Path) -> None:
+    module = get_format("rosbag").load()
+    module.write(tmp_path / "bags", episodes[:1], storage=storage)
+    suffix = {"mcap": "mcap", "sqlite3": "db3"}[storage]
+    (written,) = (tmp_path / "bags" / "000000").glob(f"*.{suffix}")
+    file = written.rename(tmp_path / f"walk.{suffix}")
+    assert detect(file).name == "rosbag" and not module.check(file)[1:]
+    (found,) = module.read(file)
+    assert found.name == "walk" and np.abs(found.c2w - episodes[0].c2w).max() < 1e-6
+
+
 def test_mcap_reads_the_bag(judge: Any, episodes: list[Episode], tmp_path: Path) -> None:
     """By Foxglove's reader, which shares nothing with rosbags; poses by the axes of REP-103, from the message alone."""
     reader = judge("mcap_ros2.reader")

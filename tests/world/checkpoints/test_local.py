@@ -113,6 +113,10 @@ def test_resolve(saved, tmp_path):
         assert resolve(name).name == name
     with pytest.raises(FileNotFoundError, match=r"no such folder or name.*Built-in names"):
         resolve("huge")
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint" / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"a training run\? Then name .*run.checkpoint"):
+        resolve(tmp_path / "run")
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
         resolve(tmp_path)
     for name, message in (("w.pt", "pickle, which is never opened"), ("w.safetensors", "single file")):

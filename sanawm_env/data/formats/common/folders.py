@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,13 @@ _FACTS = "episode.json"
 """Beside each episode: what its format has no place for."""
 
 
-def episode_folders(path: Path, marker: str) -> list[Path]:
-    """Folders that hold `marker`: `path` itself, or else those directly in it, by name; hidden ones are unfinished."""
+def episode_folders(path: Path, marker: str, suffixes: Collection[str] = ()) -> list[Path]:
+    """Folders that hold `marker`: `path` itself, or else those directly in it, by name; hidden ones are unfinished.
+
+    A file of one of the suffixes is an episode by itself, if it is `path`.
+    """
+    if path.suffix in suffixes and path.is_file():
+        return [path]
     if (path / marker).is_file():
         return [path]
     if not path.is_dir():
@@ -63,13 +68,15 @@ def load_facts(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def read_folders(path: Path, marker: str, read_one: Callable[[Path], Episode]) -> Iterator[Episode]:
-    """Episodes of all folders.
+def read_folders(
+    path: Path, marker: str, read_one: Callable[[Path], Episode], suffixes: Collection[str] = ()
+) -> Iterator[Episode]:
+    """Episodes of all folders; see `episode_folders`.
 
     Raises:
         ValueError: There is none, or one cannot be read; names it.
     """
-    folders = episode_folders(path, marker)
+    folders = episode_folders(path, marker, suffixes)
     if not folders:
         raise ValueError(f"{path} has no {marker}, neither itself nor in a folder of it; check the path.")
     for folder in folders:
@@ -101,9 +108,11 @@ def write_folders(
             write_json(folder / _FACTS, facts_of(episode) | {"recipe": _with_picture(folder, episode)})
 
 
-def check_folders(path: Path, marker: str, read_one: Callable[[Path], Episode]) -> list[Problem]:
-    """Problems of all folders."""
-    folders = episode_folders(path, marker)
+def check_folders(
+    path: Path, marker: str, read_one: Callable[[Path], Episode], suffixes: Collection[str] = ()
+) -> list[Problem]:
+    """Problems of all folders; see `episode_folders`."""
+    folders = episode_folders(path, marker, suffixes)
     if not folders:
         return [Problem(str(path), f"it has no {marker}, neither itself nor in a folder of it; check the path.")]
     found: list[Problem] = []
