@@ -181,6 +181,10 @@ def main(argv: list[str] | None = None) -> None:
     settings: dict[str, Any] = {"chunk_frames": args.chunk_frames, "episode_seconds": None}
     if args.sampler_steps is not None:
         settings["sampler_steps"] = args.sampler_steps
+    if threads := args.cluster.process_threads:
+        import torch
+
+        torch.set_num_threads(threads)  # the local environment's sums are then those of the replicas
     found: dict[str, Any] = {"checkpoint": args.checkpoint, "chunk_frames": args.chunk_frames}
     spread: dict[int, list[int]] = {}
     tables: dict[str, dict[int, float]] = {name: {} for name in ("p50_ms", "p95_ms", "frames_per_s", "evenness")}
