@@ -193,7 +193,8 @@ def _reason(clip: PosedClip, config: PosedConfig, frames: int, depth: bool) -> s
         return f"not of {FPS:g} frames/s"
     if not clip.metric and depth:
         return "without metric scale, which depth needs"
-    if not clip.metric and not config.any_scale:
+    turns = not np.ptp(clip.c2w[:, :3, 3], axis=0).any()  # a length of zero is right in any unit
+    if not clip.metric and not turns and not config.any_scale:
         return "without metric scale (--any-scale takes them as they are)"
     if depth and not (clip.folder and (clip.folder / "depth.npz").is_file()):
         return "without depth"

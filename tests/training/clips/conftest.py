@@ -38,7 +38,7 @@ def dataset(tmp_path_factory):
     write_one(folder / "held-out", 3, figures={"held_out": True})
     write_one(folder / "short", 4, frames=5)
     write_one(folder / "slow", 5, fps=8.0)
-    write_one(folder / "no-scale", 6, metric=False)
+    write_one(folder / "no-scale", 9, metric=False)
     zoom = np.tile(np.float32([80, 80, 48, 20]), (FRAMES, 1))
     zoom[:, :2] *= np.linspace(1, 1.2, FRAMES, dtype=np.float32)[:, None]
     write_one(folder / "zoom", 7, intrinsics=zoom)

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from sanawm_env.scenes.posed_clips import PosedClip, list_clips
+from sanawm_env.scenes.posed_clips import PosedClip, list_clips, prepare_clips
 from sanawm_env.training.clips.posed import PosedClips, PosedConfig, camera_of, fit_clip, held_out
 
 
@@ -15,6 +16,15 @@ def opened(dataset, frames=9, height=32, width=64, depth=False, **changes):
 
 def names(clips: PosedClips) -> set[str]:
     return {clip.name for clip in clips.clips}
+
+
+def test_a_clip_that_only_turns_needs_no_unit(tmp_path, write):
+    turns = np.tile(np.eye(4), (17, 1, 1))
+    turns[:, :3, :3] = Rotation.from_rotvec(np.linspace([0, 0, 0], [0, 0.3, 0], 17)).as_matrix()
+    write(prepare_clips(tmp_path) / "turns", 1, metric=False, c2w=turns)
+    assert names(opened(tmp_path)) == {"turns"}
+    with pytest.raises(ValueError, match="without metric scale, which depth needs"):
+        opened(tmp_path, depth=True)
 
 
 def test_only_clips_that_can_be_used_are(dataset, capsys):
