@@ -174,9 +174,14 @@ def test_the_main_process_keeps_its_threads() -> None:
 TEAMS = """
 import os, threading, time, torch
 from sanawm_env.world.accel.threads import aside
-def teams():  # threads that Python did not start, once those that have been told to end have ended
-    time.sleep(0.5)
-    return len(os.listdir("/proc/self/task")) - threading.active_count()
+before = 0
+def teams():  # threads that Python did not start; those that have been told to end get time to do so
+    for _ in range(30):
+        found = len(os.listdir("/proc/self/task")) - threading.active_count()
+        if before and found <= before:
+            break
+        time.sleep(0.1)
+    return found
 before = teams()
 """
 
