@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a robot's bag (pictures, camera_info, odometry or tf; ROS 1 or 2) to a world that the robot can drive in again.
+# From a robot's bag of ROS 2 (raw images, camera_info, odometry, tf_static) to a world that the robot can drive in again.
 #
 #   pip install -e ".[annotate,ros]"
 #   examples/from_a_robots_bag.sh walk.mcap

@@ -81,6 +81,11 @@ class PosedClip:
         return self.folder.name if self.folder else ""
 
     @property
+    def has_unit(self) -> bool:
+        """Whether its lengths are what they are said to be: in metres, or all zero, since the camera only turns."""
+        return self.metric or not np.ptp(self.c2w[:, :3, 3], axis=0).any()
+
+    @property
     def video(self) -> Path | None:
         """The file of its frames; None if it was refused without them."""
         path = self.folder / "video.mp4" if self.folder else None

@@ -75,7 +75,7 @@ class Annotate:
         if not self.videos:
             raise ValueError("name a video, a folder of pictures or a dataset with poses.")
         options = self._options()
-        posed = [path for path in self.videos if _is_bag(path) or (path.is_dir() and _is_dataset(path))]
+        posed = [path for path in self.videos if _is_dataset(path)]
         plain = [path for path in self.videos if path not in posed]
         done = annotate_videos(plain, self.out, options, progress=_bar) if plain else []
         for path in posed:
@@ -85,16 +85,16 @@ class Annotate:
         page = write_report(self.out, list_clips(self.out, accepted_only=False))
         accepted = [clip for clip in done if clip.verdict == "accepted"]
         report(f"{self.out}: {len(accepted)} of {len(done)} clips accepted; {page} shows them")
-        if any(not clip.metric and clip.figures.get("motion") != "turns only" for clip in accepted):
+        if any(not clip.has_unit for clip in accepted):
             note("the scale is unknown: give --camera-height, --distance, --depth, --odometry or --gps for metres.")
         if not accepted:
             sys.exit(1)
 
     def _given(self, path: Path, options: Options) -> list[PosedClip]:
         from sanawm_env.data.annotation.run import annotate_episodes
-        from sanawm_env.data.formats import detect, get_format
+        from sanawm_env.data.formats import detect
 
-        found = get_format("rosbag") if _is_bag(path) else detect(path)
+        found = detect(path)
         metric = self.metric or found.name not in _ANY_UNIT
         episodes = found.load().read(path)
         return list(annotate_episodes(episodes, self.out, options, metric=metric, source=str(path)))
@@ -140,14 +140,11 @@ _ANY_UNIT = ("nerfstudio", "colmap")
 """Formats whose lengths are metres only if the user says so."""
 
 
-def _is_bag(path: Path) -> bool:
-    """Whether it is a robot's recording in one file, in which a video reader would find pictures and no poses."""
-    return path.suffix in (".mcap", ".db3", ".bag")
-
-
 def _is_dataset(path: Path) -> bool:
-    from sanawm_env.data.formats import detect
+    from sanawm_env.data.formats import FORMATS, detect
 
+    if not path.is_dir():  # in a bag of one file a video reader would find pictures as well, and no poses
+        return path.is_file() and any(path.suffix in each.files for each in FORMATS.values())
     try:
         detect(path)
     except ValueError:

@@ -93,6 +93,8 @@ class Format:
     """Whether it cannot be read."""
     lacks: tuple[str, ...] = ()
     """What it has no place for, of `LOSABLE`."""
+    files: tuple[str, ...] = ()
+    """Suffixes of single files that are a dataset by themselves."""
 
     def load(self) -> FormatModule:
         """The module.
@@ -116,7 +118,8 @@ FORMATS: dict[str, Format] = {
     for each in (
         Format("lerobot", "LeRobotDataset v3.0", f"{_HERE}.lerobot", "data"),
         Format("minari", "Minari", f"{_HERE}.minari", "minari", lacks=("depth", "given picture")),
-        Format("rosbag", "MCAP / rosbag2", f"{_HERE}.rosbag", "ros"),
+        # ROS 1 is known so that it is refused with what converts it.
+        Format("rosbag", "MCAP / rosbag2", f"{_HERE}.rosbag", "ros", files=(".mcap", ".db3", ".bag")),
         Format("nerfstudio", "nerfstudio transforms.json", f"{_HERE}.nerfstudio"),
         Format("colmap", "COLMAP text model", f"{_HERE}.colmap", lacks=("depth",)),
         Format("tum", "TUM trajectories", f"{_HERE}.tum"),
@@ -149,6 +152,8 @@ def detect(path: Path) -> Format:
     if not path.exists():
         raise FileNotFoundError(f"no dataset {path}; check the path.")
     for each in FORMATS.values():
+        if path.suffix in each.files and path.is_file():
+            return each
         try:
             found = each.load().detect(path)
         except (ModuleNotFoundError, ValueError):  # what cannot be loaded cannot be read either

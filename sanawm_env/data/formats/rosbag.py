@@ -41,12 +41,10 @@ from sanawm_env.data.formats.common.folders import (
     refuse_options,
     write_folders,
 )
-from sanawm_env.data.formats.registry import Mode, Problem
+from sanawm_env.data.formats.registry import FORMATS, Mode, Problem
 
-__all__ = ["SUFFIXES", "check", "detect", "read", "write"]
+__all__ = ["check", "detect", "read", "write"]
 
-SUFFIXES = (".mcap", ".db3", ".bag")
-"""Of bags that are one file; the last, of ROS 1, is known so that it is refused with what converts it."""
 _MARKER = "metadata.yaml"
 _APART = 20_000_000
 """Nanoseconds that a frame and its pose may lie apart."""
@@ -57,8 +55,6 @@ _KINDS = (pictures.RAW, _INFO, _ODOMETRY, _TF)
 
 def detect(path: Path) -> bool:
     """Whether a bag is there, or bags in its folders."""
-    if path.suffix in SUFFIXES and path.is_file():
-        return True
     return any("rosbag2_bagfile_information" in _head(each / _MARKER) for each in episode_folders(path, _MARKER)[:1])
 
 
@@ -68,7 +64,7 @@ def read(path: Path) -> Iterator[Episode]:
     Raises:
         ValueError: No bag, a damaged one, or one without what is needed.
     """
-    return read_folders(path, _MARKER, _read_one, SUFFIXES)
+    return read_folders(path, _MARKER, _read_one, FORMATS["rosbag"].files)
 
 
 def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **options: Any) -> None:
@@ -93,7 +89,7 @@ def write(path: Path, episodes: Iterable[Episode], *, mode: Mode = "create", **o
 
 def check(path: Path) -> list[Problem]:
     """What is missing or damaged; frames are decoded."""
-    return check_folders(path, _MARKER, _read_one, SUFFIXES)
+    return check_folders(path, _MARKER, _read_one, FORMATS["rosbag"].files)
 
 
 def _write_one(folder: Path, episode: Episode, storage: str) -> None:

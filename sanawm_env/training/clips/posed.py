@@ -193,8 +193,7 @@ def _reason(clip: PosedClip, config: PosedConfig, frames: int, depth: bool) -> s
         return f"not of {FPS:g} frames/s"
     if not clip.metric and depth:
         return "without metric scale, which depth needs"
-    turns = not np.ptp(clip.c2w[:, :3, 3], axis=0).any()  # a length of zero is right in any unit
-    if not clip.metric and not turns and not config.any_scale:
+    if not clip.has_unit and not config.any_scale:
         return "without metric scale (--any-scale takes them as they are)"
     if depth and not (clip.folder and (clip.folder / "depth.npz").is_file()):
         return "without depth"

@@ -171,6 +171,7 @@ def test_the_main_process_keeps_its_threads() -> None:
     assert python(code) == "True"
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
 TEAMS = """
 import os, threading, time, torch
 from sanawm_env.world.accel.threads import aside
@@ -186,7 +187,7 @@ before = teams()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
+@linux
 def test_aside_leaves_no_team_of_threads_behind():
     work = "torch.ones(1000, 1000).exp().sum().item()"
     assert python(TEAMS + f"assert aside(lambda: {work}) > 0; print(teams() - before)", OMP_NUM_THREADS="2") == "0"
@@ -195,7 +196,7 @@ def test_aside_leaves_no_team_of_threads_behind():
         threads.aside(lambda: {}["from inside"])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
+@linux
 def test_a_server_leaves_the_cores_to_the_thread_that_steps(tmp_path):
     """More threads in all teams than there are cores, and none of them spins: a step took 1.5 times as long."""
     code = f"""
