@@ -30,7 +30,9 @@ import tyro
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.obey_camera import parse_seeds
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.envs.options import as_device
 from sanawm_env.evaluation.parts import Setting, beyond, fidelity
 from sanawm_env.evaluation.parts.beyond import views

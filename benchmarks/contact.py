@@ -43,7 +43,7 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import UNTRAINED, hardware
-from benchmarks.obey_camera import parse_seeds
+from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
 from sanawm_env.envs.sensors.contact import Body, free_path

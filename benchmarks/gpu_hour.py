@@ -3,8 +3,9 @@
     python benchmarks/gpu_hour.py --out gpu_hour
     python benchmarks/gpu_hour.py --size small --device cpu      # a rehearsal of the same code in minutes
 
-For a machine with torch 2.8 or newer and one H100 or H200. Every stage (`benchmarks/gpu/stages.py`) is a process of its
-own that is ended after `--stage-minutes`; each of its parts leaves a JSON file as it ends, an error where it failed.
+For a machine with torch 2.8 or newer and one H100 or H200. Every stage (`benchmarks/speed/gpu/stages.py`) is a process
+of its own that is ended after `--stage-minutes`; each of its parts leaves a JSON file as it ends, an error where it
+failed.
 The same command again goes on with what has no file yet. `--stages` chooses; delete a part's file to run it again.
 
 Nothing is downloaded. What the stages import beside torch travels as wheels: docs/how-to/gpu-hour.md.
@@ -36,8 +37,8 @@ import tyro
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.gpu.stages import STAGES, Stage
-from benchmarks.gpu.summary import finished, summarize
+from benchmarks.speed.gpu.stages import STAGES, Stage
+from benchmarks.speed.gpu.summary import finished, summarize
 from sanawm_env.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +113,7 @@ def run_stage(stage: Stage, args: Args, left: float) -> None:
         "base_minutes": base_minutes(args, left) if stage.name == "training" else 0.0,
         "stage_minutes": min(args.stage_minutes, left),
     }
-    command = [sys.executable, "-m", "benchmarks.gpu.runner", stage.name, json.dumps(settings)]
+    command = [sys.executable, "-m", "benchmarks.speed.gpu.runner", stage.name, json.dumps(settings)]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     limit = 60 * min(args.stage_minutes, left)
     print(f"== {stage.name}: {stage.about}", file=sys.stderr, flush=True)

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.obey_camera import parse_seeds
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
+
+from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.camera import relative_to_first
 from sanawm_env.envs.options import as_device
 from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth

@@ -4,7 +4,7 @@ A forward pass is cut into many short parallel pieces, and at the end of each th
 slowest. GNU's OpenMP, which torch brings along on Linux, waits by spinning for milliseconds; where another program
 wants the core, the spinning thread holds the core that the slowest thread needs. `GOMP_SPINCOUNT` bounds the
 spinning: 10,000 turns (some tens of microseconds) are still enough between two pieces on an idle machine.
-benchmarks/speed/busy_machine.py measures both.
+benchmarks/busy_machine.py measures both.
 
 Every thread that calls torch keeps a team of its own, and where all teams together have more threads than there are
 cores, none of them spins: each piece then ends with a call of the kernel (libgomp, `gomp_managed_threads`). So a

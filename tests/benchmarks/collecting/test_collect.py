@@ -6,7 +6,8 @@ import os
 import pytest
 import torch
 
-from benchmarks.collecting import collect_kill, collect_speed
+from benchmarks import collect_speed
+from benchmarks.collecting import collect_kill
 from benchmarks.collecting.kills.faults import facts, faults
 from benchmarks.collecting.kills.run import Args, Run
 

@@ -1,6 +1,6 @@
 """Does the world obey the camera? Held-out scenes, PSNR against the truth and direction of optical flow.
 
-    python benchmarks/obey_camera.py --seeds 20000000:20000020
+    python benchmarks/worlds/obey_camera.py --seeds 20000000:20000020
 
 The last line printed is one JSON object; `sanawm_env.evaluation.summarize` says what its main keys mean.
 """

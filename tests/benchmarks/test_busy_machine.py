@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks.speed.busy_machine import Args, busy, main
+from benchmarks.busy_machine import Args, busy, main
 
 SHORT = ["--checkpoint", "tiny", "--chunk-frames", "1", "--sampler-steps", "1", "--seconds", "0.01", "--rounds", "1"]
 

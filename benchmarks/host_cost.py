@@ -1,6 +1,6 @@
 """What the host pays for a step beside the networks: milliseconds per slot, Python calls and files.
 
-    python benchmarks/speed/host_cost.py
+    python benchmarks/host_cost.py
 
 The transformer and the video autoencoder are replaced by null modules that return tensors of the right shapes, so
 that what is left is the environment, the task and the bookkeeping of the world. The last line is JSON:

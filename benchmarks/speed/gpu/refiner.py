@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.stages import Part, Settings
+from benchmarks.speed.gpu.stages import Part, Settings
 
 TEXT = 1024
 """Text tokens, the release's longest."""

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from benchmarks.gpu import runner, stages
-from benchmarks.gpu.runner import read, run
-from benchmarks.gpu.stages import STAGES, Part, Settings, Stage
-from benchmarks.gpu.summary import finished, goals, summarize
+from benchmarks.speed.gpu import runner, stages
+from benchmarks.speed.gpu.runner import read, run
+from benchmarks.speed.gpu.stages import STAGES, Part, Settings, Stage
+from benchmarks.speed.gpu.summary import finished, goals, summarize
 
 
 class Made(Stage):

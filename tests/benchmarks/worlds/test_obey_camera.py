@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.obey_camera import main, parse_seeds
+from benchmarks.worlds.obey_camera import main, parse_seeds
 from sanawm_env.evaluation import MOTIONS, summarize
 
 

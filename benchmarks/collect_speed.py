@@ -1,6 +1,6 @@
 """What does collecting cost beside stepping, and what does a minute of video take?
 
-    OMP_NUM_THREADS=1 python benchmarks/collecting/collect_speed.py
+    OMP_NUM_THREADS=1 python benchmarks/collect_speed.py
 
 Rounds take turns: `sanawm collect`'s worker plays episodes into a new folder, with its encoder, its filters and the
 index at the end; then a bare `SanaWMEnv` steps the same episodes with the actions that were recorded.
@@ -34,7 +34,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import UNTRAINED, hardware
 

@@ -1,6 +1,6 @@
 """How much of its fair share does the default environment get where other programs want the cores, too?
 
-    python benchmarks/speed/busy_machine.py
+    python benchmarks/busy_machine.py
 
 Four processes take turns, each asleep while another one is measured, so that the ratios hold within one run:
 
@@ -39,11 +39,11 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import hardware
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 4
 """Of `async4`."""
 NEIGHBOURS = (2, 4)
@@ -86,9 +86,7 @@ class Process:
         Raises:
             RuntimeError: It ended without an answer.
         """
-        code = (
-            f"import sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.speed.busy_machine import serve; serve()"
-        )
+        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.busy_machine import serve; serve()"
         settings = json.dumps({"kind": kind, **asdict(args)})
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_DEFAULTS)}
         self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from benchmarks.gpu.stages import Part, Settings
+from benchmarks.speed.gpu.stages import Part, Settings
 
 
 def parts(settings: Settings) -> Iterator[Part]:

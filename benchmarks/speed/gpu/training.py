@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.stages import Part, Settings
+from benchmarks.speed.gpu.stages import Part, Settings
 
 SLICE = 6.0
 """Minutes of one part of `base`."""

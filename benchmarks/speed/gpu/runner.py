@@ -1,4 +1,4 @@
-"""Run one stage in this process, part by part: `python -m benchmarks.gpu.runner STAGE SETTINGS`.
+"""Run one stage in this process, part by part: `python -m benchmarks.speed.gpu.runner STAGE SETTINGS`.
 
 Each part leaves `STAGE/PART.json` when it is done, with a result or an error; a part that began and left nothing ended
 its process. So a stage that was killed goes on where it stopped, and what kills it twice is left out.
@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.stages import STAGES, Settings, Stage
+from benchmarks.speed.gpu.stages import STAGES, Settings, Stage
 from sanawm_env.files import write_text
 
 ATTEMPTS = 2

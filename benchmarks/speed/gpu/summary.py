@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.runner import read
-from benchmarks.gpu.stages import STAGES
+from benchmarks.speed.gpu.runner import read
+from benchmarks.speed.gpu.stages import STAGES
 
 CLIP_S, EVENNESS, EIGHT_OVER_ONE = 10.0, 1.1, 1.5
 """A minute of 720p of stage 1 in so many seconds; p95 over p50 of chunks; frames per second of 8 slots over one."""

@@ -46,7 +46,7 @@ class Stage:
     """A part of the hour that runs in a process of its own."""
 
     name: str
-    """Also of its module in `benchmarks.gpu`, and of its folder of results."""
+    """Also of its module in `benchmarks.speed.gpu`, and of its folder of results."""
     about: str
     """One line."""
     imports: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Stage:
 
     def parts(self, settings: Settings) -> Iterator[Part]:
         """Its parts, in order."""
-        return import_module(f"benchmarks.gpu.{self.name}").parts(settings)
+        return import_module(f"benchmarks.speed.gpu.{self.name}").parts(settings)
 
 
 STAGES = (

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.stages import Part, Settings
+from benchmarks.speed.gpu.stages import Part, Settings
 
 SLOTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WORLDS = ("small", "tiny")

@@ -1,4 +1,4 @@
-"""Stage 1 and VAE with random weights of the true size: every way to run, 1 to 8 slots (`benchmarks.release_speed`)."""
+"""Stage 1 and VAE with random weights of the true size: every way to run, 1 to 8 slots (`release_speed`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from benchmarks.gpu.stages import Part, Settings
+from benchmarks.speed.gpu.stages import Part, Settings
 
 WAYS = ("eager", "captured", "triton", "triton+captured", "fla", "compiled", "fused", "fused+captured",
         "fused+triton+captured")  # fmt: skip
@@ -35,7 +35,7 @@ def measure(settings: Settings, way: str, slots: int) -> dict[str, Any]:
     Raises:
         RuntimeError: What another_way says does not run here.
     """
-    from benchmarks.release_speed import another_way, rollout
+    from benchmarks.speed.release_speed import another_way, rollout
 
     args, net, vae, device, dtype = networks(settings)
     args = type(args)(**{**vars(args), "slots": (slots,)})
@@ -54,7 +54,7 @@ def networks(settings: Settings) -> tuple[Any, Any, Any, Any, Any]:
     """Benchmark's settings, transformer, VAE, device and type; made once per process."""
     import torch
 
-    from benchmarks.release_speed import Args
+    from benchmarks.speed.release_speed import Args
     from benchmarks.worlds.release_modules import configs, randomly, transformer, video_vae
 
     device, dtype = _device(settings), torch.bfloat16

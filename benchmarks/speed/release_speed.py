@@ -1,6 +1,6 @@
 """How fast is the 2.66 B release on this machine? Random weights of the true size: nothing is downloaded.
 
-    python benchmarks/release_speed.py --out docs/benchmarks/release_speed_h100.json
+    python benchmarks/speed/release_speed.py --out docs/benchmarks/release_speed_h100.json
 
 Speed does not depend on the weights' values, so none are needed. Each number of slots gets a rollout: the first
 chunk, `warmup` chunks that are not counted, then `chunks` that are. Every chunk is timed in three phases with the
@@ -49,7 +49,7 @@ from typing import Any, Literal
 import tyro
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
 from benchmarks.worlds.release_chunks import now, timed_chunks
 from benchmarks.worlds.release_modules import (

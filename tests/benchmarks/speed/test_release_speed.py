@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks import release_speed
-from benchmarks.release_speed import Args, main, measure
+from benchmarks.speed import release_speed
+from benchmarks.speed.release_speed import Args, main, measure
 from benchmarks.worlds import release_chunks, release_modules
 from sanawm_env.world.accel.flops import chunk_flops
 

@@ -1,7 +1,7 @@
 """How many sessions does one server hold, and what does the way over the socket cost?
 
-    python benchmarks/speed/server_load.py
-    python benchmarks/speed/server_load.py --ray local --replicas 2
+    python benchmarks/server_load.py
+    python benchmarks/server_load.py --ray local --replicas 2
 
 A server runs in a process of its own, on loopback; clients that each wait for an answer before they ask again run in
 threads of this one. The last line printed is one JSON object:
@@ -42,7 +42,7 @@ from urllib.request import urlopen
 import numpy as np
 import tyro
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import hardware
 from sanawm_env.cli.common.cluster import RayReplicas
