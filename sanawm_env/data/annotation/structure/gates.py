@@ -35,10 +35,12 @@ class Limits:
     """Median number of corners in view."""
     least_shift: float = 0.008
     """Largest move of the points between two frames, as a share of the width, below which nothing moves."""
+    mapped_shift: float = 0.025
+    """Such a move that mapping needs: where points move by less, a small turn and a small step look too much alike."""
     turning_parallax: float = 1.5
-    """Pixels of the work picture up to which a rotation alone explains the clip."""
+    """Pixels of the clip, shrunk where it is larger than the work picture, up to which a rotation alone explains it."""
     least_parallax: float = 2.5
-    """Pixels that mapping needs."""
+    """Such pixels that mapping needs."""
     placed: float = 0.9
     """Share of the frames that must have a measured pose."""
     points: int = 60

@@ -32,6 +32,9 @@ _SEED = 1
 _MIN_SHARED = 15
 _MIN_PLACED = 3
 _MIN_POINTS = 30
+_FIRST_ANGLES = (16.0, 3.0)
+"""Degrees between the rays of the first pair, the next if no pair has it: paths that began with a narrow pair were seen
+to end in wrong ones that fit the points as well."""
 _REACH = 12
 """Keyframes apart that are matched by corners."""
 _MAX_ERROR = 2.0
@@ -172,7 +175,10 @@ def map_clip(folder: Path, tracks: Tracks, keys: Sequence[int], method: str, *, 
     out.mkdir(exist_ok=True)
     database, images = folder / "database.db", folder / "images"
     if method == "incremental":
-        models = pycolmap.incremental_mapping(database, images, out, options=_incremental(pycolmap, refine_focal))
+        models = {}
+        for angle in _FIRST_ANGLES:
+            options = _incremental(pycolmap, refine_focal, angle)
+            models = models or pycolmap.incremental_mapping(database, images, out, options=options)
     else:
         models = pycolmap.global_mapping(database, images, out, options=_global(pycolmap, refine_focal))
     if not models:
@@ -234,7 +240,7 @@ def _pose(image: Any) -> Array:
     return np.vstack([image.cam_from_world().inverse().matrix(), [0, 0, 0, 1]])
 
 
-def _incremental(pycolmap: Any, refine_focal: bool) -> Any:
+def _incremental(pycolmap: Any, refine_focal: bool, first_angle: float) -> Any:
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads, options.random_seed = 1, _SEED
     options.min_num_matches, options.min_model_size = 10, 3
@@ -244,7 +250,7 @@ def _incremental(pycolmap: Any, refine_focal: bool) -> Any:
     mapper = options.mapper
     mapper.num_threads, mapper.random_seed = 1, _SEED
     mapper.abs_pose_refine_focal_length, mapper.abs_pose_refine_extra_params = False, False
-    mapper.init_min_num_inliers, mapper.init_min_tri_angle, mapper.init_max_forward_motion = 30, 3.0, 1.0
+    mapper.init_min_num_inliers, mapper.init_min_tri_angle, mapper.init_max_forward_motion = 30, first_angle, 1.0
     mapper.abs_pose_min_num_inliers, mapper.abs_pose_max_error = 12, 4.0
     mapper.filter_min_tri_angle, mapper.filter_max_reproj_error = 0.5, 2.5
     mapper.ba_local_min_tri_angle = 1.0

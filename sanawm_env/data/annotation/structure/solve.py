@@ -76,7 +76,8 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
         return refused(f"nothing moves: by {figures['shift']:.1%} of the width at most")
     if not given:
         lens[:2] = guess_focal(tracks, keys)
-    figures["parallax_px"] = parallax(tracks, keys, lens)
+    # Of the clip's own pixels: an enlarged picture shows a corner no more precisely.
+    figures["parallax_px"] = parallax(tracks, keys, lens) / tracks.enlarged
     if figures["parallax_px"] < limits.turning_parallax:
         return _turning(tracks, lens, given, figures, limits)
     if figures["parallax_px"] < limits.least_parallax:
@@ -84,7 +85,13 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
             f"points move by {figures['parallax_px']:.1f} pixels against each other, and {limits.least_parallax} are "
             "needed to tell how the camera moved"
         )
+    if figures["shift"] < limits.mapped_shift:
+        return refused(
+            f"points move by {figures['shift']:.1%} of the width at most, and {limits.mapped_shift:.1%} are needed to "
+            "tell how the camera moved"
+        )
     left, factor = zoom(tracks, keys, lens)
+    left /= tracks.enlarged
     figures |= {"zoom": factor, "zoom_leaves_px": left}
     if left < limits.turning_parallax:
         return refused(

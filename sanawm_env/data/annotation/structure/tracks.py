@@ -20,15 +20,22 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 WORK_WIDTH = 640
-"""Wider frames are shrunk to this for tracking, pixels."""
+"""Longer side of the pictures that are tracked, pixels: larger frames are shrunk to it ..."""
+MOST_ENLARGED = 2.0
+"""... and smaller ones enlarged, at most by so much. A corner is followed by a window of some pixels, which in a small
+picture spans a thing and what is behind it; in a larger one more corners can be told apart, each on one surface."""
 MOST_POINTS = 400
 """Corners in view at a time."""
 _REFILL_EVERY = 4
 _KEY_SHIFT = 0.025
 """Median move of the points from one keyframe to the next, as a share of the picture's width."""
+_LEAST_STEP = 1.0
+"""Pixels from a keyframe to the next, at least, unless points are lost."""
 _KEY_LOST = 0.45
 """A keyframe also comes when so many of the last one's points are lost."""
 MOST_KEYFRAMES = 48
+LEAST_KEYFRAMES = 12
+"""A clip that moves little is mapped from closer keyframes: what two or three views say, no other view confirms."""
 _SIFT_POINTS = 1200
 _RATIO = 0.8
 _HALF = 0.5
@@ -53,6 +60,8 @@ class Tracks:
     """`(F,)` mean absolute change of brightness since the frame before; 0 for the first."""
     keep: tuple[Frames, ...] = ()
     """Work pictures of all frames, JPEG-compressed."""
+    enlarged: float = 1.0
+    """Pixels of the work picture in one of the clip's own, if these are fewer; else 1."""
 
     def __len__(self) -> int:
         """F."""
@@ -61,8 +70,8 @@ class Tracks:
 
 def work_size(height: int, width: int) -> tuple[int, int]:
     """Rows and columns at which a picture is tracked."""
-    shrink = min(1.0, WORK_WIDTH / max(width, height))
-    return max(round(height * shrink), 1), max(round(width * shrink), 1)
+    scale = min(MOST_ENLARGED, WORK_WIDTH / max(width, height))
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
@@ -80,9 +89,11 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
     before = gray_before = None
     number, at = np.zeros(0, np.int64), np.zeros((0, 2))
     home, origin = np.zeros(0, np.int64), np.zeros((0, 2))
-    made = 0
+    made, enlarged = 0, 1.0
     for index, frame in enumerate(frames):
-        small = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) if frame.shape[:2] != size else frame
+        enlarged = max(1.0, size[1] / frame.shape[1])
+        how = cv2.INTER_AREA if enlarged == 1 else cv2.INTER_CUBIC
+        small = cv2.resize(frame, size[::-1], interpolation=how) if frame.shape[:2] != size else frame
         gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         change = 0.0 if gray_before is None else float(cv2.absdiff(gray, gray_before).mean())
         looks.append((float(gray.mean()), float(cv2.Laplacian(gray, cv2.CV_32F).std()), change))
@@ -107,7 +118,7 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
         points.append(at + _HALF)
         before, gray_before = image, gray
     luma, sharpness, change_ = np.array(looks, float).reshape(-1, 3).T
-    return Tracks(tuple(ids), tuple(points), size, luma, sharpness, change_, tuple(kept))
+    return Tracks(tuple(ids), tuple(points), size, luma, sharpness, change_, tuple(kept), enlarged)
 
 
 def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
@@ -119,25 +130,34 @@ def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
 def choose_keyframes(tracks: Tracks, spacing: float = 1.0) -> list[int]:
     """Frames to map: the first, the last, and whenever the points have moved or gone; `spacing` thins them out."""
     step = spacing * _KEY_SHIFT * tracks.size[1]
-    while True:
-        keys = [0]
-        for frame in range(1, len(tracks)):
-            a, b = shared(tracks, keys[-1], frame)
-            lost = 1 - len(a) / max(len(tracks.ids[keys[-1]]), 1)
-            moved = np.linalg.norm(tracks.points[keys[-1]][a] - tracks.points[frame][b], axis=1)
-            if lost > _KEY_LOST or (len(moved) and np.median(moved) > step):
-                keys.append(frame)
-        if keys[-1] != len(tracks) - 1:
-            if len(keys) > 1 and len(tracks) - 1 - keys[-1] < 2:
-                keys[-1] = len(tracks) - 1
-            else:
-                keys.append(len(tracks) - 1)
-        if len(keys) <= MOST_KEYFRAMES:
-            return keys
+    keys = _spaced(tracks, step)
+    while len(keys) < LEAST_KEYFRAMES / spacing and step > _LEAST_STEP:
+        step *= 0.8
+        keys = _spaced(tracks, step)
+    while len(keys) > MOST_KEYFRAMES:
         if step > tracks.size[1]:
             picked = np.linspace(0, len(keys) - 1, MOST_KEYFRAMES).round().astype(int)
             return [keys[i] for i in picked]
         step *= 1.25
+        keys = _spaced(tracks, step)
+    return keys
+
+
+def _spaced(tracks: Tracks, step: float) -> list[int]:
+    """The first, the last, and every frame whose points are lost or have moved by `step` pixels since the last key."""
+    keys = [0]
+    for frame in range(1, len(tracks)):
+        a, b = shared(tracks, keys[-1], frame)
+        lost = 1 - len(a) / max(len(tracks.ids[keys[-1]]), 1)
+        moved = np.linalg.norm(tracks.points[keys[-1]][a] - tracks.points[frame][b], axis=1)
+        if lost > _KEY_LOST or (len(moved) and np.median(moved) > step):
+            keys.append(frame)
+    if keys[-1] != len(tracks) - 1:
+        if len(keys) > 1 and len(tracks) - 1 - keys[-1] < 2:
+            keys[-1] = len(tracks) - 1
+        else:
+            keys.append(len(tracks) - 1)
+    return keys
 
 
 def sift_matches(
