@@ -25,7 +25,6 @@ printed is one JSON object:
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -37,36 +36,31 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
 from benchmarks.core_speed import UNTRAINED, hardware
+from benchmarks.worlds.contact_shares import Move, depth_error, interval, median, summarize
+from benchmarks.worlds.contact_truth import Truth, places_along
 from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.camera.pose import action_to_delta, geodesic
 from sanawm_env.envs.sensors.anchored_depth import AnchoredDepth
 from sanawm_env.envs.sensors.contact import Body, free_path
 from sanawm_env.envs.sensors.points import seen_points
 from sanawm_env.registration import DEFAULT_CHECKPOINT
-from sanawm_env.scenes import EVAL_SEEDS, Scene, first_frame, render_scene, sample_scenes
+from sanawm_env.scenes import EVAL_SEEDS, first_frame, render_scene, sample_scenes
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 
 Array = NDArray[np.float64]
 
-SPACING = 0.005
-"""Metres between the places of a move at which the truth is asked for."""
 ROOM = 0.03
 """Metres that the walk keeps between the body's side and everything."""
 AHEAD = 0.7
 """Cosine of the angle from the camera's axis within which it walks."""
-CUT = 0.05
-"""Metres into a surface that `kept_of_hits` forgives."""
 REACH = 1.5
 """Metres beyond which nothing can meet a body within a step."""
-NEAR = 1.5
-"""Metres; the depth that decides a step."""
 
 
 @dataclass(frozen=True)
@@ -91,79 +85,6 @@ class Args:
     def __post_init__(self) -> None:
         if self.walk < 0 or self.moves < 1:
             raise ValueError(f"walk must be at least 0 and moves at least 1; got {self.walk} and {self.moves}.")
-
-
-@dataclass(frozen=True)
-class Move:
-    """One move, what is true of it, and what contact made of it."""
-
-    seed: int
-    """Of the scene."""
-    family: str
-    step: int
-    """Steps walked before."""
-    hit: bool
-    """Whether the body would come nearer to a surface than its radius."""
-    seen: bool
-    """Whether frame 0 shows the contact point of a hit, or the way of a free move."""
-    shares: dict[str, float]
-    """Share of the path that contact leaves, in each case."""
-    room: dict[str, float]
-    """True least room (m) along that share."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A scene, and where the world's frame 0 stands in it."""
-
-    scene: Scene
-    start: Array
-    """`(4, 4)` pose of frame 0 in the scene."""
-    intrinsics: Array
-    depth: Array
-    """`(H, W)` true z-depth of frame 0, m."""
-    body: Body
-
-    def room(self, places: Array, radius: float | None = None) -> Array:
-        """`(N,)` metres between a body at `(N, 3)` places of the world and the nearest surface."""
-        there = torch.from_numpy(places @ self.start[:3, :3].T + self.start[:3, 3]).float()[None]
-        size = self.body.radius if radius is None else radius, self.body.height - self.body.camera, self.body.camera
-        return self.scene.body_clearance(there, *size)[0].double().numpy()
-
-    def true_depth(self, c2w: Array) -> Array:
-        """`(H, W)` z-depth that a camera of the world would see."""
-        pose = torch.from_numpy(self.start @ c2w)[None].float()
-        camera = torch.from_numpy(self.intrinsics).float()
-        return render_scene(self.scene, pose, camera, *self.depth.shape)[1][0].double().numpy()
-
-    def shows_contact(self, place: Array) -> bool:
-        """Whether frame 0 shows the surface that is nearest to a body at a place."""
-        step = 2e-3
-        gap = self.room(place + step * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1]]), 0.0)
-        away = np.array([gap[1] - gap[2], 0.0, gap[3] - gap[4]])
-        point = place - away / max(float(np.linalg.norm(away)), 1e-9) * gap[0]
-        heights = np.linspace(self.body.camera - self.body.height, self.body.camera, 9)
-        z, depth = self._frame_0(point + heights[:, None] * np.array([0.0, 1.0, 0.0]))
-        return bool((np.abs(z - depth) < 0.03 + 0.03 * z).any())
-
-    def shows_way(self, places: Array) -> bool:
-        """Whether frame 0 looks through all the empty places `(N, 3)`, and round the last one by the radius."""
-        angle = np.arange(8) * np.pi / 4
-        ring = places[-1] + self.body.radius * np.stack([np.sin(angle), 0 * angle, np.cos(angle)], -1)
-        z, depth = self._frame_0(np.concatenate([places, ring]))
-        return bool((z < depth).all())
-
-    def _frame_0(self, points: Array) -> tuple[Array, Array]:
-        """Depth of `(N, 3)` points in frame 0, and of what it shows there; NaN outside."""
-        x, y, z = points.T
-        fx, fy, cx, cy = self.intrinsics
-        with np.errstate(divide="ignore", invalid="ignore"):
-            column, row = np.floor(x / z * fx + cx), np.floor(y / z * fy + cy)
-        height, width = self.depth.shape
-        inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        found = np.full(len(points), np.nan)
-        found[inside] = self.depth[row[inside].astype(int), column[inside].astype(int)]
-        return z, found
 
 
 def measure(args: Args) -> dict[str, Any]:
@@ -199,7 +120,7 @@ def measure(args: Args) -> dict[str, Any]:
         "blocked_of_hits_95": interval([m for m in moves if m.hit and m.seen]),
         "shortened_of_free_95": interval([m for m in moves if not m.hit and m.seen]),
         **depth_error(np.concatenate(pixels, axis=1)),
-        "scale_median_error": _median(np.abs(np.array(scales) - 1)),
+        "scale_median_error": median(np.abs(np.array(scales) - 1)),
         "by_family": {name: summarize([m for m in moves if m.family == name]) for name in families},
         "by_step": {str(step): summarize([m for m in moves if m.step == step]) for step in steps},
         "by_margin": {str(margin): summarize(moves, f"margin {margin}") for margin in args.margins},
@@ -239,7 +160,7 @@ def try_scene(env: Any, seed: int, args: Args) -> tuple[list[Move], Array, float
             delta = action_to_delta(action, simulator.max_translation, simulator.max_rotation)
             path = geodesic(c2w, delta, simulator.frames_per_step)
             moves.append(judge(truth, cases, c2w, path, args, (seed, family, step)))
-            if action[2] > AHEAD and truth.room(_dense(c2w, path)).min() >= ROOM:
+            if action[2] > AHEAD and truth.room(places_along(c2w, path)).min() >= ROOM:
                 ahead.append(action)
         if step < args.walk:
             # Where nothing ahead is free it turns on the spot.
@@ -276,7 +197,7 @@ def judge(
     truth: Truth, cases: dict[str, Array], c2w: Array, path: Array, args: Args, place: tuple[int, str, int]
 ) -> Move:
     """One move against the truth."""
-    places = _dense(c2w, path)
+    places = places_along(c2w, path)
     true_room = truth.room(places)
     hit = true_room < 0
     seen = truth.shows_contact(places[hit.argmax()]) if hit.any() else truth.shows_way(path[:, :3, 3])
@@ -285,64 +206,6 @@ def judge(
     shares = {name: free_path(points, c2w, path, body)[0] for name, (points, body) in tried.items()}
     room = {name: float(true_room[: 1 + int(share * (len(places) - 1))].min()) for name, share in shares.items()}
     return Move(*place, bool(hit.any()), seen, shares, room)
-
-
-def summarize(moves: Sequence[Move], case: str = "") -> dict[str, Any]:
-    """Numbers and shares, within the first view and beyond it; None where there are no such moves."""
-    found: dict[str, Any] = {}
-    for end, seen in (("", True), ("_beyond", False)):
-        hits = [m for m in moves if m.hit and m.seen == seen]
-        free = [m for m in moves if not m.hit and m.seen == seen]
-        found[f"blocked_of_hits{end}"] = _share([m.shares[case] < 1 for m in hits])
-        found[f"shortened_of_free{end}"] = _share([m.shares[case] < 1 for m in free])
-        found[f"kept_of_hits{end}"] = _share([m.room[case] >= -CUT for m in hits])
-        found[f"hits{end}"], found[f"free{end}"] = len(hits), len(free)
-    return found
-
-
-def interval(moves: Sequence[Move]) -> list[float] | None:
-    """95 % interval of the share of shortened moves; None for fewer than two scenes."""
-    seeds = sorted({m.seed for m in moves})
-    if len(seeds) < 2:
-        return None
-    short = [sum(m.shares[""] < 1 for m in moves if m.seed == seed) for seed in seeds]
-    count = [sum(m.seed == seed for m in moves) for seed in seeds]
-    found = bootstrap(
-        (short, count),
-        lambda short, count, axis: short.sum(axis) / count.sum(axis),
-        paired=True,
-        method="percentile",
-        rng=0,
-    ).confidence_interval
-    return [round(float(found.low), 4), round(float(found.high), 4)]
-
-
-def depth_error(pixels: Array) -> dict[str, float | None]:
-    """Relative errors of depth, `(2, pixels)` guessed and true, where both see something."""
-    guess, true = pixels[:, np.isfinite(pixels).all(0)]
-    error, near = guess / true - 1, true < NEAR
-    return {
-        "depth_median_error": _median(np.abs(error)),
-        "depth_median_error_near": _median(np.abs(error[near])),
-        "depth_median_bias": _median(error),
-        "depth_median_bias_near": _median(error[near]),
-    }
-
-
-def _median(values: Array) -> float | None:
-    return round(float(np.median(values)), 4) if values.size else None
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return round(sum(flags) / len(flags), 4) if flags else None
-
-
-def _dense(c2w0: Array, c2w: Array) -> Array:
-    """Places `(N, 3)` along a path, `SPACING` apart or less."""
-    track = np.concatenate([c2w0[None, :3, 3], c2w[:, :3, 3]])
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(track, axis=0), axis=1))])
-    metres = np.linspace(0, along[-1], math.ceil(along[-1] / SPACING) + 1)
-    return np.stack([np.interp(metres, along, track[:, axis]) for axis in range(3)], -1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,17 +1,14 @@
-"""The requests, each a frozen dataclass read strictly from JSON (docs/reference/server-protocol.md)."""
+"""The requests, each a frozen dataclass (docs/reference/server-protocol.md)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from sanawm_env.server.errors import ServerError
 
-__all__ = ["MESSAGES", "Message", "read_message"]
-
-_LONGEST_TEXT = 4096
-_LARGEST_COUNT = 1 << 53
+__all__ = ["MESSAGES", "Message", "is_finite"]
 
 
 @dataclass(frozen=True)
@@ -250,7 +247,7 @@ class Control(OfSession):
     def __post_init__(self) -> None:
         if (self.twist is None) == (self.keys is None):
             raise ServerError("malformed", "control has either a twist or keys.")
-        if self.twist is not None and not (len(self.twist) == 6 and all(map(_is_finite, self.twist))):
+        if self.twist is not None and not (len(self.twist) == 6 and all(map(is_finite, self.twist))):
             raise ServerError("malformed", "twist is six finite numbers, vx vy vz wx wy wz in m/s and rad/s.")
         if self.keys is not None and not (len(self.keys) <= 32 and all(isinstance(key, str) for key in self.keys)):
             raise ServerError("malformed", "keys is a list of names.")
@@ -278,71 +275,9 @@ _ALL: tuple[type[Message], ...] = (
 MESSAGES: dict[str, type[Message]] = {kind.type: kind for kind in _ALL}
 """By `type`."""
 
-_WIRE_NAMES = {"source": "from"}
-_REQUIRED = {"session", "action", "snapshot"}
-"""Fields that must be there where their default is empty, which a dataclass that inherits defaults has to give."""
-_HINTS = {kind: get_type_hints(kind) for kind in _ALL}
 
-
-def read_message(head: dict[str, Any]) -> Message:
-    """The request of a JSON object.
-
-    Raises:
-        ServerError: `unknown-type`; or `malformed`: a field that is missing, unknown, or of another type.
-    """
-    kind = MESSAGES.get(head["type"]) if isinstance(head.get("type"), str) else None
-    if kind is None:
-        raise ServerError("unknown-type", f"a message's type is one of {', '.join(MESSAGES)}.")
-    given = {name: value for name, value in head.items() if name != "type"}
-    values: dict[str, Any] = {}
-    for each in fields(kind):
-        name = _WIRE_NAMES.get(each.name, each.name)
-        if name in given:
-            values[each.name] = _checked(kind, each.name, name, given.pop(name))
-        elif (each.name in _REQUIRED and each.default == "") or each.default_factory is list:
-            raise ServerError("malformed", f"{kind.type} needs {name!r}.")
-    if given:
-        known = [_WIRE_NAMES.get(each.name, each.name) for each in fields(kind)]
-        unknown = str(next(iter(given)))[:60]
-        raise ServerError("malformed", f"{kind.type} has no field {unknown!r}; it has {', '.join(known)}.")
-    return kind(**values)
-
-
-def _checked(kind: type[Message], field_name: str, name: str, value: Any) -> Any:
-    wanted = _HINTS[kind][field_name]
-    allowed = getattr(wanted, "__args__", (wanted,)) if not hasattr(wanted, "__origin__") else (wanted,)
-    plain = tuple(getattr(each, "__origin__", each) for each in allowed)
-    if isinstance(value, bool):
-        good = bool in plain
-    elif float in plain and _is_finite(value):
-        return float(value)
-    elif isinstance(value, int):
-        good = int in plain and abs(value) <= (1 << 63) - 1
-    elif isinstance(value, str):
-        good = str in plain and len(value) <= _LONGEST_TEXT
-    else:
-        good = (value is None and type(None) in plain) or isinstance(
-            value, tuple(t for t in plain if t in (list, dict))
-        )
-    if good and field_name == "id" and isinstance(value, str):
-        good = len(value) <= 64
-    if not good:
-        names = " or ".join("null" if each is type(None) else _NAMES.get(each, str(each)) for each in plain)
-        raise ServerError("malformed", f"{kind.type}: {name!r} must be {names}.")
-    return value
-
-
-_NAMES = {
-    int: "a whole number",
-    str: "a text",
-    float: "a finite number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether a value of JSON is a number that is finite as a float; truth values are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

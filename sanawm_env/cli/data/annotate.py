@@ -13,7 +13,7 @@ import tyro
 from sanawm_env.cli.common.console import note, report
 
 if TYPE_CHECKING:
-    from sanawm_env.data.annotation.run import Options
+    from sanawm_env.data.annotation.options import Options
     from sanawm_env.data.annotation.scale import ScaleSource
     from sanawm_env.scenes.posed_clips import PosedClip
 
@@ -100,7 +100,7 @@ class Annotate:
         return list(annotate_episodes(episodes, self.out, options, metric=metric, source=str(path)))
 
     def _options(self) -> Options:
-        from sanawm_env.data.annotation.run import Options
+        from sanawm_env.data.annotation.options import Options
 
         if not self.seconds > 0:
             raise ValueError(f"--seconds must be positive; got {self.seconds}.")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -16,12 +16,12 @@ from sanawm_env.cli.common.cluster import RayWorkers, give_memory_back
 from sanawm_env.cli.common.console import note, report
 from sanawm_env.cli.common.specs import env_arguments, make_task, parse_spec, policy_maker, read_tasks
 from sanawm_env.cli.common.world import check_encoder
+from sanawm_env.cli.data.refining import Refining
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 
 if TYPE_CHECKING:
     from sanawm_env.data.collection.plan import Plan
     from sanawm_env.data.collection.store import Store
-    from sanawm_env.data.refinement.run import RefineJob
     from sanawm_env.world.model import WorldModel
 
 __all__ = ["Collect"]
@@ -89,16 +89,8 @@ class Collect:
     device: str = "auto"
     """cpu, cuda, or auto."""
 
-    refine: Path | None = None
-    """Copy of SANA-WM_bidirectional or SANA-WM_streaming with its refiner: a second queue refines what is kept. The
-    refined videos lie in OUT/sanawm/refined."""
-    refine_if: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """With --refine: filters as of --keep, give it several times; only what passes all of them is refined."""
-    refine_workers: int | None = None
-    """With --refine and --ray: processes that refine; 1 otherwise."""
-    refine_offload: Literal["none", "model", "sequential"] = "none"
-    """Keep only one part (model) or one layer (sequential) of the refiner at a time on the GPU."""
-
+    refining: Annotated[Refining, tyro.conf.OmitArgPrefixes] = field(default_factory=Refining)
+    """Refine what is kept, in a second queue."""
     cluster: Annotated[RayWorkers, tyro.conf.OmitArgPrefixes] = field(default_factory=RayWorkers)
     """Processes of Ray."""
 
@@ -116,7 +108,7 @@ class Collect:
         policy_maker()  # finds policies of the user's own in the working folder
         pictures = self._pictures()
         self._check_early()
-        job = self._refine_job()
+        job = self.refining.job(self.codec, self.device, self.cluster)
 
         from sanawm_env.data.collection.run import Play, collect
         from sanawm_env.data.collection.store import Store
@@ -184,37 +176,6 @@ class Collect:
         if "success" in self.keep and self.task is None:
             raise ValueError("--keep success needs a task; give --task PointNav, say.")
         self._plan_from("", None, ())
-
-    def _refine_job(self) -> RefineJob | None:
-        """What the second queue does, or None; what would stop it after hours of collecting is told now."""
-        if self.refine is None:
-            if self.refine_if or self.refine_workers is not None or self.refine_offload != "none":
-                raise ValueError("--refine-if, --refine-workers and --refine-offload belong to --refine; give it, too.")
-            return None
-        if self.refine_workers is not None and (self.cluster.ray is None or self.refine_workers < 1):
-            raise ValueError("--refine-workers must be at least 1, and belongs to --ray; give --ray local, too.")
-        from sanawm_env.data.refinement.run import RefineJob
-        from sanawm_env.data.refinement.wanted import Refinement, check_only_if
-        from sanawm_env.envs.options import as_device
-        from sanawm_env.world.offline.refiner import check_ready
-        from sanawm_env.world.offline.refiner_files import find_refiner, weights_hash
-
-        check_only_if(self.refine_if)
-        files = find_refiner(self.refine)
-        if self.cluster.ray is None:
-            check_ready(files, as_device(self.device), self.refine_offload)
-        refinement = Refinement(weights_hash(files), tuple(self.refine_if))
-        workers = self.refine_workers or 1
-        return RefineJob(
-            files,
-            refinement,
-            self.codec,
-            self.device,
-            self.refine_offload,
-            self.cluster.ray,
-            workers,
-            self.cluster.threads,
-        )  # fmt: skip
 
     def _pictures(self) -> list[Path]:
         if self.images is None:

@@ -8,46 +8,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 
-from sanawm_env.data.collection.filters import check_start, make_filters, needs_frames, start_distance
-from sanawm_env.data.collection.looks import start_hash
+from sanawm_env.data.collection.filters import make_filters, needs_frames, start_distance
 from sanawm_env.data.collection.plan import Item, Plan
-from sanawm_env.data.collection.player import SlotEnv
 from sanawm_env.data.collection.recorder import Done, EpisodeRecorder
-from sanawm_env.data.collection.seat import PolicyFailed, Seat, attempt, goal_of, numbers_of, of_slot, text_of
+from sanawm_env.data.collection.slots.group import Group
+from sanawm_env.data.collection.slots.item_envs import ItemEnvs
+from sanawm_env.data.collection.slots.seat import PolicyFailed, Seat, attempt, goal_of, numbers_of, of_slot, text_of
+from sanawm_env.data.collection.slots.slot_env import SlotEnv
+from sanawm_env.data.collection.starts import Starts
 from sanawm_env.data.collection.store import Store
 from sanawm_env.data.execution.background import Background
 from sanawm_env.envs.env import SanaWMEnv
-from sanawm_env.envs.simulator import Simulator, StepResult
 from sanawm_env.envs.slots import Slots
-from sanawm_env.envs.snapshot import EnvSnapshot
-from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.policies.maker import PolicyMaker
-from sanawm_env.scenes.start_image import built_in, draw_seeds, read_image
-from sanawm_env.world.checkpoints.prompts import takes_prompts
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.offline.provenance import frames_depend_on
 
-__all__ = ["WORLD_ARGUMENTS", "Worker"]
-
-WORLD_ARGUMENTS = ("dtype", "precision", "state_precision")
-"""Arguments of `SanaWMEnv` that load the world, and are no longer settings where there is one."""
-
-
-@dataclass(eq=False)
-class _Group:
-    """Episodes that are stepped in one call: they share model and controls."""
-
-    env: SanaWMEnv
-    now: Slots
-    seats: list[Seat] = field(default_factory=list)
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -74,12 +57,11 @@ class Worker:
             raise ValueError(f"--slots must be at least 1; got {slots}.")
         self._model, self._plan, self._store, self._slots = model, plan, store, slots
         self._filters, self._needs_frames = make_filters(plan.keep), needs_frames(plan.keep)
-        self._distance = start_distance(plan.keep)
+        distance = start_distance(plan.keep)
         self._policies = PolicyMaker(plan.policy, plan.policy_settings)
-        self._env = SanaWMEnv(model, **self.arguments(plan.item(0)))
-        self._envs: dict[tuple[float | None, float], SanaWMEnv] = {}
-        self._hashes: dict[int, int] = {}
-        self._pictures: dict[str, Any] = {}
+        self._envs = ItemEnvs(model, plan, store.root, most=2 * slots + 2)
+        self._env = SanaWMEnv(model, **self._envs.arguments(plan.item(0)))
+        self._starts = Starts(plan, distance, self._envs.first_picture)
         self._depends_on = frames_depend_on(model)
         self._entries = numbers_of(self._env.simulation)
         self._open: list[EpisodeRecorder] = []
@@ -92,11 +74,11 @@ class Worker:
         """
         simulator = self._env.simulation
         for number in range(max(1, len(self._plan.images))):
-            simulator.plan(self.options(self._plan.item(number)))
+            simulator.plan(self._envs.options(self._plan.item(number)))
         item = self._plan.item(0)
         env = copy.deepcopy(self._env)
-        observation, info = env.reset(seed=item.seed, options=self.options(item))
-        self._policies.make(item.policy_seed).begin(self._faced(env), observation, info)
+        observation, info = env.reset(seed=item.seed, options=self._envs.options(item))
+        self._policies.make(item.policy_seed).begin(self._envs.faced(env), observation, info)
 
     @property
     def env(self) -> SanaWMEnv:
@@ -118,7 +100,7 @@ class Worker:
             Exception: What the world or a filter of the user's own raises.
         """
         background = Background()
-        groups: list[_Group] = []
+        groups: list[Group] = []
         try:
             while True:
                 while sum(len(group.seats) for group in groups) < self._slots:
@@ -143,53 +125,9 @@ class Worker:
             self._open = []
             raise
 
-    # -- one episode ------------------------------------------------------------------------------------
-
-    def arguments(self, item: Item) -> dict[str, Any]:
-        """Arguments of `SanaWMEnv` for an item, without the checkpoint and what loads it."""
-        given = {key: value for key, value in self._plan.env.items() if key not in WORLD_ARGUMENTS}
-        if self._plan.task is not None:
-            given["task"] = self._plan.task
-        if item.fov is not None:
-            given["fov_deg"] = item.fov
-        if item.speed != 1.0:
-            given["max_translation"] = self._usual_translation() * item.speed
-        return given
-
-    def options(self, item: Item) -> dict[str, Any]:
-        """Options of an item's reset, with the picture itself."""
-        found: dict[str, Any] = {}
-        if item.image is not None:
-            if item.image not in self._pictures:
-                self._pictures = {item.image: read_image(self._store.root / item.image)}  # one: it may be large
-            found["image"] = self._pictures[item.image]
-        if item.prompt is not None and takes_prompts(self._model):
-            found["prompt"] = item.prompt
-        return found
-
-    def _faced(self, env: SanaWMEnv) -> gym.Env[Any, Any]:
-        """An environment as the policy is to see it."""
-        return habitat_moves(env) if self._plan.discrete else env
-
-    def _usual_translation(self) -> float:
-        if (given := self._plan.env.get("max_translation")) is not None:
-            return float(given)
-        config = self._model.config
-        chunk = self._plan.env.get("chunk_frames") or config.chunk_frames
-        return config.max_translation * chunk * self._model.vae.temporal_stride
-
-    def _env_of(self, fov: float | None, speed: float, item: Item) -> SanaWMEnv:
-        """With an item's settings; the last few are kept."""
-        key = fov, speed
-        if key not in self._envs:
-            while len(self._envs) >= 2 * self._slots + 2:
-                del self._envs[next(iter(self._envs))]
-            self._envs[key] = SanaWMEnv(self._model, **self.arguments(item))
-        return self._envs[key]
-
-    def _begin(self, item: Item, groups: list[_Group], background: Background) -> None:
+    def _begin(self, item: Item, groups: list[Group], background: Background) -> None:
         """Reset, and let the policy look; an episode that cannot begin is written down at once."""
-        env = self._env_of(item.fov, item.speed, item)
+        env = self._envs.of(item)
         recorder = EpisodeRecorder(
             self._store, item, self._model.config.fps, self._plan.codec, self._filters, self._needs_frames
         )
@@ -198,7 +136,7 @@ class Worker:
         simulator = env.simulation
         rng = seeding.np_random(item.seed)[0]
         try:
-            begun = attempt("reset", lambda: simulator.begin([simulator.plan(self.options(item))], [rng]))
+            begun = attempt("reset", lambda: simulator.begin([simulator.plan(self._envs.options(item))], [rng]))
         except PolicyFailed as failure:
             if not isinstance(failure.__cause__, ValueError):  # the world's own trouble would befall all that follow
                 raise (failure.__cause__ or failure) from None
@@ -209,35 +147,33 @@ class Worker:
         frame = begun.last_frames[0][None]
         seat.begin(frame, begun.c2w[:1])
         background.call(recorder.add, frame, simulator.step_depth(begun, 0))
-        if (reason := self._duplicate(item)) is not None:
+        if (reason := self._starts.duplicate(item)) is not None:
             self._end(seat, background, reasons=(reason,))
             return
         group = self._seat(seat, env, begun, groups)
         observations, infos = simulator.show(begun)
         seat.look(of_slot(observations, 0), of_slot(infos, 0))
-        seat.env = self._faced(SlotEnv.of(env, lambda: group.now.take(group.seats.index(seat))))
+        seat.env = self._envs.faced(SlotEnv.of(env, lambda: group.present(seat)))
         try:
             seat.policy = attempt("policy", self._policies.make, item.policy_seed)
             attempt("policy.begin", seat.policy.begin, seat.env, seat.observation, seat.info)
         except PolicyFailed as failure:
-            self._leave(group, [seat])
+            group.leave([seat])
             self._end(seat, background, failed=str(failure))
             if not group.seats:
                 groups.remove(group)
 
-    def _seat(self, seat: Seat, env: SanaWMEnv, begun: Slots, groups: list[_Group]) -> _Group:
+    def _seat(self, seat: Seat, env: SanaWMEnv, begun: Slots, groups: list[Group]) -> Group:
         if self._model.batched:
             for group in groups:
                 if group.env.max_translation == env.max_translation:
-                    moments = [group.now.take(i) for i in range(len(group.seats))]
-                    group.now = Slots.of([*moments, begun.take(0)])
-                    group.seats.append(seat)
+                    group.join(seat, begun)
                     return group
-        group = _Group(env, begun, [seat])
+        group = Group(env, begun, [seat])
         groups.append(group)
         return group
 
-    def _step(self, group: _Group, background: Background) -> None:
+    def _step(self, group: Group, background: Background) -> None:
         """One step of all episodes of a group; those that end leave it."""
         actions, failed = [], {}
         for seat in group.seats:
@@ -248,39 +184,27 @@ class Worker:
         self._part(group, failed, background)
         if not group.seats:
             return
-        simulator = group.env.simulation
-        try:
-            after, result = simulator.step(group.now, actions)
-        except ValueError:
-            left = _one_by_one(simulator, group, actions)
-            self._part(group, left.failed, background)
-            if not group.seats:
-                return
-            actions, after, result = left.actions, left.after(), left.result()
-        group.now = after
+        stepped = group.step(actions)
+        self._part(group, stepped.failed, background)
+        if (result := stepped.result) is None:
+            return
+        simulator, after = group.env.simulation, group.now
         observations, infos = simulator.show(after, result.infos)
-        for i, (seat, action) in enumerate(zip(group.seats, actions, strict=True)):
+        for i, (seat, action) in enumerate(zip(group.seats, stepped.actions, strict=True)):
             seat.look(of_slot(observations, i), of_slot(infos, i))
             ends = bool(result.terminated[i]), bool(result.truncated[i])
             seat.step(action, after.step_poses(i), float(result.rewards[i]), *ends)
             background.call(seat.recorder.add, after.step_frames(i), simulator.step_depth(after, i))
         over = [seat for seat in group.seats if seat.ended]
-        self._leave(group, over)
+        group.leave(over)
         for seat in over:
             self._end(seat, background)
 
-    def _part(self, group: _Group, failed: Mapping[Seat, str], background: Background) -> None:
+    def _part(self, group: Group, failed: Mapping[Seat, str], background: Background) -> None:
         """Let the failed ones go."""
-        self._leave(group, list(failed))
+        group.leave(failed)
         for seat, reason in failed.items():
             self._end(seat, background, failed=reason)
-
-    @staticmethod
-    def _leave(group: _Group, seats: list[Seat]) -> None:
-        stay = [i for i, seat in enumerate(group.seats) if seat not in seats]
-        if stay and len(stay) < len(group.seats):
-            group.now = group.now.select(stay)
-        group.seats = [group.seats[i] for i in stay]
 
     def _end(
         self, seat: Seat, background: Background, *, failed: str | None = None, reasons: tuple[str, ...] = ()
@@ -297,12 +221,11 @@ class Worker:
         image = None
         if item.image is not None:
             image = {"file": item.image, "sha256": Path(item.image).stem}
-        env = self.arguments(item) | {key: plan.env[key] for key in WORLD_ARGUMENTS if key in plan.env}
         about = {
             "checkpoint": plan.checkpoint,
             "checkpoint_hash": plan.checkpoint_hash,
             "checkpoint_name": self._model.config.name,
-            "env": env,
+            "env": self._envs.recorded(item),
             "options": {} if item.prompt is None else {"prompt": item.prompt},
             "image": image,
             "policy": self._policies.describe(item.policy_seed),
@@ -311,62 +234,6 @@ class Worker:
         text = text_of(self._env.task, item.prompt)
         played = seat.played(about, text, self._env.frames_per_step, self._model.config.fps, failed, reasons)
         background.call(seat.recorder.finish, played)
-
-    # -- starts that are alike --------------------------------------------------------------------------
-
-    def _duplicate(self, item: Item) -> str | None:
-        """Why an item's start is not new; decided by numbers, not by who was played first, so that reruns agree."""
-        if self._distance is None:
-            return None
-        for number in range(item.number + 1):
-            if number not in self._hashes:
-                self._hashes[number] = self._start_hash(self._plan.item(number))
-        earlier = {number: self._hashes[number] for number in range(item.number)}
-        return check_start(self._hashes[item.number], earlier, self._distance)
-
-    def _start_hash(self, item: Item) -> int:
-        if item.image is not None:
-            return start_hash(self.options(item)["image"])
-        config = self._model.config
-        fov = self._plan.env.get("fov_deg") if item.fov is None else item.fov
-        scene, _ = draw_seeds(seeding.np_random(item.seed)[0])
-        return start_hash(built_in(scene, config.width, config.height, fov, bool(self._plan.env.get("level"))).image)
-
-
-@dataclass(eq=False)
-class _Left:
-    """What is left of a step after some of its slots were refused."""
-
-    actions: list[Any] = field(default_factory=list)
-    moments: list[EnvSnapshot] = field(default_factory=list)
-    results: list[StepResult] = field(default_factory=list)
-    failed: dict[Seat, str] = field(default_factory=dict)
-
-    def after(self) -> Slots:
-        return Slots.of(self.moments)
-
-    def result(self) -> StepResult:
-        return StepResult(
-            np.concatenate([result.rewards for result in self.results]),
-            np.concatenate([result.terminated for result in self.results]),
-            np.concatenate([result.truncated for result in self.results]),
-            [info for result in self.results for info in result.infos],
-        )
-
-
-def _one_by_one(simulator: Simulator, group: _Group, actions: list[Any]) -> _Left:
-    """Step slots by themselves after one of them was refused, so that it takes no other along."""
-    left = _Left()
-    for i, (seat, action) in enumerate(zip(group.seats, actions, strict=True)):
-        try:
-            after, result = simulator.step(group.now.select([i]), [action])
-        except ValueError as error:
-            left.failed[seat] = " ".join(f"step: {type(error).__name__}: {error}".split())
-            continue
-        left.moments.append(after.only)
-        left.results.append(result)
-        left.actions.append(action)
-    return left
 
 
 def _as_recorded(action: Any) -> Any:

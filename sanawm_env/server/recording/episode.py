@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sanawm_env.data.collection.plan import Item
 from sanawm_env.data.collection.recorder import EpisodeRecorder, Played
-from sanawm_env.data.collection.seat import Seat, goal_of, numbers_of, of_slot, text_of
+from sanawm_env.data.collection.slots.seat import Seat, goal_of, numbers_of, of_slot, text_of
 from sanawm_env.envs.simulator import Simulator
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot

@@ -20,11 +20,12 @@ from typing import Any
 
 from sanawm_env.server import protocol
 from sanawm_env.server.errors import ServerError
-from sanawm_env.server.sessions.operations import OPERATIONS, step_many
+from sanawm_env.server.sessions.operations import OPERATIONS
 from sanawm_env.server.sessions.queues import Asked, Queues, settle
 from sanawm_env.server.sessions.session import Session
 from sanawm_env.server.sessions.simulators import Simulators
 from sanawm_env.server.sessions.snapshots import Budget
+from sanawm_env.server.sessions.steps import step_many
 from sanawm_env.server.sessions.store import SessionStore
 from sanawm_env.world.model import WorldModel
 

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import CODES, ServerError
 from sanawm_env.server.play.hub import Hub
+from sanawm_env.server.reading import read_message
 from sanawm_env.server.recording.datasets import Recordings
 from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.web.auth import Guard
@@ -128,7 +129,7 @@ def _routes(dispatcher: Dispatcher, warmed: _Warmup) -> list[BaseRoute]:
     async def sessions(request: Request) -> Response:
         if request.method == "POST":
             head = wire.read_json(await read_body(request, LARGEST_REQUEST) or b"{}")
-            message = protocol.read_message({**head, "type": "create"})
+            message = read_message({**head, "type": "create"})
             return _json(await dispatcher.general(message, b""), 201)
         found = await asyncio.wrap_future(host.call(host.listed))
         hub = dispatcher.hub

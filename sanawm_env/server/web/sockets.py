@@ -15,6 +15,7 @@ from sanawm_env.server import protocol, wire
 from sanawm_env.server.errors import ServerError
 from sanawm_env.server.play.hub import Attachment
 from sanawm_env.server.play.video import LiveVideo
+from sanawm_env.server.reading import read_message
 from sanawm_env.server.web.dispatch import Dispatcher
 from sanawm_env.server.web.limits import LARGEST_REQUEST, Rate
 from sanawm_env.server.web.pictures import codec, jpeg
@@ -61,7 +62,7 @@ class _Socket:
         head: dict[str, Any] = {}
         try:
             head, payload = parse(data)
-            message = protocol.read_message(head)
+            message = read_message(head)
             if not self._rate.take():
                 raise ServerError("too-fast", "too many messages; await the answers.")
             if len(self._tasks) >= _UNDER_WAY:

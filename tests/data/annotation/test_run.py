@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from sanawm_env.data.annotation import run
-from sanawm_env.data.annotation.run import Options, annotate_episodes, annotate_videos, output_size
+from sanawm_env.data.annotation.options import Options, output_size
+from sanawm_env.data.annotation.run import annotate_episodes, annotate_videos
 from sanawm_env.data.annotation.structure.agreement import apart
 from sanawm_env.data.episode import Episode
 from sanawm_env.scenes.posed_clips import list_clips, read_clip

@@ -9,7 +9,7 @@ import pytest
 
 from sanawm_env import SanaWMEnv
 from sanawm_env.server.errors import ServerError
-from sanawm_env.server.protocol import read_message
+from sanawm_env.server.reading import read_message
 from sanawm_env.server.sessions.host import Host, Limits
 from sanawm_env.server.sessions.journal import Journal
 

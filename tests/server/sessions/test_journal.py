@@ -7,7 +7,7 @@ import pytest
 
 from sanawm_env.envs.simulator import Simulator, StepResult
 from sanawm_env.server.errors import ServerError
-from sanawm_env.server.protocol import read_message
+from sanawm_env.server.reading import read_message
 from sanawm_env.server.sessions.host import Limits
 from sanawm_env.server.sessions.journal import Journal, read_folder
 from sanawm_env.server.sessions.session import KEPT_ANSWERS
