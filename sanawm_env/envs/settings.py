@@ -131,6 +131,20 @@ class Settings:
         if self.contact == "none" and "collision" in task.rewards and "collision" not in task.terms:
             raise ValueError("reward term 'collision' needs contact; set contact='report' or contact='block'.")
 
+    def check_made_world(self) -> None:
+        """Refuse settings of the loading for a world that is loaded already.
+
+        Raises:
+            ValueError: One of them was given.
+        """
+        given = (self.dtype, self.precision, self.state_precision)
+        if self.device != "auto" or any(value is not None for value in given):
+            raise ValueError(
+                "a WorldModel has its device, dtype, precision and state_precision; leave those arguments out."
+            )
+        if self.refiner is not None:
+            raise ValueError("a WorldModel has its refiner, or none; leave refiner out, or use world.with_refiner.")
+
     def source(self, checkpoint: str | Path, batched: bool | None) -> dict[str, Any]:
         """Arguments of `WorldModel.load`."""
         return {

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sanawm_env.envs.actions import Controls, DeltaControls, FrameControls, KeyControls, check_box_actions
-from sanawm_env.envs.options import as_size, sampler_sigmas
+from sanawm_env.envs.options import as_chunk_frames, as_size, sampler_sigmas
 from sanawm_env.envs.options.resets import Moment, ResetPlan, ResetPlanner
 from sanawm_env.envs.sensors.observations import Observation, Sensors, join
 from sanawm_env.envs.sensors.suite import SensorSuite
@@ -69,29 +69,14 @@ class Simulator:
         self.settings = settings
         self._source: dict[str, Any] | None = None
         if isinstance(checkpoint, WorldModel):
-            given = (settings.dtype, settings.precision, settings.state_precision)
-            if settings.device != "auto" or any(value is not None for value in given):
-                raise ValueError(
-                    "a WorldModel has its device, dtype, precision and state_precision; leave those arguments out."
-                )
-            if settings.refiner is not None:
-                raise ValueError("a WorldModel has its refiner, or none; leave refiner out, or use world.with_refiner.")
+            settings.check_made_world()
             self.model = _with_batching(checkpoint, batched)
         else:
             self._source = settings.source(checkpoint, batched)
             self.model = WorldModel.load(**self._source)
         config = self.model.config
 
-        chunk = config.chunk_frames if settings.chunk_frames is None else settings.chunk_frames
-        if not 1 <= chunk <= config.max_chunk_frames:
-            raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
-        stage2 = self.model.refiner
-        if stage2 is not None and chunk % stage2.settings.block_frames:
-            raise ValueError(
-                f"the refiner repaints blocks of {stage2.settings.block_frames} latent frames, and a step shows what "
-                f"its action did: chunk_frames must be a multiple of {stage2.settings.block_frames}; got {chunk}."
-            )
-        frames = chunk * self.model.vae.temporal_stride
+        frames = as_chunk_frames(settings.chunk_frames, config, self.model.refiner) * self.model.vae.temporal_stride
         self.frames_per_step: int = frames
         """Pixel frames F of one step."""
         self.step_seconds: float = frames / config.fps

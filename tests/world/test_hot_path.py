@@ -82,7 +82,7 @@ def test_what_comes_out_owns_its_memory(rule):
 
 
 def test_levels_are_checked_once_for_the_same_tuple(monkeypatch):
-    from sanawm_env.world import model as module
+    from sanawm_env.world.model import world_model as module
 
     built, seen = WorldModel.untrained(small_config(height=32, width=48)), []
     check = module.check_sigmas

@@ -6,15 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sanawm_env.envs.options.arguments import OPTIONS, as_moment, as_size, check_options
+    from sanawm_env.envs.options.arguments import OPTIONS, as_chunk_frames, as_moment, as_size, check_options
     from sanawm_env.world.accel.device import as_device, as_dtype
     from sanawm_env.world.schedules import sampler_sigmas
 
-__all__ = ["OPTIONS", "as_device", "as_dtype", "as_moment", "as_size", "check_options", "sampler_sigmas"]
+__all__ = [
+    "OPTIONS",
+    "as_chunk_frames",
+    "as_device",
+    "as_dtype",
+    "as_moment",
+    "as_size",
+    "check_options",
+    "sampler_sigmas",
+]
 
 # Lazy: `sanawm_env.client` reads options where there is no torch.
 _HOMES = {
     "OPTIONS": "sanawm_env.envs.options.arguments",
+    "as_chunk_frames": "sanawm_env.envs.options.arguments",
     "as_device": "sanawm_env.world.accel.device",
     "as_dtype": "sanawm_env.world.accel.device",
     "as_moment": "sanawm_env.envs.options.arguments",

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sanawm_env.envs.snapshot import EnvSnapshot
+    from sanawm_env.world.config import WorldConfig
+    from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 
-__all__ = ["OPTIONS", "as_moment", "as_size", "check_options"]
+__all__ = ["OPTIONS", "as_chunk_frames", "as_moment", "as_size", "check_options"]
 
 OPTIONS = ("image", "prompt", "intrinsics", "state", "goal")
 """Keys that `SanaWMEnv.reset(options=...)` knows."""
@@ -62,6 +64,24 @@ def as_moment(moment: Any, checkpoint: str, frames_per_step: int) -> EnvSnapshot
             "Take one with env.unwrapped.snapshot()."
         )
     return moment
+
+
+def as_chunk_frames(chunk: int | None, config: WorldConfig, refiner: StreamRefiner | None) -> int:
+    """Latent frames of one step; None is the checkpoint's default.
+
+    Raises:
+        ValueError: More than the checkpoint makes at once, none at all, or no multiple of the refiner's blocks.
+    """
+    if chunk is None:
+        chunk = config.chunk_frames
+    if not 1 <= chunk <= config.max_chunk_frames:
+        raise ValueError(f"chunk_frames must lie in 1..{config.max_chunk_frames} for this checkpoint; got {chunk}.")
+    if refiner is not None and chunk % refiner.settings.block_frames:
+        raise ValueError(
+            f"the refiner repaints blocks of {refiner.settings.block_frames} latent frames, and a step shows what "
+            f"its action did: chunk_frames must be a multiple of {refiner.settings.block_frames}; got {chunk}."
+        )
+    return chunk
 
 
 def as_size(size: Any, height: int, width: int) -> tuple[int, int]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sanawm_env.world.state.value import WorldState
 
 __all__ = ["StateError", "misfit", "named", "other_precision", "unlike"]
 
@@ -21,7 +26,22 @@ def named(checkpoint: str, name: str) -> str:
     return f"{checkpoint!r} ({name})" if name else repr(checkpoint)
 
 
-def misfit(state: Mapping[str, Tensor], world: Mapping[str, Tensor]) -> StateError:
+def misfit(state: WorldState, pattern: WorldState, device: torch.device) -> StateError:
+    """Why a world could not go on from a state that is not like `pattern`, or not on `device` (`check_fits`)."""
+    if state.checkpoint != pattern.checkpoint:
+        return StateError(
+            f"the state belongs to checkpoint {named(state.checkpoint, state.checkpoint_name)}, "
+            f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
+            "load that checkpoint, or start a new rollout."
+        )
+    if state.state_precision != pattern.state_precision:
+        return other_precision(state.state_precision, pattern.state_precision)
+    if state.device.type != device.type:
+        return StateError(f"the state is on {state.device}, the world on {device}; use state.to().")
+    return _other_tensor(state.flat(), pattern.flat())
+
+
+def _other_tensor(state: Mapping[str, Tensor], world: Mapping[str, Tensor]) -> StateError:
     """Which tensor of a state is not as its world's are, by shape without slots and type."""
     found, wanted = (
         {n: ((tuple(v.shape[1:]) if n not in _FREE else ()), v.dtype) for n, v in tensors.items()}

@@ -21,14 +21,12 @@ from sanawm_env.world.networks.anchor.keyframes import Keyframes
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.refiner.state import RefinerState
 from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.state.errors import StateError, misfit, named, other_precision, unlike
-from sanawm_env.world.state.files import FORMAT, VERSION, read_state
+from sanawm_env.world.state.errors import StateError, misfit, other_precision, unlike
+from sanawm_env.world.state.files import CACHE, FORMAT, REFINER, VAE, VERSION, as_fields, read_state
 from sanawm_env.world.state.refiner import check_joinable
 from sanawm_env.world.state.tensors import same_bits
 
 __all__ = ["WorldState"]
-
-_CACHE, _VAE, _REFINER = "cache.", "vae.", "refiner."
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +120,11 @@ class WorldState:
     def flat(self) -> dict[str, Tensor]:
         """Every tensor under a dotted name."""
         refiner = {} if self.refiner is None else self.refiner.flat()
-        return self._named() | {_REFINER + name: value for name, value in refiner.items()}
+        return self._named() | {REFINER + name: value for name, value in refiner.items()}
 
     def _named(self) -> dict[str, Tensor]:
-        out = {_CACHE + name: value for name, value in self.cache.flat().items()}
-        out |= {_VAE + name: value for name, value in self.vae_tails.items()}
+        out = {CACHE + name: value for name, value in self.cache.flat().items()}
+        out |= {VAE + name: value for name, value in self.vae_tails.items()}
         return out | {name: getattr(self, name) for name in _PLAIN}
 
     def equal(self, other: WorldState) -> bool:
@@ -146,19 +144,9 @@ class WorldState:
         Raises:
             ValueError: Another checkpoint's state, or one on another device, of other shapes or types.
         """
-        if self.checkpoint != pattern.checkpoint:
-            raise StateError(
-                f"the state belongs to checkpoint {named(self.checkpoint, self.checkpoint_name)}, "
-                f"this world is {named(pattern.checkpoint, pattern.checkpoint_name)}; "
-                "load that checkpoint, or start a new rollout."
-            )
-        if self.state_precision != pattern.state_precision:
-            raise other_precision(self.state_precision, pattern.state_precision)
-        if self.c2w.device.type != device.type:
-            raise StateError(f"the state is on {self.device}, the world on {device}; use state.to().")
-        if _alike(self, pattern):
-            return
-        raise misfit(self.flat(), pattern.flat())
+        kept_alike = self.checkpoint == pattern.checkpoint and self.state_precision == pattern.state_precision
+        if not kept_alike or self.c2w.device.type != device.type or not _alike(self, pattern):
+            raise misfit(self, pattern, device)
 
     # -- new states from old ones -----------------------------------------------------------------------
 
@@ -301,7 +289,7 @@ class WorldState:
         """
         tensors, origin = read_state(path, checkpoint)
         try:
-            return _build(tensors, origin)
+            return cls(**as_fields(tensors, _PLAIN), **origin)
         except (KeyError, ValueError, IndexError) as error:
             raise StateError(f"{path} is not a usable world state ({error}); save it again.") from None
 
@@ -367,22 +355,6 @@ _WORDS = 2
 _ORDER = (*(name for name in _PLAIN if name not in ("text", "text_mask")), "text", "text_mask")
 """The same as `_leaves` has them: the `_WORDS` whose length is free come last."""
 _plain_of = attrgetter(*_ORDER)
-
-
-def _build(tensors: dict[str, Tensor], origin: tuple[str, str, str]) -> WorldState:
-    """Inverse of `WorldState.flat`; `origin` is the checkpoint's hash and name, and the state's precision."""
-    cache = {name.removeprefix(_CACHE): value for name, value in tensors.items() if name.startswith(_CACHE)}
-    tails = {name.removeprefix(_VAE): value for name, value in tensors.items() if name.startswith(_VAE)}
-    refined = {name.removeprefix(_REFINER): value for name, value in tensors.items() if name.startswith(_REFINER)}
-    refiner = RefinerState.from_flat(refined) if refined else None
-    if len(tensors) != len(cache) + len(tails) + len(_PLAIN) + len(refined):
-        raise ValueError("tensors are missing or unknown")
-    plain = {name: tensors[name] for name in _PLAIN}
-    checkpoint, name, precision = origin
-    return WorldState(
-        ModelCache.from_flat(cache), tails, **plain, checkpoint=checkpoint, checkpoint_name=name,
-        refiner=refiner, state_precision=precision,
-    )  # fmt: skip
 
 
 def _alike(state: WorldState, pattern: WorldState) -> bool:

@@ -16,48 +16,27 @@ from torch import Tensor
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.accel.capture import Programs, Recorder
 from sanawm_env.world.accel.device import as_device, as_dtype, check_window
-from sanawm_env.world.accel.threads import take_share
-from sanawm_env.world.checkpoints.adapters import apply_adapter, is_adapter
-from sanawm_env.world.checkpoints.local import load_modules, located, resolve
+from sanawm_env.world.checkpoints.local import located
 from sanawm_env.world.checkpoints.prompts import Prompts
-from sanawm_env.world.checkpoints.refiner.attach import find_refiner, load_refiner
+from sanawm_env.world.checkpoints.refiner.attach import load_refiner
 from sanawm_env.world.checkpoints.refiner.options import read_options
-from sanawm_env.world.checkpoints.untrained import UNTRAINED, untrained_modules
-from sanawm_env.world.conditioning import (
-    Networks,
-    check_images,
-    check_intrinsics,
-    check_poses,
-    check_text,
-    chunk_conditions,
-    chunk_views,
-    first_frame_chunk,
-)
+from sanawm_env.world.checkpoints.untrained import untrained_modules
+from sanawm_env.world.conditioning import Networks, check_poses
 from sanawm_env.world.config import WorldConfig
-from sanawm_env.world.networks.anchor.views import check_anchor_vae, to_pixels
+from sanawm_env.world.model.first_frame import begin, read_first_frames
+from sanawm_env.world.model.loading import load_world
+from sanawm_env.world.model.parts import check_refiner_latents, check_vae, token_grid
 from sanawm_env.world.networks.refiner.refiner import StreamRefiner
 from sanawm_env.world.networks.transformer import SanaWMTransformer
-from sanawm_env.world.noise import check_seeds
-from sanawm_env.world.sampler import (
-    Denoised,
-    commit_chunk,
-    decode,
-    decode_latents,
-    denoise,
-    isolated,
-    read_counters,
-    refine_chunk,
-)
+from sanawm_env.world.sampler import Denoised, decode, denoise, isolated, read_counters, refine_chunk
 from sanawm_env.world.schedules import check_sigmas
 from sanawm_env.world.state import WorldState
 from sanawm_env.world.state.empty import check_state_precision, empty_state
 from sanawm_env.world.state.refiner import check_refiner, look_first, refiner_text
 
-__all__ = ["WorldConfig", "WorldModel", "WorldState"]
+__all__ = ["WorldModel"]
 
 Frames = NDArray[np.uint8]
-
-take_share()
 
 
 class WorldModel:
@@ -117,24 +96,13 @@ class WorldModel:
         self.state_precision = check_state_precision(state_precision, self.dtype)
         """How states keep softmax window and tails; None is in `dtype`."""
 
-        model, stride = config.model, vae.spatial_stride
         self.programs: Programs | None = None
         """Recorded programs that steps run through where one fits; None, the default, records nothing (`warmup`)."""
-        self.latent_size = (config.height // stride, config.width // stride)
+        self.latent_size = (config.height // vae.spatial_stride, config.width // vae.spatial_stride)
         """Rows and columns of the latent grid."""
-        cell = (stride * model.patch_size[0], stride * model.patch_size[1])
-        self.token_grid = (config.height // cell[0], config.width // cell[1])
+        self.token_grid = token_grid(config, vae)
         """Rows and columns of tokens."""
-        if config.height % cell[0] or config.width % cell[1]:
-            raise ValueError(
-                f"frames of {config.height}x{config.width} px cannot be cut into tokens of "
-                f"{cell[0]}x{cell[1]} px; change height and width to multiples of those."
-            )
-        ours, theirs = (model.in_channels, model.temporal_stride), (vae.latent_channels, vae.temporal_stride)
-        if ours != theirs:
-            raise ValueError(f"the model has (latent channels, temporal stride) {ours}, the VAE {theirs}.")
-        if model.anchor:
-            check_anchor_vae(vae)
+        check_vae(config, vae)
         self.refiner: StreamRefiner | None = None
         """Stage 2 (`with_refiner`): frames are refined ones, and states hold its memory. None, the default, costs
         nothing."""
@@ -194,29 +162,12 @@ class WorldModel:
         Warns:
             UserWarning: The weights were not trained to be stepped.
         """
-        low, device, dtype = None, as_device(device), as_dtype(dtype)
-        options = read_options(refiner)
+        device, dtype, options = as_device(device), as_dtype(dtype), read_options(refiner)
         check_state_precision(state_precision, torch.float32)  # before minutes of loading
-        if precision is not None:
-            from sanawm_env.world.accel.precision import QUANTISED, check_precision, loading_dtype, quantise
-
-            if not merge_adapter and precision in QUANTISED:
-                raise ValueError(f"precision {precision} takes merged adapters only; leave merge_adapter out.")
-            checked = check_precision(precision, device)
-            dtype = loading_dtype(checked, device, dtype)
-            low = checked if checked in QUANTISED else None
-        if adapter is None and is_adapter(checkpoint):
-            adapter = checkpoint
-        folder = None if checkpoint == UNTRAINED else resolve(checkpoint)
-        stage2 = None if options is None else find_refiner(options, folder)
-        if folder is None:
-            loaded = untrained_modules(device=device, dtype=dtype, preset=preset)
-        else:
-            loaded = load_modules(folder, device, dtype, preset=preset)
-        if adapter is not None:
-            loaded = apply_adapter(loaded, adapter, merge=merge_adapter)
-        if low is not None:
-            quantise(loaded.transformer, low)
+        loaded, stage2 = load_world(
+            checkpoint, device, dtype, preset=preset, precision=precision, refiner=options, adapter=adapter,
+            merge_adapter=merge_adapter,
+        )  # fmt: skip
         if loaded.notice:
             warnings.warn(loaded.notice, stacklevel=2)
         world = cls(
@@ -236,14 +187,7 @@ class WorldModel:
             ValueError: The refiner is made for other latents.
         """
         if refiner is not None:
-            config, vae = refiner.model.config, self.vae
-            ours = (vae.latent_channels, vae.temporal_stride, vae.spatial_stride)
-            if (config.channels, *config.scales) != (*ours, vae.spatial_stride):
-                raise ValueError(
-                    f"the refiner takes latents of {config.channels} channels, each for {config.scales} frames and "
-                    f"pixels; this world's are {ours[0]} channels for {(*ours[1:], ours[2])}. A SANA-WM release has "
-                    "one that fits."
-                )
+            check_refiner_latents(refiner, self.vae)
         twin = copy.copy(self)
         twin.refiner = refiner
         return twin
@@ -297,28 +241,15 @@ class WorldModel:
             MemoryError: There is no room for the refiner's window.
         """
         with isolated(self.device):
-            images = check_images(images, self.config.height, self.config.width)
-            slots = len(images)
-            cameras = check_intrinsics(intrinsics, slots, self.config.width, self.config.height)
-            noise_seed = torch.tensor(check_seeds(seeds, slots), dtype=torch.int64, device="cpu")
-            text, text_mask = check_text(text, text_mask, slots, self.config.model.caption_channels)
+            given = read_first_frames(self.config, images, intrinsics, seeds, text, text_mask)
+            slots, length = len(given), given.text.shape[1]
             words = self._refiner_text(refiner_text, slots)
             begun = []
             for part in self._parts([0] * slots):
-                state = self._empty(len(part), self.device, text.shape[1])
-                values: dict[str, Any] = {
-                    "noise_seed": noise_seed[part],
-                    "intrinsics": cameras[part],
-                    "text": text[part].to(self.dtype),
-                    "text_mask": text_mask[part],
-                    "last_frame": torch.from_numpy(images)[part],
-                }
-                if self.config.model.anchor:
-                    values["first_frame"] = values["last_frame"].clone()
-                state = self._begin(state.changed(**{k: v.to(self.device) for k, v in values.items()}))
+                state = begin(self.networks, self._empty(len(part), self.device, length), given, part)
                 begun.append(state if self.refiner is None else look_first(self.refiner, state, words[part]))
             state = begun[0] if len(begun) == 1 else WorldState.cat(begun)
-            return state, images[:, None].copy()
+            return state, given.images[:, None].copy()
 
     def step(
         self, state: WorldState, c2w: ArrayLike, *, sigmas: Sequence[float] | None = None
@@ -423,8 +354,7 @@ class WorldModel:
         check_refiner(state.refiner, None)
         state.check_fits(self._pattern, self.device)
         with isolated(self.device):
-            words, slots = self._refiner_text(text, state.slots), range(state.slots)
-            parts = [list(slots)] if self.batched else [[slot] for slot in slots]
+            words, parts = self._refiner_text(text, state.slots), self._parts([0] * state.slots)
             return WorldState.cat([look_first(self.refiner, state.select(part), words[part]) for part in parts])
 
     def finish(self, done: Denoised) -> tuple[WorldState, Tensor]:
@@ -437,25 +367,7 @@ class WorldModel:
             check_window(slots * self.refiner.nbytes(*self.latent_size), slots, self.device)
         return refiner_text(self.refiner, text, slots)
 
-    # -- one group of slots in the same phase -----------------------------------------------------------
-
-    def _begin(self, state: WorldState) -> WorldState:
-        """Encode frame 0, and with the `alone` rule commit it and let the decoder see it."""
-        nets = self.networks
-        pixels = to_pixels(state.last_frame, self.dtype)
-        latent = self.vae.encode(pixels[:, :, None]).to(self.dtype)
-        state = state.changed(first_latent=latent)
-        if self.config.model.anchor:
-            disparity = self.transformer.anchor.depth.disparity(pixels, state.intrinsics)
-            state = state.changed(first_disparity=disparity)
-        if self.config.model.first_chunk == "alone":
-            chunk = first_frame_chunk(state.slots, self.vae.temporal_stride, self.device)
-            views = chunk_views(nets, state, chunk)
-            conditions = chunk_conditions(nets, state, chunk, views)
-            cache = commit_chunk(self.transformer, latent, state.cache, **conditions, filled=0)
-            _, tails = decode_latents(nets, latent, state.vae_tails, views)
-            state = state.changed(cache=cache, vae_tails=tails)
-        return state.contiguous()
+    # -- slots that are computed together ---------------------------------------------------------------
 
     def _parts(self, frames: list[int]) -> list[list[int]]:
         """Slots that are computed together: one each, or all of one phase; `frames` are committed in each."""

@@ -16,22 +16,21 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from sanawm_env.envs.actions import ActionError
 from sanawm_env.envs.env import SanaWMEnv
 from sanawm_env.envs.face import SimulatorFace
 from sanawm_env.envs.options.slots import naming, one_each, read_moments, read_options, read_seeds, read_slots
-from sanawm_env.envs.sensors.observations import Observation, first, masked
+from sanawm_env.envs.sensors.observations import Observation, masked
 from sanawm_env.envs.settings import Settings, check_choice
-from sanawm_env.envs.simulator import Moment, ResetPlan, Simulator, StepResult
+from sanawm_env.envs.simulator import Moment, ResetPlan, Simulator
 from sanawm_env.envs.slots import Slots
 from sanawm_env.envs.snapshot import EnvSnapshot
+from sanawm_env.envs.vector_env.autoreset import Flags, step_slots
 from sanawm_env.registration import DEFAULT_CHECKPOINT
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.state import WorldState
 
 __all__ = ["SanaWMVectorEnv"]
 
-Flags: TypeAlias = NDArray[np.bool_]
 VectorStep: TypeAlias = tuple[Observation, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
@@ -229,35 +228,12 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
                 "begin another with reset(options={'reset_mask': ...})."
             )
         actions = one_each(actions, self.num_envs, self.action_space.shape)
-        count, ended = self.num_envs, self._ended
-        moving, anew = np.flatnonzero(~ended).tolist(), np.flatnonzero(ended).tolist()
-        rewards = np.zeros(count)
-        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
-        infos: list[dict[str, Any] | None] = [None] * count
-        after = now
-        if moving:
-            after, result = self._advance(now, moving, actions)
-            rewards[moving], terminated[moving], truncated[moving] = result.rewards, result.terminated, result.truncated
-            for slot, info in zip(moving, result.infos, strict=False):  # none at all without a task
-                infos[slot] = info
-        if anew:
-            after = after.put(anew, self._autoreset(anew))
-        ended = terminated | truncated
-        final: dict[int, dict[str, Any]] = {}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            over = np.flatnonzero(ended).tolist()
-            for slot in over:
-                last, known = after.select([slot]), infos[slot]
-                observation, info = self._simulator.show(last, () if known is None else [known])
-                final[slot] = {"final_obs": first(observation), "final_info": first(info)}
-                infos[slot] = None
-            after = after.put(over, self._autoreset(over))
-            ended = np.zeros(count, bool)
-        self._now, self._ended = after, ended & (not self._goes_on)
-        observations, described = self._show(range(count), infos)
-        for slot, end in final.items():
-            described = self._add_info(described, end, slot)
-        return observations, rewards, terminated, truncated, described
+        done = step_slots(self._simulator, now, self._ended, actions, self.autoreset_mode, self.np_random)
+        self._now, self._ended = done.slots, done.ended & (not self._goes_on)
+        observations, infos = self._show(range(self.num_envs), done.infos)
+        for slot, end in done.final.items():
+            infos = self._add_info(infos, end, slot)
+        return observations, done.rewards, done.terminated, done.truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The last frame `(H, W, 3)` of every slot."""
@@ -380,23 +356,6 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
         self.single_observation_space = copy.deepcopy(self._simulator.observation_space)
         self.action_space = batch_space(self.single_action_space, count)
         self.observation_space = batch_space(self.single_observation_space, count)
-
-    def _advance(self, now: Slots, moving: list[int], actions: Any) -> tuple[Slots, StepResult]:
-        """A step of some slots; the others stay."""
-        if len(moving) == self.num_envs:
-            part, chosen = now, actions
-        else:
-            part = now.select(moving)
-            chosen = actions[moving] if isinstance(actions, np.ndarray) else [actions[slot] for slot in moving]
-        try:
-            after, result = self._simulator.step(part, chosen)
-        except ActionError as error:
-            raise ActionError(f"slot {moving[error.slot]}: {error}", moving[error.slot]) from None
-        return now.put(moving, after), result
-
-    def _autoreset(self, slots: Sequence[int]) -> Slots:
-        plans = [self._simulator.plan(None)] * len(slots)
-        return self._simulator.begin(plans, [self._rngs[slot][0] for slot in slots])
 
     def _put(self, slots: Sequence[int], others: Slots) -> None:
         if len(slots) == self.num_envs:
