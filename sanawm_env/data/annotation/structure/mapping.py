@@ -175,7 +175,7 @@ def map_clip(folder: Path, tracks: Tracks, keys: Sequence[int], method: str, *, 
     out.mkdir(exist_ok=True)
     database, images = folder / "database.db", folder / "images"
     if method == "incremental":
-        models = {}
+        models: dict[int, Any] = {}
         for angle in _FIRST_ANGLES:
             options = _incremental(pycolmap, refine_focal, angle)
             models = models or pycolmap.incremental_mapping(database, images, out, options=options)
