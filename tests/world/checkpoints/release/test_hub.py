@@ -44,6 +44,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
         fake.address = address
+        monkeypatch.chdir(tmp_path)  # names are looked for in the working folder first, where others' runs may lie
         yield fake
 
 
