@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import RigidTransform
 
-from sanawm_env.data.annotation.structure.tracks import track
+from sanawm_env.data.annotation.structure.tracks import track, work_size
 
 SIZE = (192, 256)
 LENS = np.array([210.0, 210.0, 128.0, 96.0])
@@ -96,7 +96,7 @@ def turning():
 
 @pytest.fixture(scope="session")
 def moving_tracks(moving):
-    return track(moving.frames, SIZE)
+    return track(moving.frames, work_size(*SIZE))
 
 
 def save(path, frames, times=None, codec="libx264", pixels="yuv420p", options=None, rate=16, **context):

@@ -3,7 +3,7 @@ import pytest
 
 from sanawm_env.data.annotation.given import READINGS, check_given
 from sanawm_env.data.annotation.structure.gates import Limits
-from sanawm_env.data.annotation.structure.tracks import track
+from sanawm_env.data.annotation.structure.tracks import track, work_size
 from tests.data.annotation.conftest import LENS, SIZE, film, path
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -34,7 +34,7 @@ def test_poses_of_other_conventions_are_recognised(moving, moving_tracks, wrong,
 
 def test_forward_motion_against_the_flow():
     c2w = path(25, (0, 0, 1.2), (0, 0, 0))
-    tracks = track(film(c2w), SIZE)
+    tracks = track(film(c2w), work_size(*SIZE))
     assert check_given(tracks, c2w, LENS).reasons == ()
     backwards = check_given(tracks, np.linalg.inv(c2w), LENS)
     assert any("read" in reason for reason in backwards.reasons)
@@ -62,5 +62,5 @@ def test_a_lens_that_cannot_be(moving, moving_tracks):
 def test_a_still_camera_cannot_be_checked():
     c2w = np.tile(np.eye(4), (20, 1, 1))
     frames = np.repeat(film(c2w[:1]), 20, axis=0)
-    found = check_given(track(frames, SIZE), c2w, LENS, Limits())
+    found = check_given(track(frames, work_size(*SIZE)), c2w, LENS, Limits())
     assert any("too little" in reason for reason in found.reasons)

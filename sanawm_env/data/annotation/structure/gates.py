@@ -38,9 +38,9 @@ class Limits:
     mapped_shift: float = 0.025
     """Such a move that mapping needs: where points move by less, a small turn and a small step look too much alike."""
     turning_parallax: float = 1.5
-    """Pixels of the clip, shrunk where it is larger than the work picture, up to which a rotation alone explains it."""
+    """Pixels of the work picture up to which a rotation alone explains the clip."""
     least_parallax: float = 2.5
-    """Such pixels that mapping needs."""
+    """Pixels that mapping needs."""
     placed: float = 0.9
     """Share of the frames that must have a measured pose."""
     points: int = 60

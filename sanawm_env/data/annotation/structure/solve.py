@@ -16,7 +16,7 @@ from sanawm_env.data.annotation.structure.dense import all_poses
 from sanawm_env.data.annotation.structure.gates import Limits, check_lens, check_path, check_pictures, look_figures
 from sanawm_env.data.annotation.structure.mapping import MAPPERS, Model, build_database, map_clip
 from sanawm_env.data.annotation.structure.motion import guess_focal, largest_shift, parallax, turn_only, zoom
-from sanawm_env.data.annotation.structure.tracks import Tracks, choose_keyframes
+from sanawm_env.data.annotation.structure.tracks import LEAST_KEYFRAMES, Tracks, choose_keyframes
 from sanawm_env.data.formats.common.facts import from_first
 
 __all__ = ["Solution", "solve"]
@@ -76,8 +76,7 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
         return refused(f"nothing moves: by {figures['shift']:.1%} of the width at most")
     if not given:
         lens[:2] = guess_focal(tracks, keys)
-    # Of the clip's own pixels: an enlarged picture shows a corner no more precisely.
-    figures["parallax_px"] = parallax(tracks, keys, lens) / tracks.enlarged
+    figures["parallax_px"] = parallax(tracks, keys, lens)
     if figures["parallax_px"] < limits.turning_parallax:
         return _turning(tracks, lens, given, figures, limits)
     if figures["parallax_px"] < limits.least_parallax:
@@ -91,7 +90,6 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
             "tell how the camera moved"
         )
     left, factor = zoom(tracks, keys, lens)
-    left /= tracks.enlarged
     figures |= {"zoom": factor, "zoom_leaves_px": left}
     if left < limits.turning_parallax:
         return refused(
@@ -100,7 +98,9 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
         )
     found = refused()
     for spacing in SPACINGS:
-        found = _moving(tracks, choose_keyframes(tracks, spacing), lens, given, figures, limits)
+        found = _moving(
+            tracks, choose_keyframes(tracks, spacing, round(LEAST_KEYFRAMES / spacing)), lens, given, figures, limits
+        )
         if not found.reasons:
             break
     return found

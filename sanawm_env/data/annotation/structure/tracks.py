@@ -14,16 +14,22 @@ from sanawm_env.camera.opencv import cv2
 from sanawm_env.data.episode import Frames
 from sanawm_env.evaluation.camera_recovery.tracks import corners, follow, soften, tidy
 
-__all__ = ["WORK_WIDTH", "Tracks", "choose_keyframes", "shared", "sift_matches", "track", "work_size"]
+__all__ = [
+    "LEAST_KEYFRAMES",
+    "WORK_WIDTH",
+    "Tracks",
+    "choose_keyframes",
+    "shared",
+    "sift_matches",
+    "track",
+    "work_size",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 WORK_WIDTH = 640
-"""Longer side of the pictures that are tracked, pixels: larger frames are shrunk to it ..."""
-MOST_ENLARGED = 2.0
-"""... and smaller ones enlarged, at most by so much. A corner is followed by a window of some pixels, which in a small
-picture spans a thing and what is behind it; in a larger one more corners can be told apart, each on one surface."""
+"""Wider frames are shrunk to this for tracking, pixels."""
 MOST_POINTS = 400
 """Corners in view at a time."""
 _REFILL_EVERY = 4
@@ -35,7 +41,7 @@ _KEY_LOST = 0.45
 """A keyframe also comes when so many of the last one's points are lost."""
 MOST_KEYFRAMES = 48
 LEAST_KEYFRAMES = 12
-"""A clip that moves little is mapped from closer keyframes: what two or three views say, no other view confirms."""
+"""That a clip is mapped from: what two or three views say, no other view confirms."""
 _SIFT_POINTS = 1200
 _RATIO = 0.8
 _HALF = 0.5
@@ -60,8 +66,6 @@ class Tracks:
     """`(F,)` mean absolute change of brightness since the frame before; 0 for the first."""
     keep: tuple[Frames, ...] = ()
     """Work pictures of all frames, JPEG-compressed."""
-    enlarged: float = 1.0
-    """Pixels of the work picture in one of the clip's own, if these are fewer; else 1."""
 
     def __len__(self) -> int:
         """F."""
@@ -70,8 +74,8 @@ class Tracks:
 
 def work_size(height: int, width: int) -> tuple[int, int]:
     """Rows and columns at which a picture is tracked."""
-    scale = min(MOST_ENLARGED, WORK_WIDTH / max(width, height))
-    return max(round(height * scale), 1), max(round(width * scale), 1)
+    shrink = min(1.0, WORK_WIDTH / max(width, height))
+    return max(round(height * shrink), 1), max(round(width * shrink), 1)
 
 
 def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
@@ -89,11 +93,9 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
     before = gray_before = None
     number, at = np.zeros(0, np.int64), np.zeros((0, 2))
     home, origin = np.zeros(0, np.int64), np.zeros((0, 2))
-    made, enlarged = 0, 1.0
+    made = 0
     for index, frame in enumerate(frames):
-        enlarged = max(1.0, size[1] / frame.shape[1])
-        how = cv2.INTER_AREA if enlarged == 1 else cv2.INTER_CUBIC
-        small = cv2.resize(frame, size[::-1], interpolation=how) if frame.shape[:2] != size else frame
+        small = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) if frame.shape[:2] != size else frame
         gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         change = 0.0 if gray_before is None else float(cv2.absdiff(gray, gray_before).mean())
         looks.append((float(gray.mean()), float(cv2.Laplacian(gray, cv2.CV_32F).std()), change))
@@ -118,7 +120,7 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
         points.append(at + _HALF)
         before, gray_before = image, gray
     luma, sharpness, change_ = np.array(looks, float).reshape(-1, 3).T
-    return Tracks(tuple(ids), tuple(points), size, luma, sharpness, change_, tuple(kept), enlarged)
+    return Tracks(tuple(ids), tuple(points), size, luma, sharpness, change_, tuple(kept))
 
 
 def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
@@ -127,11 +129,17 @@ def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
     return rows_a, rows_b
 
 
-def choose_keyframes(tracks: Tracks, spacing: float = 1.0) -> list[int]:
-    """Frames to map: the first, the last, and whenever the points have moved or gone; `spacing` thins them out."""
+def choose_keyframes(tracks: Tracks, spacing: float = 1.0, least: int = 2) -> list[int]:
+    """Frames to map: the first, the last, and whenever the points have moved or gone.
+
+    Args:
+        tracks: Of the clip.
+        spacing: Thins them out.
+        least: Of a clip that moves little they are nearer to each other, until there are so many.
+    """
     step = spacing * _KEY_SHIFT * tracks.size[1]
     keys = _spaced(tracks, step)
-    while len(keys) < LEAST_KEYFRAMES / spacing and step > _LEAST_STEP:
+    while len(keys) < least and step > _LEAST_STEP:
         step *= 0.8
         keys = _spaced(tracks, step)
     while len(keys) > MOST_KEYFRAMES:
