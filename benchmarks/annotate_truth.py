@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from benchmarks import print_line
 from sanawm_env.camera.opencv import cv2
 from sanawm_env.data.annotation.run import annotate_frames
 from sanawm_env.data.annotation.scale import NoScale, Scale, from_camera_height, from_depth
@@ -259,13 +261,7 @@ def measure(args: Args) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"annotate_truth: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ what its keys mean, of which these have goals:
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -26,12 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from PIL import Image
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.envs.options import as_device
 from sanawm_env.evaluation.parts import Setting, beyond, fidelity
@@ -102,13 +101,7 @@ def measure(args: Args) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"beyond_first_view: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.core_speed import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -215,12 +215,7 @@ def measure(args: Args) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    try:
-        result = measure(tyro.cli(Args, description=__doc__, args=argv))
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"busy_machine: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv, (ValueError, OSError, RuntimeError))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ printed is one JSON object:
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -34,12 +33,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.core_speed import UNTRAINED, hardware
 from benchmarks.worlds.contact_shares import Move, depth_error, interval, median, summarize
 from benchmarks.worlds.contact_truth import Truth, places_along
@@ -209,13 +208,7 @@ def judge(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"contact: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ The last line printed is one JSON object:
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import resource
@@ -33,8 +32,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from tqdm import tqdm
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
+from benchmarks import print_line
 
 UNTRAINED = "untrained"
 REPEATS = 15
@@ -214,12 +216,7 @@ def _fingerprint(frames: Any) -> bytes:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    try:
-        result = measure(tyro.cli(Args, description=__doc__, args=argv))
-    except (ValueError, OSError) as error:
-        print(f"core_speed: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.speed.gpu.stages import STAGES, Stage
 from benchmarks.speed.gpu.summary import finished, summarize
 from sanawm_env.files import write_json
@@ -178,12 +177,7 @@ def check(args: Args) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    try:
-        result = hour(tyro.cli(Args, description=__doc__, args=argv))
-    except (ValueError, OSError) as error:
-        print(f"gpu_hour: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(hour, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 # Before torch is imported. The bits of sums depend on the number of threads, and many tests compare those of this
 # process with those of another that it starts.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -26,7 +26,6 @@ The last line printed is one JSON object:
 from __future__ import annotations
 
 import gc
-import json
 import resource
 import statistics
 import sys
@@ -39,11 +38,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.core_speed import UNTRAINED, hardware, resident_bytes
 
 WAYS = ("exact", "fast", "copies")
@@ -199,12 +198,7 @@ def _set_threads(args: Args) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    try:
-        result = measure(tyro.cli(Args, description=__doc__, args=argv))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"vector_speed: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv, (ValueError, OSError, ImportError))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ pixels of the relative error and of the error in metres, and how many pixels the
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import defaultdict
@@ -23,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.camera import relative_to_first
 from sanawm_env.envs.options import as_device
@@ -192,13 +191,7 @@ def grey(depth: Metres) -> Picture:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"depth_error: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

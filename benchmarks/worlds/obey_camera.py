@@ -7,7 +7,6 @@ The last line printed is one JSON object; `sanawm_env.evaluation.summarize` says
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -18,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from PIL import Image
 from tqdm import tqdm
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
+
+from benchmarks import print_line
 from sanawm_env.envs.options import as_device, sampler_sigmas
 from sanawm_env.evaluation import SceneTrial, summarize, try_scene
 from sanawm_env.evaluation.metrics.commands import ROTATION, TRANSLATION
@@ -152,13 +153,7 @@ def _slim(trial: SceneTrial) -> SceneTrial:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"obey_camera: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the frozen frame is below 30 dB. The last line is JSON.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
+from benchmarks import print_line
 from benchmarks.worlds.obey_camera import parse_seeds
 from sanawm_env.envs.options import as_device
 from sanawm_env.evaluation import psnr_gain
@@ -130,13 +129,7 @@ def gains(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Args, description=__doc__, args=argv)
-    try:
-        result = measure(args)
-    except (ValueError, OSError) as error:
-        print(f"posed_clips: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(json.dumps(result, allow_nan=False))
+    print_line(measure, Args, __doc__, argv)
 
 
 if __name__ == "__main__":
