@@ -69,7 +69,33 @@ def load_state(folder: Path, model: nn.Module, optimizer: MuonAdamW, ema: EMA) -
     device = next(model.parameters()).device
     ema.values = {k.removeprefix("ema."): v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
     optimizer.load({k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")})
-    return json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    return load_progress(path)
+
+
+def load_weights(path: Path, net: nn.Module) -> None:
+    """Give `net` the weights of a safetensors file that an earlier run left.
+
+    Raises:
+        ValueError: They belong to a network of another shape.
+    """
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds a network of another shape; choose another --out.") from error
+
+
+def load_progress(path: Path) -> dict[str, Any]:
+    """How far the run went whose weights or state `path` holds.
+
+    Raises:
+        ValueError: Nothing beside `path` tells it.
+    """
+    try:
+        return json.loads(path.with_name("progress.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"{path} lies there without the progress.json that its run wrote; choose another --out, or bring it back."
+        ) from error
 
 
 def initialise(model: nn.Module, seed: int) -> None:

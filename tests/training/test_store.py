@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from sanawm_env.training import store
+from sanawm_env.training.optim import EMA, MuonAdamW
 from sanawm_env.training.stages.depth import DepthTrainConfig
 
 
@@ -42,6 +43,18 @@ def test_a_save_that_fails_leaves_both_files_of_the_one_before(tmp_path, monkeyp
         store.save_with_progress(path, {"a": torch.ones(2)}, {"step": 2})
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert torch.equal(load_file(path)["a"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("text", [None, '{"step": '])
+def test_a_state_whose_progress_is_gone_or_broken_is_refused(tmp_path, text):
+    model = torch.nn.Linear(2, 2)
+    parts = model, MuonAdamW(model, 0.01, 0.001), EMA(model, 0.9)
+    store.save_state(tmp_path, *parts, {"step": 3})
+    assert store.load_state(tmp_path, *parts) == {"step": 3}
+    progress = tmp_path / "progress.json"
+    progress.unlink() if text is None else progress.write_text(text)
+    with pytest.raises(ValueError, match=r"progress\.json that its run wrote; choose another --out"):
+        store.load_state(tmp_path, *parts)
 
 
 def test_settings_are_written_as_plain_values(tmp_path):

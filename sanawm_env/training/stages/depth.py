@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
 from sanawm_env.files import replacing
@@ -25,7 +23,7 @@ from sanawm_env.training.host import HostSettings
 from sanawm_env.training.loop import clock, learning_rate, train_for
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
-from sanawm_env.training.store import save_with_progress
+from sanawm_env.training.store import load_progress, load_weights, save_with_progress
 from sanawm_env.world.networks.anchor.depth import FAR, DepthNet, log_disparity
 
 VIEWS = 6
@@ -83,8 +81,9 @@ def train_depth(config: DepthTrainConfig) -> Path:
     path = config.out / "depth.safetensors"
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
     if path.exists():
-        net.load_state_dict(load_file(path))
-        progress = json.loads((config.out / "progress.json").read_text(encoding="utf-8"))
+        load_weights(path, net)
+        if path.with_name("progress.json").exists():  # otherwise weights that somebody put there to begin with
+            progress = load_progress(path)
         if "next_seed" not in progress:  # a folder from before: its run used fewer scenes than it counted views
             scenes = SceneSeeds(config.first_seed)
             scenes.skip(progress["clips"])

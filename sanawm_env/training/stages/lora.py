@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from sanawm_env.training.losses.flow import flow_loss
 from sanawm_env.training.losses.release import ReleaseNoise, chunk_indices, frame_levels
 from sanawm_env.training.optim import clip_gradients
 from sanawm_env.training.stages.lora_memory import memory_plan
-from sanawm_env.training.store import save_with_progress, write_settings
+from sanawm_env.training.store import load_progress, save_with_progress, write_settings
 from sanawm_env.world.accel.device import as_device, as_dtype, look_at
 from sanawm_env.world.checkpoints.adapters import LoraSettings, add_lora, save_adapter
 from sanawm_env.world.checkpoints.local import Modules, load_modules, located, resolve
@@ -265,7 +264,7 @@ class _Run:
                     key: part if key == "step" else part.to(value.device)  # type: ignore[union-attr]
                     for key, part in kept.items()
                 }
-        self.progress = json.loads((self.config.out / "progress.json").read_text(encoding="utf-8"))
+        self.progress = load_progress(path)
 
     def _named(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from sanawm_env.scenes.seeds import STAGE_SEEDS, VALIDATION_SEEDS, SceneSeeds
 from sanawm_env.training.clips.posed import PosedConfig
 from sanawm_env.training.host import HostSettings
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
+from sanawm_env.training.store import load_weights
 from sanawm_env.world.networks.vae.tiny import TinyVAE, TinyVAEConfig
 
 HELD_OUT = VALIDATION_SEEDS[:8]
@@ -107,7 +107,7 @@ def train_vae(config: VAETrainConfig) -> Path:
         return _clips(config, scenes.take(count))
 
     if path.exists():
-        vae.load_state_dict(load_file(path))
+        load_weights(path, vae)
         scenes.skip(500_000)  # new scenes on a later call
     else:
         clips = []

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sanawm_env.training.clips.codec import load_depth
 from sanawm_env.training.stages import depth
@@ -62,6 +63,12 @@ def test_a_run_saves_and_resumes(tmp_path, monkeypatch):
     assert first_drawn[-1] == 6_000_000 + after["clips"]
     assert any(not torch.equal(value, load_depth(tmp_path)[name]) for name, value in first.items())
     assert (tmp_path / "sheet.png").exists()
+    (tmp_path / "progress.json").unlink()  # a network that somebody put there is trained from step 0
+    train_depth(config)
+    assert first_drawn[-1] == 6_000_000
+    save_file({"other": torch.zeros(1)}, tmp_path / "depth.safetensors")
+    with pytest.raises(ValueError, match="holds a network of another shape; choose another --out"):
+        train_depth(config)
 
 
 def test_gradient_descent_finds_depth():
