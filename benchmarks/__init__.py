@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,3 +33,14 @@ def print_line(
         print(f"{Path(inspect.getfile(measure)).stem}: error: {error}", file=sys.stderr)
         sys.exit(2)
     print(json.dumps(result, allow_nan=False))
+
+
+def hardware(threads: int) -> dict[str, Any]:
+    """Processor, its cores, the threads that torch uses, and how busy the machine was."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"cpu": name, "cores": os.cpu_count(), "threads": threads, "load_1min": round(os.getloadavg()[0], 2)}

@@ -40,8 +40,7 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks import print_line
-from benchmarks.core_speed import hardware
+from benchmarks import hardware, print_line
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 4

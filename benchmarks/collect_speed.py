@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.core_speed import UNTRAINED, hardware
+from benchmarks import hardware
+from benchmarks.core_speed import UNTRAINED
 
 
 @dataclass(frozen=True)

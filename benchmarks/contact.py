@@ -38,8 +38,8 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks import print_line
-from benchmarks.core_speed import UNTRAINED, hardware
+from benchmarks import hardware, print_line
+from benchmarks.core_speed import UNTRAINED
 from benchmarks.worlds.contact_shares import Move, depth_error, interval, median, summarize
 from benchmarks.worlds.contact_truth import Truth, places_along
 from benchmarks.worlds.obey_camera import parse_seeds

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -36,7 +35,7 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks import print_line
+from benchmarks import hardware, print_line
 
 UNTRAINED = "untrained"
 REPEATS = 15
@@ -177,17 +176,6 @@ def resident_bytes() -> int:
     except (OSError, IndexError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def hardware(threads: int) -> dict[str, Any]:
-    """Processor, its cores, the threads that torch uses, and how busy the machine was."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {"cpu": name, "cores": os.cpu_count(), "threads": threads, "load_1min": round(os.getloadavg()[0], 2)}
 
 
 def _lap(since: float) -> tuple[float, float]:

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -31,7 +29,10 @@ import numpy as np
 import torch
 import tyro
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
+
 import sanawm_env
+from benchmarks import hardware
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 
 PACKAGE = Path(sanawm_env.__file__).parent
@@ -127,16 +128,9 @@ def main(args: Args) -> dict[str, Any]:
     line["ms_per_slot_task_small_frames"] = milliseconds(small, "PointNav")
     line["calls_per_step"], line["files_per_step"] = calls(args, None)
     line["calls_per_step_task"], line["files_per_step_task"] = calls(args, "PointNav")
-    line |= {"num_envs": args.num_envs, "checkpoint": args.checkpoint, "machine": machine()}
+    line |= {"num_envs": args.num_envs, "checkpoint": args.checkpoint, "hardware": hardware(torch.get_num_threads())}
     print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()}))
     return line
-
-
-def machine() -> str:
-    """Processor and cores."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ import tyro
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-from benchmarks.core_speed import hardware
+from benchmarks import hardware
 from sanawm_env.cli.common.cluster import RayReplicas
 from sanawm_env.client import RemoteSanaWMEnv
 

@@ -42,8 +42,8 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
-from benchmarks import print_line
-from benchmarks.core_speed import UNTRAINED, hardware, resident_bytes
+from benchmarks import hardware, print_line
+from benchmarks.core_speed import UNTRAINED, resident_bytes
 
 WAYS = ("exact", "fast", "copies")
 

@@ -44,7 +44,7 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
 import sanawm_env  # noqa: F401
-from benchmarks.core_speed import hardware
+from benchmarks import hardware
 from benchmarks.worlds.precision_emulation import emulate
 from sanawm_env.cli.doctor.plan import weight_bytes
 from sanawm_env.world.accel.device import PRECISIONS

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks.core_speed import hardware
+from benchmarks import hardware
 
 PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "RTX 5090": 209.5e12}
 """Dense bfloat16 operations per second by data sheet, of names that contain the key; the first match counts."""

@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import SyncVectorEnv
@@ -26,7 +25,6 @@ from sanawm_env.envs.wrappers import VectorDiscreteNavigation
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 CONFIG = small_config(height=48, width=64, sigmas=(1.0, 0.0), chunk_frames=1)
 MODEL = WorldModel.untrained(CONFIG)
 N, F, H, W = 3, 4, CONFIG.height, CONFIG.width

@@ -7,7 +7,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.spatial.transform import RigidTransform, Rotation
 
@@ -17,7 +16,6 @@ from sanawm_env.camera import rollout_keys
 from sanawm_env.cli.main import main
 from sanawm_env.cli.rollout import TOUR
 
-torch.set_num_threads(1)
 DEMO = Path(__file__).parents[3] / "shared" / "release_demo"
 
 

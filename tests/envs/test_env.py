@@ -22,7 +22,6 @@ from sanawm_env.envs import rendering as viewer
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained()
 H, W = MODEL.config.height, MODEL.config.width
 FORWARD = np.array([0, 0, 1, 0, 0, 0], np.float32)

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from gymnasium.error import ResetNeeded
 
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 

@@ -13,7 +13,6 @@ import gymnasium as gym
 import hypothesis
 import numpy as np
 import pytest
-import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from hypothesis import HealthCheck, settings
@@ -34,7 +33,6 @@ from sanawm_env import Depth, SanaWMEnv, SanaWMVectorEnv, WorldModel
 from sanawm_env.world.config import small_config
 from tests.world.refined_worlds import refined
 
-torch.set_num_threads(1)
 OPERATIONS = int(os.environ.get("SANAWM_STATEFUL_OPERATIONS", "200"))
 LIMIT = 4  # steps of an episode, so that many end
 

@@ -6,7 +6,6 @@ import pickle
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -19,7 +18,6 @@ from sanawm_env.envs.vector_env import SanaWMVectorEnv
 from sanawm_env.world.checkpoints.local import save_checkpoint
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 CONFIG = small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1)
 RULES = {
     rule: WorldModel.untrained(CONFIG.replace(model=CONFIG.model.replace(first_chunk=rule)))

@@ -2,12 +2,10 @@
 
 import gymnasium as gym
 import numpy as np
-import torch
 
 from sanawm_env import WorldModel
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 CONFIG = small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1)
 MODEL = WorldModel.untrained(CONFIG.replace(model=CONFIG.model.replace(depth=2, hidden_size=32)))
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)  # no scene to render at resets

@@ -4,14 +4,11 @@ import json
 import os
 
 import pytest
-import torch
 
 from benchmarks import collect_speed
 from benchmarks.collecting import collect_kill
 from benchmarks.collecting.kills.faults import facts, faults
 from benchmarks.collecting.kills.run import Args, Run
-
-torch.set_num_threads(1)
 
 
 def test_speed_gives_a_ratio_and_every_codec(capsys):

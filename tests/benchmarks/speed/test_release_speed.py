@@ -10,7 +10,6 @@ from benchmarks.speed.release_speed import Args, main, measure
 from benchmarks.worlds import release_chunks, release_modules
 from sanawm_env.world.accel.flops import chunk_flops
 
-torch.set_num_threads(1)
 SMALL = ["--size", "small", "--chunks", "2", "--warmup-chunks", "1", "--device", "cpu", "--dtype", "float32"]
 
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from sanawm_env.bridges.ros2.session import SNAPSHOTS, Session, check_namespace, namespaces_of
 
 from sanawm_env import WorldModel
 from sanawm_env.envs.vector_env import SanaWMVectorEnv
 
-torch.set_num_threads(1)
 AHEAD = np.array([0.4, 0, 0, 0, 0, 0.2])
 
 

@@ -10,13 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from sanawm_env.cli.main import main
 from sanawm_env.data.collection.store import Store
-
-torch.set_num_threads(1)
 
 QUICK = ("-c", "untrained", "--device", "cpu", "--env", "chunk_frames=1", "sampler_steps=1")
 LINE = ("--task", "PointNav", "--policy", "scripted:follow", "--max-steps", "3", *QUICK)

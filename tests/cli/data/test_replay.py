@@ -12,8 +12,6 @@ from sanawm_env.data.storage.native import item_files, video_file
 from sanawm_env.video import read_video
 from tests.data.native import edit, frames_digest, three_episodes, write_episode, write_video
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

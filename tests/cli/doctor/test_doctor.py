@@ -22,7 +22,6 @@ from sanawm_env.world.config import small_config
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 
 STREAMING = "Efficient-Large-Model/SANA-WM_streaming"
-torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,8 @@ import json
 import sys
 
 import pytest
-import torch
 
 from sanawm_env.cli.main import main
-
-torch.set_num_threads(1)
 
 
 def evaluate(out, *arguments):

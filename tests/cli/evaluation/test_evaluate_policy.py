@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +16,6 @@ from sanawm_env.cli.common.specs import make_task, parse_spec, read_tasks
 from sanawm_env.cli.main import main
 from sanawm_env.evaluation.policy.table import Summary
 from sanawm_env.registration import TASK_NAMES
-
-torch.set_num_threads(1)
 
 QUICK = ("-c", "untrained", "--device", "cpu", "--chunk-frames", "1", "--env", "sampler_steps=1", "max_translation=0.5")
 F = 4

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rosbags")
 
@@ -17,8 +16,6 @@ from sanawm_env.camera import rollout_keys
 from sanawm_env.cli.main import main
 from sanawm_env.scenes.start_image import built_in, draw_seeds
 from sanawm_env.world.rollout import rollout
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 import json
 
 import pytest
-import torch
 
 pytest.importorskip("rosbags")
 
 from sanawm_env.cli.main import main
 from tests.bridges.ros2.bags import robots
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ from sanawm_env.envs.wrappers.discrete import habitat_moves
 from sanawm_env.tasks import TASKS
 from sanawm_env.world.model import WorldModel
 
-torch.set_num_threads(1)
-
 POLICIES = """
 import numpy as np
 

@@ -24,7 +24,6 @@ from sanawm_env.world.offline.refiner_files import Rollout, find_refiner, weight
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
-torch.set_num_threads(1)
 
 POLICY = """
 import numpy as np

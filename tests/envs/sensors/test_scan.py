@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -13,7 +12,6 @@ from sanawm_env.envs.sensors.scan import Scan, laser_scan
 from sanawm_env.scenes import FAMILIES, first_frame, render_scene
 from sanawm_env.scenes.scene import NUM_BOXES, NUM_CYLINDERS
 
-torch.set_num_threads(1)
 H, W = 96, 160
 CAMERA = np.array([100.0, 100.0, 80.0, 48.0])
 PIXEL = 0.01  # radians

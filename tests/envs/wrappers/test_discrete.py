@@ -5,7 +5,6 @@ import math
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from scipy.spatial.transform import Rotation
@@ -15,7 +14,6 @@ from sanawm_env.envs.wrappers import DiscreteNavigation, NavigationAction, Vecto
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 LIMITS = {"max_translation": 0.5, "max_rotation": math.radians(15)}
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)  # no scene to render at resets

@@ -6,7 +6,6 @@ import math
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
@@ -23,7 +22,6 @@ from sanawm_env.envs.wrappers import DifferentialDrive, VectorDifferentialDrive,
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 SECONDS = 0.25  # four frames of 1/16 s
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)  # no scene to render at resets

@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium import wrappers
 from gymnasium.wrappers import vector
 
@@ -11,7 +10,6 @@ from sanawm_env import WorldModel
 from sanawm_env.envs.wrappers import DiscreteNavigation, TwistActions
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 F = 4

@@ -5,7 +5,6 @@ import math
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from sanawm_env.envs.wrappers import TwistActions, VectorTwistActions
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 SECONDS = 0.25  # four frames of 1/16 s
 

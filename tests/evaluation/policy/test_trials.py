@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 
 import sanawm_env  # noqa: F401
 from sanawm_env import WorldModel
@@ -11,7 +10,6 @@ from sanawm_env.evaluation.policy.trials import play, run_trials
 from sanawm_env.tasks import PointNav
 from sanawm_env.world.config import small_config
 
-torch.set_num_threads(1)
 MODEL = WorldModel.untrained(small_config(height=32, width=48, sigmas=(1.0, 0.0), chunk_frames=1))
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 F = 4

@@ -11,8 +11,6 @@ from torch import nn
 
 from sanawm_env.world.accel.capture import CudaRecorder, Programs, TraceRecorder, addresses
 
-torch.set_num_threads(1)
-
 
 class Net(nn.Module):
     def __init__(self):

@@ -20,7 +20,6 @@ CONFIGS = {
     "all_softmax": TEXT.replace(depth=3, softmax_every_n=1),
 }
 GRID = (4, 6)
-torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

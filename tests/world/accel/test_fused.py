@@ -16,7 +16,6 @@ from sanawm_env.world.networks.layers import PointwiseLinear
 from tests.world.networks.test_transformer import COLUMNS, ROWS, SMALL, build, inputs
 from tests.world.test_model import world as make_world
 
-torch.set_num_threads(1)
 RELEASED = SMALL.replace(release_buffers=True, camera_conv_tail=False)
 
 

@@ -19,7 +19,6 @@ from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.sampler import denoise_chunk
 
-torch.set_num_threads(1)
 GRID = (3, 4)
 SIGMAS = (1.0, 0.7, 0.0)
 SYNC = "_local_scalar_dense"

@@ -10,7 +10,6 @@ from sanawm_env.world.rollout import rollout_chunks, starts_of
 from tests.world.accel.test_warmup import RULES, cuda_world, world
 from tests.world.test_model import HEIGHT, WIDTH, K, begin, path
 
-torch.set_num_threads(1)
 LENGTHS = (2, 1, 3, 2)
 
 

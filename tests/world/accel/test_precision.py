@@ -30,7 +30,6 @@ from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.state import WorldState
 
-torch.set_num_threads(1)
 HAS_TORCHAO = importlib.util.find_spec("torchao") is not None
 needs_torchao = pytest.mark.skipif(not HAS_TORCHAO, reason="torchao is not installed (extra `quant`)")
 HEIGHT, WIDTH = 32, 48

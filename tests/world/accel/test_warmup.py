@@ -18,7 +18,6 @@ from sanawm_env.world.sampler import record
 from tests.world.accel.test_capture import Eager
 from tests.world.test_model import HEIGHT, WIDTH, begin, poses_for
 
-torch.set_num_threads(1)
 RULES = ("alone", "plus_one", "chunks")
 
 

@@ -6,7 +6,6 @@ import torch
 from sanawm_env.world.networks.cache import common_fill, empty_cache, fills
 from tests.world.networks.test_transformer import COLUMNS, ROWS, SMALL, WINDOWS, build, inputs, of_frames
 
-torch.set_num_threads(1)
 CONFIGS = WINDOWS | {"no_text": SMALL.replace(window_frames=4, first_chunk="alone", caption_channels=0)}
 
 

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rosbags")
 
@@ -21,8 +20,6 @@ from sanawm_env.video import read_video
 from sanawm_env.world.rollout import Start, rollout
 from tests.bridges.ros2.bags import robots
 from tests.bridges.ros2.bags.robots import START
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from sanawm_env.bridges.ros2.bags.walk import frames_along, frames_under, scan_range, sense_with
 
 from sanawm_env import SanaWMEnv, WorldModel
 from sanawm_env.envs.sensors.depth import Depth
 from sanawm_env.envs.sensors.scan import Scan
-
-torch.set_num_threads(1)
 
 SENSORS = (Depth(source=lambda image, intrinsics: 1 + image[..., 0] / np.float32(100)), Scan(rays=9, range_max=3.0))
 
