@@ -70,6 +70,16 @@ class Model:
         """The same in another world frame, `(4, 4)` from this one."""
         return replace(self, c2w=by @ self.c2w, points=self.points @ by[:3, :3].T + by[:3, 3])
 
+    def scaled(self, size: float) -> Model:
+        """The same in pictures of another size, a multiple of this one."""
+        return replace(
+            self,
+            intrinsics=self.intrinsics * size,
+            seen=tuple((rows, at * size) for rows, at in self.seen),
+            error=self.error * size,
+            free_focal=self.free_focal * size,
+        )
+
     @property
     def placed(self) -> NDArray[np.bool_]:
         """`(n,)` whether a keyframe has a pose."""

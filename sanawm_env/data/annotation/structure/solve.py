@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sanawm_env.data.annotation.structure.dense import all_poses
 from sanawm_env.data.annotation.structure.gates import Limits, check_lens, check_path, check_pictures, look_figures
 from sanawm_env.data.annotation.structure.mapping import MAPPERS, Model, build_database, map_clip
 from sanawm_env.data.annotation.structure.motion import guess_focal, largest_shift, parallax, turn_only, zoom
-from sanawm_env.data.annotation.structure.tracks import LEAST_KEYFRAMES, Tracks, choose_keyframes
+from sanawm_env.data.annotation.structure.tracks import LEAST_KEYFRAMES, Tracks, choose_keyframes, enlarged
 from sanawm_env.data.formats.common.facts import from_first
 
 __all__ = ["Solution", "solve"]
@@ -102,8 +102,19 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
             tracks, choose_keyframes(tracks, spacing, round(LEAST_KEYFRAMES / spacing)), lens, given, figures, limits
         )
         if not found.reasons:
-            break
-    return found
+            return found
+    if not given or (larger := enlarged(tracks)) is None:
+        return found
+    size = larger.size[1] / width
+    again = _moving(larger, choose_keyframes(larger, least=LEAST_KEYFRAMES), lens * size, given, figures, limits)
+    if again.reasons or again.model is None:
+        return found
+    return replace(
+        again,
+        intrinsics=again.intrinsics / size,
+        model=again.model.scaled(1 / size),
+        figures={**again.figures, "enlarged": size},
+    )
 
 
 def _moving(

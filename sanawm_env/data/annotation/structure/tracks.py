@@ -19,6 +19,7 @@ __all__ = [
     "WORK_WIDTH",
     "Tracks",
     "choose_keyframes",
+    "enlarged",
     "shared",
     "sift_matches",
     "track",
@@ -44,6 +45,7 @@ LEAST_KEYFRAMES = 12
 """That a clip is mapped from: what two or three views say, no other view confirms."""
 _SIFT_POINTS = 1200
 _RATIO = 0.8
+_MOST_ENLARGED, _LEAST_ENLARGED = 2.0, 1.2
 _HALF = 0.5
 """From OpenCV's pixels, whose origin is the centre of the first one, to ours."""
 
@@ -95,7 +97,8 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
     home, origin = np.zeros(0, np.int64), np.zeros((0, 2))
     made = 0
     for index, frame in enumerate(frames):
-        small = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) if frame.shape[:2] != size else frame
+        how = cv2.INTER_AREA if size[1] < frame.shape[1] else cv2.INTER_CUBIC
+        small = cv2.resize(frame, size[::-1], interpolation=how) if frame.shape[:2] != size else frame
         gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         change = 0.0 if gray_before is None else float(cv2.absdiff(gray, gray_before).mean())
         looks.append((float(gray.mean()), float(cv2.Laplacian(gray, cv2.CV_32F).std()), change))
@@ -121,6 +124,22 @@ def track(frames: Iterable[Frames], size: tuple[int, int]) -> Tracks:
         before, gray_before = image, gray
     luma, sharpness, change_ = np.array(looks, float).reshape(-1, 3).T
     return Tracks(tuple(ids), tuple(points), size, luma, sharpness, change_, tuple(kept))
+
+
+def enlarged(tracks: Tracks) -> Tracks | None:
+    """The same clip followed in pictures of twice the size, at most `WORK_WIDTH` wide; None if they are as wide now.
+
+    A corner is followed by a window of some pixels, which in a small picture spans a thing and what is behind it.
+    """
+    height, width = tracks.size
+    scale = min(_MOST_ENLARGED, WORK_WIDTH / max(height, width))
+    if scale < _LEAST_ENLARGED:
+        return None
+    frames = (
+        np.asarray(cv2.cvtColor(cv2.imdecode(np.asarray(kept), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+        for kept in tracks.keep
+    )
+    return track(frames, (round(height * scale), round(width * scale)))
 
 
 def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
