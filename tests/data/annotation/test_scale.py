@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from sanawm_env.data.annotation import scale
+from sanawm_env.data.annotation.structure.adjustment import Checks
 from sanawm_env.data.annotation.structure.agreement import Apart
 from sanawm_env.data.annotation.structure.mapping import Model
 from sanawm_env.data.annotation.structure.solve import Solution
@@ -33,10 +34,8 @@ def solution(seed=0):
         rows = np.nonzero((local[:, 2] > 0) & (at > 0).all(1) & (at < [256, 192]).all(1))[0]
         seen.append((rows, at[rows]))
     c2w[:, :3, 3] /= UNIT
-    same = Apart(0.001, 0.01)
-    model = Model(
-        c2w[list(keys)], LENS, points / UNIT, np.full(len(points), -1), tuple(seen), 0.2, 5.0, same, 0.0, LENS[0]
-    )
+    checks = Checks(Apart(0.001, 0.01), 0.0, 1.0, 0.0)
+    model = Model(c2w[list(keys)], LENS, points / UNIT, np.full(len(points), -1), tuple(seen), 0.2, 5.0, checks)
     return Solution(c2w, LENS, {"halves_apart": [0.01, 0.02]}, (), model, keys)
 
 

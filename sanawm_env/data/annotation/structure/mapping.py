@@ -19,7 +19,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sanawm_env.data.annotation.structure.agreement import Apart, apart
+from sanawm_env.data.annotation.structure.adjustment import (
+    MAX_ERROR,
+    SEED,
+    Checks,
+    examine,
+    lens_of,
+    polish,
+    pose_of,
+    reprojection,
+)
 from sanawm_env.data.annotation.structure.tracks import Tracks, shared, sift_matches
 
 __all__ = ["MAPPERS", "Model", "build_database", "colmap", "map_clip"]
@@ -28,7 +37,6 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 MAPPERS: tuple[Literal["incremental", "global"], ...] = ("incremental", "global")
-_SEED = 1
 _MIN_SHARED = 15
 _MIN_PLACED = 3
 _MIN_POINTS = 30
@@ -37,8 +45,6 @@ _FIRST_ANGLES = (16.0, 3.0)
 to end in wrong ones that fit the points as well."""
 _REACH = 12
 """Keyframes apart that are matched by corners."""
-_MAX_ERROR = 2.0
-"""Pixels of the work picture by which a match may miss its epipolar line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +65,8 @@ class Model:
     """Median distance between where points are seen and where they should be, pixels."""
     angle: float
     """Median angle under which points were seen, degrees."""
-    halves: Apart
-    """How far the paths are apart that two halves of the points give."""
-    halves_focal: float
-    """And their focal lengths, as a share, where they are free."""
-    free_focal: float
-    """The focal length that the points ask for, pixels, whatever was given."""
+    checks: Checks
+    """What these points say of it."""
 
     def moved(self, by: Array) -> Model:
         """The same in another world frame, `(4, 4)` from this one."""
@@ -77,7 +79,6 @@ class Model:
             intrinsics=self.intrinsics * size,
             seen=tuple((rows, at * size) for rows, at in self.seen),
             error=self.error * size,
-            free_focal=self.free_focal * size,
         )
 
     @property
@@ -159,8 +160,8 @@ def build_database(folder: Path, tracks: Tracks, keys: Sequence[int], intrinsics
         database.close()
     options = pycolmap.TwoViewGeometryOptions()
     options.min_num_inliers = 12
-    options.ransac.max_error = _MAX_ERROR
-    options.ransac.random_seed = _SEED
+    options.ransac.max_error = MAX_ERROR
+    options.ransac.random_seed = SEED
     options.compute_relative_pose = True
     verifier = pycolmap.GeometricVerifierOptions()
     verifier.num_threads = 1
@@ -180,7 +181,7 @@ def map_clip(folder: Path, tracks: Tracks, keys: Sequence[int], method: str, *, 
         refine_focal: Whether the focal length is unknown.
     """
     pycolmap = colmap()
-    pycolmap.set_random_seed(_SEED)
+    pycolmap.set_random_seed(SEED)
     out = folder / method
     out.mkdir(exist_ok=True)
     database, images = folder / "database.db", folder / "images"
@@ -196,106 +197,55 @@ def map_clip(folder: Path, tracks: Tracks, keys: Sequence[int], method: str, *, 
     best = max(models.values(), key=lambda each: (each.num_reg_images(), each.num_points3D()))
     if best.num_reg_images() < _MIN_PLACED or best.num_points3D() < _MIN_POINTS:
         return None
-    _polish(pycolmap, best, refine_focal)
+    polish(pycolmap, best, refine_focal)
     if best.num_points3D() < _MIN_POINTS:
         return None
-    return _model(best, tracks, keys, *_halves(pycolmap, best, refine_focal))
-
-
-def _polish(pycolmap: Any, model: Any, refine_focal: bool) -> None:
-    """A last robust adjustment, from which outliers have been taken."""
-    options = _adjustment(pycolmap, refine_focal)
-    pycolmap.bundle_adjustment(model, options)
-    pycolmap.ObservationManager(model).filter_all_points3D(_MAX_ERROR, 0.5)
-    pycolmap.bundle_adjustment(model, options)
-
-
-def _adjustment(pycolmap: Any, refine_focal: bool) -> Any:
-    options = pycolmap.BundleAdjustmentOptions()
-    options.refine_focal_length, options.refine_extra_params = refine_focal, False
-    options.print_summary = False
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = 0.5
-    options.ceres.solver_options.num_threads = 1
-    options.ceres.solver_options.max_num_iterations = 50
-    return options
-
-
-def _halves(pycolmap: Any, model: Any, refine_focal: bool) -> tuple[Apart, float, float]:
-    """What either half of the points makes of the cameras: how much the path owes to chance.
-
-    Returns:
-        How far the two paths are apart, their focal lengths where these are free, and the free one of all points.
-    """
-    numbers = np.random.default_rng(_SEED).permutation(sorted(model.points3D))
-    paths, focals = [], []
-    for half in (numbers[::2], numbers[1::2]):
-        part = pycolmap.Reconstruction(model)
-        for number in half:
-            part.delete_point3D(int(number))
-        pycolmap.bundle_adjustment(part, _adjustment(pycolmap, refine_focal))
-        images = sorted((each for each in part.images.values() if each.has_pose), key=lambda each: each.name)
-        paths.append(np.array([_pose(each) for each in images]))
-        if not refine_focal:
-            pycolmap.bundle_adjustment(part, _adjustment(pycolmap, True))
-        focals.append(_focal(next(iter(part.cameras.values())))[0])
-    free = pycolmap.Reconstruction(model)
-    if not refine_focal:
-        pycolmap.bundle_adjustment(free, _adjustment(pycolmap, True))
-    spread = abs(float(np.log(focals[0] / focals[1])))
-    return apart(*paths), spread, float(_focal(next(iter(free.cameras.values())))[0])
-
-
-def _pose(image: Any) -> Array:
-    return np.vstack([image.cam_from_world().inverse().matrix(), [0, 0, 0, 1]])
+    return _model(best, tracks, keys, examine(pycolmap, best, refine_focal))
 
 
 def _incremental(pycolmap: Any, refine_focal: bool, first_angle: float) -> Any:
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads, options.random_seed = 1, _SEED
+    options.num_threads, options.random_seed = 1, SEED
     options.min_num_matches, options.min_model_size = 10, 3
     options.max_num_models = 3
     options.extract_colors = False
     options.ba_refine_focal_length, options.ba_refine_extra_params = refine_focal, False
     mapper = options.mapper
-    mapper.num_threads, mapper.random_seed = 1, _SEED
+    mapper.num_threads, mapper.random_seed = 1, SEED
     mapper.abs_pose_refine_focal_length, mapper.abs_pose_refine_extra_params = False, False
     mapper.init_min_num_inliers, mapper.init_min_tri_angle, mapper.init_max_forward_motion = 30, first_angle, 1.0
     mapper.abs_pose_min_num_inliers, mapper.abs_pose_max_error = 12, 4.0
     mapper.filter_min_tri_angle, mapper.filter_max_reproj_error = 0.5, 2.5
     mapper.ba_local_min_tri_angle = 1.0
     options.triangulation.min_angle = 0.5
-    options.triangulation.random_seed = _SEED
+    options.triangulation.random_seed = SEED
     return options
 
 
 def _global(pycolmap: Any, refine_focal: bool) -> Any:
     options = pycolmap.GlobalPipelineOptions()
-    options.num_threads, options.random_seed, options.min_num_matches = 1, _SEED, 10
+    options.num_threads, options.random_seed, options.min_num_matches = 1, SEED, 10
     options.multiple_models = False
     mapper = options.mapper
-    mapper.num_threads, mapper.random_seed = 1, _SEED
-    mapper.rotation_averaging.random_seed = mapper.global_positioning.random_seed = _SEED
+    mapper.num_threads, mapper.random_seed = 1, SEED
+    mapper.rotation_averaging.random_seed = mapper.global_positioning.random_seed = SEED
     mapper.bundle_adjustment.refine_focal_length = refine_focal
     mapper.bundle_adjustment.refine_extra_params = False
     mapper.bundle_adjustment.ceres.solver_options.num_threads = 1
     return options
 
 
-def _model(
-    model: Any, tracks: Tracks, keys: Sequence[int], halves: Apart, halves_focal: float, free_focal: float
-) -> Model:
+def _model(model: Any, tracks: Tracks, keys: Sequence[int], checks: Checks) -> Model:
     c2w = np.full((len(keys), 4, 4), np.nan)
     order = {number: row for row, number in enumerate(model.points3D)}
     points = np.array([point.xyz for point in model.points3D.values()]).reshape(-1, 3)
     corner = np.full(len(points), -1, np.int64)
     seen: list[tuple[Index, Array]] = [(np.zeros(0, np.int64), np.zeros((0, 2)))] * len(keys)
-    errors = []
     for image in model.images.values():
         if not image.has_pose:
             continue
         place = int(Path(image.name).stem)
-        c2w[place] = _pose(image)
+        c2w[place] = pose_of(image)
         known = image.get_observation_points2D()
         rows = np.array([order[each.point3D_id] for each in known], np.int64)
         where = np.array([each.xy for each in known]).reshape(-1, 2)
@@ -304,14 +254,9 @@ def _model(
         for index, each in enumerate(image.points2D):
             if each.has_point3D() and index < len(numbers):
                 corner[order[each.point3D_id]] = numbers[index]
-        camera = model.cameras[image.camera_id]
-        local = (points[rows] - c2w[place, :3, 3]) @ c2w[place, :3, :3]
-        errors.append(np.linalg.norm(local[:, :2] / local[:, 2:] * _focal(camera) + _centre(camera) - where, axis=1))
-    camera = next(iter(model.cameras.values()))
-    intrinsics = np.concatenate([_focal(camera), _centre(camera)])
-    error = float(np.median(np.concatenate(errors)))
+    intrinsics = lens_of(next(iter(model.cameras.values())))
     angle = _angle(c2w, points, seen)
-    return Model(c2w, intrinsics, points, corner, tuple(seen), error, angle, halves, halves_focal, free_focal)
+    return Model(c2w, intrinsics, points, corner, tuple(seen), reprojection(model), angle, checks)
 
 
 def _angle(c2w: Array, points: Array, seen: Sequence[tuple[Index, Array]]) -> float:
@@ -324,14 +269,6 @@ def _angle(c2w: Array, points: Array, seen: Sequence[tuple[Index, Array]]) -> fl
         ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
         low[rows], high[rows] = np.minimum(low[rows], ray), np.maximum(high[rows], ray)
     return float(np.rad2deg(np.median(np.linalg.norm(high - low, axis=1))))
-
-
-def _focal(camera: Any) -> Array:
-    return np.array([camera.focal_length_x, camera.focal_length_y], float)
-
-
-def _centre(camera: Any) -> Array:
-    return np.array([camera.principal_point_x, camera.principal_point_y], float)
 
 
 def _name(place: int) -> str:

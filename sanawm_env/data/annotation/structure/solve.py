@@ -101,8 +101,8 @@ def solve(tracks: Tracks, intrinsics: Array | None, limits: Limits | None = None
         found = _moving(
             tracks, choose_keyframes(tracks, spacing, round(LEAST_KEYFRAMES / spacing)), lens, given, figures, limits
         )
-        if not found.reasons:
-            return found
+        if not found.reasons or found.figures.get("focal_contradicted"):
+            return found  # nor does another try make a wrong focal length right
     if not given or (larger := enlarged(tracks)) is None:
         return found
     size = larger.size[1] / width
@@ -130,7 +130,7 @@ def _moving(
         return Solution(np.zeros((0, 4, 4)), lens, figures, (why,))
     first, second = (model for model in models.values() if model is not None)
     wrong = _disagreement(first, second, given, figures, limits)
-    best = min(first, second, key=lambda model: (-model.placed.sum(), model.halves.share))
+    best = min(first, second, key=lambda model: (-model.placed.sum(), model.checks.halves.share))
     poses, measured = all_poses(best, tracks, keys)
     figures["placed_share"] = float(measured.mean())
     if figures["placed_share"] < limits.placed:
@@ -171,10 +171,10 @@ def _disagreement(a: Model, b: Model, given: bool, figures: dict[str, Any], limi
         "angle_deg": [model.angle for model in (a, b)],
         "mappers_apart": None if between is None else between.share,
         "mappers_apart_deg": None if between is None else between.degrees,
-        "halves_apart": [model.halves.share for model in (a, b)],
-        "halves_apart_deg": [model.halves.degrees for model in (a, b)],
+        "halves_apart": [model.checks.halves.share for model in (a, b)],
+        "halves_apart_deg": [model.checks.halves.degrees for model in (a, b)],
         "focal_apart": abs(float(np.log(a.intrinsics[0] / b.intrinsics[0]))),
-        "focal_halves": [model.halves_focal for model in (a, b)],
+        "focal_halves": [model.checks.focal_halves for model in (a, b)],
     }
     found = []
     if between is None or both.mean() < limits.placed:
@@ -201,9 +201,13 @@ def _disagreement(a: Model, b: Model, given: bool, figures: dict[str, Any], limi
             off = max(figures["focal_apart"], spread)
             found.append(f"its focal length is uncertain by {off:.0%}: give --fov or --intrinsics")
     else:
-        said = [model.free_focal / model.intrinsics[0] for model in (a, b)]
-        figures["focal_said"] = said
-        sure = max(spread, abs(float(np.log(said[0] / said[1])))) < limits.said_focal
-        if sure and abs(np.log(said[0])) > limits.given_focal:
-            found.append(f"the given focal length is {1 / said[0] - 1:+.0%} from what the clip says")
+        said = np.array([model.checks.focal_said for model in (a, b)])
+        gain = [model.checks.focal_gain for model in (a, b)]
+        agreed = max(spread, abs(float(np.log(said[0] / said[1])))) < limits.said_focal
+        off = np.log(said)
+        says = agreed or min(gain) > limits.focal_gain
+        wrong = says and abs(off).min() > limits.given_focal and off[0] * off[1] > 0
+        figures |= {"focal_said": said.tolist(), "focal_gain": gain, "focal_contradicted": bool(wrong)}
+        if wrong:
+            found.append(f"the given focal length is {1 / said.mean() - 1:+.0%} from what the clip says")
     return found

@@ -135,10 +135,8 @@ def enlarged(tracks: Tracks) -> Tracks | None:
     scale = min(_MOST_ENLARGED, WORK_WIDTH / max(height, width))
     if scale < _LEAST_ENLARGED:
         return None
-    frames = (
-        np.asarray(cv2.cvtColor(cv2.imdecode(np.asarray(kept), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
-        for kept in tracks.keep
-    )
+    pictures = (np.asarray(cv2.imdecode(np.asarray(kept), cv2.IMREAD_COLOR)) for kept in tracks.keep)
+    frames = (np.ascontiguousarray(picture[..., ::-1], np.uint8) for picture in pictures)
     return track(frames, (round(height * scale), round(width * scale)))
 
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from sanawm_env.data.annotation.structure import solve as module
+from sanawm_env.data.annotation.structure.adjustment import Checks
 from sanawm_env.data.annotation.structure.agreement import Apart
+from sanawm_env.data.annotation.structure.gates import Limits
 from sanawm_env.data.annotation.structure.mapping import Model
 from sanawm_env.data.annotation.structure.motion import bearings
 from sanawm_env.data.annotation.structure.solve import Solution, solve
 from sanawm_env.data.annotation.structure.tracks import enlarged, shared
-from tests.data.annotation.conftest import LENS, SIZE
+from tests.data.annotation.conftest import LENS, SIZE, path
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def test_a_wide_clip_is_not_enlarged(moving_tracks):
 def mapped(tracks, lens):
     """A solution that saw one point at the middle of frame 0."""
     seen = ((np.zeros(1, np.int64), lens[None, 2:]),)
-    close = Apart(0.0, 0.0)
-    model = Model(np.eye(4)[None], lens, np.ones((1, 3)), np.zeros(1, np.int64), seen, 0.5, 3.0, close, 0.0, lens[0])
+    checks = Checks(Apart(0.0, 0.0), 0.0, 1.0, 0.0)
+    model = Model(np.eye(4)[None], lens, np.ones((1, 3)), np.zeros(1, np.int64), seen, 0.5, 3.0, checks)
     return Solution(np.tile(np.eye(4), (len(tracks), 1, 1)), lens, {"motion": "moves"}, (), model, (0,))
 
 
@@ -58,10 +60,22 @@ def test_what_larger_pictures_show_is_told_in_the_clips_own_pixels(moving_tracks
     np.testing.assert_allclose(found.intrinsics, LENS)
     np.testing.assert_allclose(found.model.intrinsics, LENS)
     np.testing.assert_allclose(found.model.seen[0][1], LENS[None, 2:])
-    assert found.model.free_focal == pytest.approx(LENS[0]) and found.model.error == pytest.approx(0.25)
+    assert found.model.error == pytest.approx(0.25)
     sizes.clear()
     assert solve(moving_tracks, None).reasons == ("too coarse",)  # a focal length is not to be found by trying again
     assert sizes == [SIZE, SIZE]
+
+
+def test_a_focal_length_that_is_contradicted_is_not_tried_again(moving_tracks, monkeypatch):
+    tried = []
+
+    def moving(tracks, keys, lens, given, known, limits):
+        tried.append(keys)
+        found = mapped(tracks, lens)
+        return replace(found, reasons=("wrong",), figures={"focal_contradicted": True})
+
+    monkeypatch.setattr(module, "_moving", moving)
+    assert solve(moving_tracks, LENS).reasons == ("wrong",) and len(tried) == 1
 
 
 def test_what_is_refused_in_both_sizes_says_what_the_clips_own_pictures_say(moving_tracks, monkeypatch):
@@ -70,3 +84,23 @@ def test_what_is_refused_in_both_sizes_says_what_the_clips_own_pictures_say(movi
 
     monkeypatch.setattr(module, "_moving", moving)
     assert solve(moving_tracks, LENS).reasons == (f"refused at {SIZE[1]}",)
+
+
+@pytest.mark.parametrize(
+    ("said", "spread", "gain", "told"),
+    [
+        ((1.25, 1.25), 0.01, (0.0, 0.0), True),  # both halves of both models agree
+        ((1.25, 1.22), 0.06, (0.1, 0.2), True),  # they do not quite, but the points fit much better
+        ((1.25, 1.22), 0.06, (0.1, 0.01), False),
+        ((1.25, 0.80), 0.06, (0.1, 0.2), False),
+        ((1.05, 1.05), 0.01, (0.1, 0.2), False),
+    ],
+)
+def test_a_given_focal_length_that_the_points_contradict(said, spread, gain, told):
+    c2w = path(5)
+    models = [
+        replace(mapped(range(5), LENS).model, c2w=c2w, checks=Checks(Apart(0.0, 0.0), spread, *each))
+        for each in zip(said, gain, strict=True)
+    ]
+    reasons = module._disagreement(*models, True, {}, Limits(points=1))
+    assert len(reasons) == told and all("the given focal length is -" in reason for reason in reasons)
