@@ -98,11 +98,12 @@ def test_a_full_disk_leaves_the_older_rollout_whole(tmp_path, monkeypatch, what)
 def test_a_signal_ends_a_rollout_without_a_trace(tmp_path, number):
     """Also: what clean-up meets does not take the place of the interrupt."""
     command = [sys.executable, "-m", "sanawm_env.cli", "rollout", "-c", "tiny", "--actions", "w-4000", "--steps", "1"]
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL  # not ignored, as under `nohup`
     with subprocess.Popen(
         [*command, "--out", str(tmp_path / "r.mp4")],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(number, usual),
     ) as process:
         for _ in range(600):  # until the encoder has written more than the head of the file
             time.sleep(0.1)
