@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from sanawm_env.camera.intrinsics import Intrinsics
-from sanawm_env.camera.opencv import cv2
 from sanawm_env.data.annotation.cuts import Span
 from sanawm_env.data.annotation.options import Options, output_size
 from sanawm_env.data.annotation.report import write_pictures
@@ -85,7 +84,7 @@ def keep_solution(
     if options.scale is not None and not solution.turning and len(c2w) and not wrong:
         try:
             keys = solution.keys or tuple(range(len(tracks)))
-            found = options.scale(solution, [_decoded(tracks, key) for key in keys], begin)
+            found = options.scale(solution, [tracks.picture(key) for key in keys], begin)
         except NoScale as error:
             wrong.append(f"its scale could not be found: {error}")
         else:
@@ -96,7 +95,7 @@ def keep_solution(
     rows = np.tile(work.resized(size[1], size[0]).values, (len(c2w), 1)).astype(np.float32)
     caption = text or None
     if options.caption is not None and not wrong:
-        caption = options.caption(_decoded(tracks, 0))
+        caption = options.caption(tracks.picture(0))
     clip = PosedClip(
         c2w=c2w,
         intrinsics=rows,
@@ -134,11 +133,6 @@ def refuse_short(folder: Path, source: Source, short: Sequence[Span], options: O
         license=options.license,
     )
     return write_clip(folder, clip)
-
-
-def _decoded(tracks: Tracks, frame: int) -> Frames:
-    image = cv2.imdecode(np.asarray(tracks.keep[frame]), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(np.asarray(image)[..., ::-1], np.uint8)
 
 
 def _plain(value: Any) -> Any:

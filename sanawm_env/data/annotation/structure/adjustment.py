@@ -41,8 +41,15 @@ def polish(pycolmap: Any, model: Any, refine_focal: bool) -> None:
     pycolmap.bundle_adjustment(model, options)
 
 
-def examine(pycolmap: Any, model: Any, refine_focal: bool) -> Checks:
-    """Adjust a model once more with half of its points, with the other half, and with its focal length free."""
+def examine(pycolmap: Any, model: Any, error: float, refine_focal: bool) -> Checks:
+    """Adjust a model once more with either half of its points, and with its focal length free.
+
+    Args:
+        pycolmap: The module.
+        model: Of a mapper, after `polish`.
+        error: Its `reprojection`.
+        refine_focal: Whether the focal length is unknown.
+    """
     numbers = np.random.default_rng(SEED).permutation(sorted(model.points3D))
     paths, focals = [], []
     for half in (numbers[::2], numbers[1::2]):
@@ -62,7 +69,7 @@ def examine(pycolmap: Any, model: Any, refine_focal: bool) -> Checks:
         apart(*paths),
         abs(float(np.log(focals[0] / focals[1]))),
         _focal(free) / _focal(model),
-        1 - reprojection(free) / reprojection(model),
+        1 - reprojection(free) / error,
     )
 
 

@@ -200,7 +200,8 @@ def map_clip(folder: Path, tracks: Tracks, keys: Sequence[int], method: str, *, 
     polish(pycolmap, best, refine_focal)
     if best.num_points3D() < _MIN_POINTS:
         return None
-    return _model(best, tracks, keys, examine(pycolmap, best, refine_focal))
+    error = reprojection(best)
+    return _model(best, tracks, keys, error, examine(pycolmap, best, error, refine_focal))
 
 
 def _incremental(pycolmap: Any, refine_focal: bool, first_angle: float) -> Any:
@@ -235,7 +236,7 @@ def _global(pycolmap: Any, refine_focal: bool) -> Any:
     return options
 
 
-def _model(model: Any, tracks: Tracks, keys: Sequence[int], checks: Checks) -> Model:
+def _model(model: Any, tracks: Tracks, keys: Sequence[int], error: float, checks: Checks) -> Model:
     c2w = np.full((len(keys), 4, 4), np.nan)
     order = {number: row for row, number in enumerate(model.points3D)}
     points = np.array([point.xyz for point in model.points3D.values()]).reshape(-1, 3)
@@ -256,7 +257,7 @@ def _model(model: Any, tracks: Tracks, keys: Sequence[int], checks: Checks) -> M
                 corner[order[each.point3D_id]] = numbers[index]
     intrinsics = lens_of(next(iter(model.cameras.values())))
     angle = _angle(c2w, points, seen)
-    return Model(c2w, intrinsics, points, corner, tuple(seen), reprojection(model), angle, checks)
+    return Model(c2w, intrinsics, points, corner, tuple(seen), error, angle, checks)
 
 
 def _angle(c2w: Array, points: Array, seen: Sequence[tuple[Index, Array]]) -> float:

@@ -73,6 +73,11 @@ class Tracks:
         """F."""
         return len(self.ids)
 
+    def picture(self, frame: int) -> Frames:
+        """`(H, W, 3)` RGB, the work picture of a frame."""
+        image = cv2.imdecode(np.asarray(self.keep[frame]), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(np.asarray(image)[..., ::-1], np.uint8)
+
 
 def work_size(height: int, width: int) -> tuple[int, int]:
     """Rows and columns at which a picture is tracked."""
@@ -135,9 +140,7 @@ def enlarged(tracks: Tracks) -> Tracks | None:
     scale = min(_MOST_ENLARGED, WORK_WIDTH / max(height, width))
     if scale < _LEAST_ENLARGED:
         return None
-    pictures = (np.asarray(cv2.imdecode(np.asarray(kept), cv2.IMREAD_COLOR)) for kept in tracks.keep)
-    frames = (np.ascontiguousarray(picture[..., ::-1], np.uint8) for picture in pictures)
-    return track(frames, (round(height * scale), round(width * scale)))
+    return track(map(tracks.picture, range(len(tracks))), (round(height * scale), round(width * scale)))
 
 
 def shared(tracks: Tracks, a: int, b: int) -> tuple[Index, Index]:
