@@ -97,6 +97,31 @@ class WorldConfig:
         return cls(**{**values, "model": SanaWMConfig.from_dict(values["model"])})
 
 
+TINY_MODEL = SanaWMConfig(
+    depth=6,
+    hidden_size=240,
+    head_dim=48,
+    in_channels=32,
+    patch_size=(2, 2),
+    mlp_ratio=2.0,
+    caption_channels=0,
+    text_length=0,
+    temporal_stride=4,
+    softmax_every_n=2,
+    pos_embed_tokens=0,
+    release_buffers=False,
+    chunk_frames=3,
+    first_chunk="alone",
+    window_frames=12,
+    softmax_scale="head",
+    camera_softmax_scale="head",
+    camera_conv_tail=True,
+    truncate_timesteps=False,
+    chunk_causal_softmax="window",
+)
+"""The transformer of the built-in world `tiny`."""
+
+
 def small_config(*, anchored: bool = False, **changes: Any) -> WorldConfig:
     """A world small enough for unit tests: 64x112 px, four blocks of width 64.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,14 @@ class DepthTrainConfig(HostSettings):
     posed: PosedConfig = field(default_factory=PosedConfig)
     """Clips of your own among the scenes; they need depth in metres."""
 
+    def __post_init__(self) -> None:
+        if self.batch % VIEWS:
+            raise ValueError(f"batch {self.batch} must be a multiple of {VIEWS}, the views of a scene.")
+
+    def open(self, rank: int) -> PosedClips | None:
+        """The clips of process `rank`; errors as of `PosedClips`."""
+        return self.posed.open(self.height, self.width, VIEWS, seed=self.seed + SEED_SPACING * rank, depth=True)
+
 
 def train_depth(config: DepthTrainConfig) -> Path:
     """Train, or go on training, the depth network.
@@ -72,11 +82,36 @@ def train_depth(config: DepthTrainConfig) -> Path:
         The folder with `depth.safetensors` (EMA weights).
     """
     config.prepare()
+    rank, _ = join()
+    _learn(config, DepthNet(), config.open(rank))
+    leave()
+    return config.out
+
+
+def teach_depth(net: DepthNet, config: DepthTrainConfig) -> float:
+    """Teach a world's depth network, in place; `config.out` keeps what is learned, and a later call goes on there.
+
+    Where the clips of `config.posed` have no depth it stays as it is, with a notice.
+
+    Returns:
+        Minutes spent: `config.minutes` less those of earlier calls.
+    """
+    try:
+        posed = config.open(join()[0])
+    except ValueError as error:
+        print(f"the depth network stays as it is: {error}", file=sys.stderr)
+        return 0.0
+    path = config.out / "depth.safetensors"
+    done = load_progress(path)["minutes"] if path.exists() else 0.0
+    left = max(0.0, config.minutes - done)
+    net.load_state_dict(_learn(replace(config, minutes=left), net, posed))
+    return left
+
+
+def _learn(config: DepthTrainConfig, start: DepthNet, posed: PosedClips | None) -> dict[str, Tensor]:
+    """Train for `config.minutes` from what lies in `config.out`, else from the weights of `start`; averaged weights."""
     rank, ranks = join()
-    if config.batch % VIEWS:
-        raise ValueError(f"batch {config.batch} must be a multiple of {VIEWS}, the views of a scene.")
-    posed = config.posed.open(config.height, config.width, VIEWS, seed=config.seed + SEED_SPACING * rank, depth=True)
-    net = DepthNet().to(config.device)
+    net = copy.deepcopy(start).to(config.device).requires_grad_(True)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "depth.safetensors"
     progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
@@ -116,8 +151,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
     train_for(
         config.minutes, step, save, out=config.out, progress=progress, clips_per_step=config.batch, save_every=5.0
     )
-    leave()
-    return config.out
+    return ema.values
 
 
 def depth_loss(guess: Tensor, target: Tensor) -> Tensor:

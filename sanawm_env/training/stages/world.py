@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,39 +21,16 @@ from sanawm_env.training.losses.streaming import StreamConfig, begin, segment_lo
 from sanawm_env.training.optim import EMA, MuonAdamW, clip_gradients
 from sanawm_env.training.parallel import SEED_SPACING, average, join, leave
 from sanawm_env.training.sheets import write_sheet
+from sanawm_env.training.stages.depth import DepthTrainConfig, teach_depth
 from sanawm_env.training.stages.finer import finer_tokens
 from sanawm_env.training.store import initialise, load_state, save_state, write_settings
 from sanawm_env.world.checkpoints.local import audit, load_checkpoint, resolve
-from sanawm_env.world.config import WorldConfig
+from sanawm_env.world.config import TINY_MODEL, WorldConfig
 from sanawm_env.world.networks.anchor.views import check_anchor_vae
 from sanawm_env.world.networks.cache import ModelCache
 from sanawm_env.world.networks.config import SanaWMConfig
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.tiny import TinyVAE
-
-TINY = SanaWMConfig(
-    depth=6,
-    hidden_size=240,
-    head_dim=48,
-    in_channels=32,
-    patch_size=(2, 2),
-    mlp_ratio=2.0,
-    caption_channels=0,
-    text_length=0,
-    temporal_stride=4,
-    softmax_every_n=2,
-    pos_embed_tokens=0,
-    release_buffers=False,
-    chunk_frames=3,
-    first_chunk="alone",
-    window_frames=12,
-    softmax_scale="head",
-    camera_softmax_scale="head",
-    camera_conv_tail=True,
-    truncate_timesteps=False,
-    chunk_causal_softmax="window",
-)
-"""The built-in world's transformer."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +45,11 @@ class WorldTrainConfig(HostSettings):
     """Checkpoint (name or folder) whose weights and VAE a new run starts from, for instance `tiny`."""
     depth: Path = Path("runs/depth")
     """Folder of a trained depth network (`depth.safetensors`), for `model.anchor` where `init` has no anchor yet."""
+    depth_share: float = 0.0
+    """Share of `minutes` in which the anchor's depth network learns first, from the depth of `data`'s clips and of
+    scenes: no transformer makes up for an image that is warped by a wrong depth."""
+    depth_lr: float = 0.005
+    """Learning rate of its matrices meanwhile; that of everything else is a tenth."""
     finer: bool = False
     """`init` has larger patches or another VAE than this run: rewrite its embedder and head (`training.finer`), and
     take the VAE from `vae`."""
@@ -107,7 +89,7 @@ class WorldTrainConfig(HostSettings):
     """Name of the exported checkpoint."""
     save_every: float = 10.0
     """Minutes between saves and sample sheets."""
-    model: SanaWMConfig = field(default_factory=lambda: TINY)
+    model: SanaWMConfig = field(default_factory=lambda: TINY_MODEL)
     """The transformer."""
     data: DataConfig = field(default_factory=DataConfig)
     """Training clips."""
@@ -119,6 +101,12 @@ class WorldTrainConfig(HostSettings):
     """Walks of `--method walks`."""
     stream: StreamConfig = field(default_factory=StreamConfig)
     """Memory of `--method walks`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.depth_share < 1:
+            raise ValueError(f"depth_share must lie in [0, 1); got {self.depth_share}.")
+        if self.depth_share and not self.model.anchor:
+            raise ValueError("depth_share teaches the depth network of an anchor; set model.anchor, or leave it at 0.")
 
 
 def train_world(config: WorldTrainConfig) -> Path:
@@ -164,6 +152,9 @@ def train_world(config: WorldTrainConfig) -> Path:
         if start is None or not start[0].model.anchor:
             model.anchor.depth.load_state_dict(load_depth(config.depth))
     model.to(config.device)
+    asked = config
+    if config.depth_share and not (config.out / "state.safetensors").exists():
+        config = replace(config, minutes=config.minutes - teach_depth(model.anchor.depth, _depth_config(config)))
     optimizer, ema = MuonAdamW(model, config.lr_muon, config.lr_adam), EMA(model, config.ema)
     config.out.mkdir(parents=True, exist_ok=True)
     progress = load_state(config.out, model, optimizer, ema) or {
@@ -173,7 +164,7 @@ def train_world(config: WorldTrainConfig) -> Path:
         "next_seed": config.data.first_seed,
     }
     if rank == 0:
-        write_settings(config.out, config, processes=ranks)
+        write_settings(config.out, asked, processes=ranks)
     pool = LatentPool(
         config.data,
         vae,
@@ -218,6 +209,15 @@ def world_config(config: WorldTrainConfig, vae: TinyVAE) -> WorldConfig:
         preconditioned=config.preconditioned,
         name=config.name,
     )
+
+
+def _depth_config(config: WorldTrainConfig) -> DepthTrainConfig:
+    """How the anchor's depth network is taught ahead of a run."""
+    return DepthTrainConfig(
+        seed=config.seed, device=config.device, compile_renderer=config.compile_renderer, out=config.out / "depth",
+        minutes=config.minutes * config.depth_share, decay_share=0.8, lr_muon=config.depth_lr,
+        lr_adam=config.depth_lr / 10, height=config.data.height, width=config.data.width, posed=config.posed,
+    )  # fmt: skip
 
 
 class _Run:

@@ -1,5 +1,7 @@
 """All four stages train on posed clips alone, and say so when they cannot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,44 @@ def test_a_world_goes_on_with_clips(folder, tmp_path, no_scenes):
         world.train_world(
             world.WorldTrainConfig(**{**vars(config), "data": DataConfig(HEIGHT, WIDTH, clip_latents=5, pool=32)})
         )
+
+
+def test_depth_is_learned_ahead_of_the_world(folder, tmp_path, no_scenes, monkeypatch, capsys):
+    monkeypatch.setattr(depth, "HELD_OUT", depth.HELD_OUT[:1])
+    monkeypatch.setattr(depth, "learning_rate", lambda *args: 1.0)  # a step that can be seen
+    made = WorldModel.untrained(small_config(height=HEIGHT, width=WIDTH, anchored=True))
+    save_checkpoint(tmp_path / "world", made.config, made.transformer.state_dict(), made.vae.state_dict())
+    config = world.WorldTrainConfig(
+        out=tmp_path / "run", init=str(tmp_path / "world"), minutes=0.0002, depth_share=0.5, depth_lr=0.05,
+        batch=1, latents=3, compile_renderer=False, model=made.config.model, bf16=False, posed=alone(folder),
+        max_chunk=made.config.max_chunk_frames, data=DataConfig(height=HEIGHT, width=WIDTH, clip_latents=4, pool=32),
+    )  # fmt: skip
+    world.train_world(config)
+
+    def holds(run, net):
+        """Whether a run's exported checkpoint has this depth network, in the precision of checkpoints."""
+        found = load_checkpoint(tmp_path / run / "checkpoint")[1]
+        return all(torch.allclose(found[f"anchor.depth.{k}"].float(), v, rtol=1e-2, atol=1e-4) for k, v in net.items())
+
+    before = made.transformer.anchor.depth.state_dict()
+    taught = load_depth(tmp_path / "run" / "depth")
+    assert holds("run", taught) and not holds("run", before)
+
+    steps = (tmp_path / "run" / "depth" / "progress.json").read_text()
+    world.train_world(config)
+    assert (tmp_path / "run" / "depth" / "progress.json").read_text() == steps, "a run that goes on has learned it"
+    (tmp_path / "run" / "state.safetensors").unlink()  # as if the first call had been killed before its first save
+    world.train_world(config)
+    assert holds("run", taught)
+
+    capsys.readouterr()
+    world.train_world(replace(config, out=tmp_path / "flat", posed=alone(folder, "flat")))
+    assert "the depth network stays as it is: no clip of" in capsys.readouterr().err
+    assert holds("flat", before)
+    with pytest.raises(ValueError, match=r"depth_share must lie in \[0, 1\)"):
+        replace(config, depth_share=1.0)
+    with pytest.raises(ValueError, match="depth_share teaches the depth network of an anchor"):
+        replace(config, model=small_config().model)
 
 
 def test_a_decoder_learns_from_clips(folder, tmp_path, monkeypatch):
