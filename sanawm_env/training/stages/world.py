@@ -47,7 +47,8 @@ class WorldTrainConfig(HostSettings):
     """Folder of a trained depth network (`depth.safetensors`), for `model.anchor` where `init` has no anchor yet."""
     depth_share: float = 0.0
     """Share of `minutes` in which the anchor's depth network learns first, from the depth of `data`'s clips and of
-    scenes: no transformer makes up for an image that is warped by a wrong depth."""
+    scenes: no transformer makes up for an image that is warped by a wrong depth. With 1 the transformer stays as it is,
+    unless the clips have no depth."""
     depth_lr: float = 0.005
     """Learning rate of its matrices meanwhile; that of everything else is a tenth."""
     finer: bool = False
@@ -103,8 +104,8 @@ class WorldTrainConfig(HostSettings):
     """Memory of `--method walks`."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.depth_share < 1:
-            raise ValueError(f"depth_share must lie in [0, 1); got {self.depth_share}.")
+        if not 0 <= self.depth_share <= 1:
+            raise ValueError(f"depth_share must lie in [0, 1]; got {self.depth_share}.")
         if self.depth_share and not self.model.anchor:
             raise ValueError("depth_share teaches the depth network of an anchor; set model.anchor, or leave it at 0.")
 

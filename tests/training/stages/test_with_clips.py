@@ -124,12 +124,18 @@ def test_depth_is_learned_ahead_of_the_world(folder, tmp_path, no_scenes, monkey
     world.train_world(config)
     assert holds("run", taught)
 
+    world.train_world(replace(config, out=tmp_path / "alone", depth_share=1.0))
+    assert holds("alone", load_depth(tmp_path / "alone" / "depth")) and not holds("alone", before)
+    found = load_checkpoint(tmp_path / "alone" / "checkpoint")[1]
+    others = {k: v for k, v in made.transformer.state_dict().items() if not k.startswith("anchor.depth.")}
+    assert all(torch.allclose(found[k].float(), v.float(), rtol=1e-2, atol=1e-4) for k, v in others.items())
+
     capsys.readouterr()
     world.train_world(replace(config, out=tmp_path / "flat", posed=alone(folder, "flat")))
     assert "the depth network stays as it is: no clip of" in capsys.readouterr().err
     assert holds("flat", before)
-    with pytest.raises(ValueError, match=r"depth_share must lie in \[0, 1\)"):
-        replace(config, depth_share=1.0)
+    with pytest.raises(ValueError, match=r"depth_share must lie in \[0, 1\]"):
+        replace(config, depth_share=1.5)
     with pytest.raises(ValueError, match="depth_share teaches the depth network of an anchor"):
         replace(config, model=small_config().model)
 
