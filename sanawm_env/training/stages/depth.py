@@ -70,7 +70,7 @@ class DepthTrainConfig(HostSettings):
         if self.batch % VIEWS:
             raise ValueError(f"batch {self.batch} must be a multiple of {VIEWS}, the views of a scene.")
 
-    def open(self, rank: int) -> PosedClips | None:
+    def clips_of(self, rank: int) -> PosedClips | None:
         """The clips of process `rank`; errors as of `PosedClips`."""
         return self.posed.open(self.height, self.width, VIEWS, seed=self.seed + SEED_SPACING * rank, depth=True)
 
@@ -83,7 +83,7 @@ def train_depth(config: DepthTrainConfig) -> Path:
     """
     config.prepare()
     rank, _ = join()
-    _learn(config, DepthNet(), config.open(rank))
+    _learn(config, DepthNet(), config.clips_of(rank))
     leave()
     return config.out
 
@@ -97,7 +97,7 @@ def teach_depth(net: DepthNet, config: DepthTrainConfig) -> float:
         Minutes spent: `config.minutes` less those of earlier calls.
     """
     try:
-        posed = config.open(join()[0])
+        posed = config.clips_of(join()[0])
     except ValueError as error:
         print(f"the depth network stays as it is: {error}", file=sys.stderr)
         return 0.0
