@@ -70,6 +70,11 @@ class DepthTrainConfig(HostSettings):
         if self.batch % VIEWS:
             raise ValueError(f"batch {self.batch} must be a multiple of {VIEWS}, the views of a scene.")
 
+    @property
+    def path(self) -> Path:
+        """Of the network."""
+        return self.out / "depth.safetensors"
+
     def clips_of(self, rank: int) -> PosedClips | None:
         """The clips of process `rank`; errors as of `PosedClips`."""
         return self.posed.open(self.height, self.width, VIEWS, seed=self.seed + SEED_SPACING * rank, depth=True)
@@ -101,9 +106,7 @@ def teach_depth(net: DepthNet, config: DepthTrainConfig) -> float:
     except ValueError as error:
         print(f"the depth network stays as it is: {error}", file=sys.stderr)
         return 0.0
-    path = config.out / "depth.safetensors"
-    done = load_progress(path)["minutes"] if path.exists() else 0.0
-    left = max(0.0, config.minutes - done)
+    left = max(0.0, config.minutes - _progress(config)["minutes"])
     net.load_state_dict(_learn(replace(config, minutes=left), net, posed))
     return left
 
@@ -113,16 +116,9 @@ def _learn(config: DepthTrainConfig, start: DepthNet, posed: PosedClips | None) 
     rank, ranks = join()
     net = copy.deepcopy(start).to(config.device).requires_grad_(True)
     config.out.mkdir(parents=True, exist_ok=True)
-    path = config.out / "depth.safetensors"
-    progress: dict[str, Any] = {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
+    path, progress = config.path, _progress(config)
     if path.exists():
         load_weights(path, net)
-        if path.with_name("progress.json").exists():  # otherwise weights that somebody put there to begin with
-            progress = load_progress(path)
-        if "next_seed" not in progress:  # a folder from before: its run used fewer scenes than it counted views
-            scenes = SceneSeeds(config.first_seed)
-            scenes.skip(progress["clips"])
-            progress["next_seed"] = scenes.next_seed
     optimizer, ema = MuonAdamW(net, config.lr_muon, config.lr_adam), EMA(net, config.ema)
     views = _Views(config, SceneSeeds(progress["next_seed"], rank, ranks), posed)
     before, minutes_now = progress["minutes"], clock()
@@ -152,6 +148,18 @@ def _learn(config: DepthTrainConfig, start: DepthNet, posed: PosedClips | None) 
         config.minutes, step, save, out=config.out, progress=progress, clips_per_step=config.batch, save_every=5.0
     )
     return ema.values
+
+
+def _progress(config: DepthTrainConfig) -> dict[str, Any]:
+    """How far the run in `config.out` went; at its beginning, too, if its weights were put there to begin with."""
+    if not (config.path.exists() and config.path.with_name("progress.json").exists()):
+        return {"step": 0, "clips": 0, "minutes": 0.0, "next_seed": config.first_seed}
+    progress = load_progress(config.path)
+    if "next_seed" not in progress:  # a folder from before: its run used fewer scenes than it counted views
+        scenes = SceneSeeds(config.first_seed)
+        scenes.skip(progress["clips"])
+        progress["next_seed"] = scenes.next_seed
+    return progress
 
 
 def depth_loss(guess: Tensor, target: Tensor) -> Tensor:

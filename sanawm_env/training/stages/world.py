@@ -153,19 +153,17 @@ def train_world(config: WorldTrainConfig) -> Path:
         if start is None or not start[0].model.anchor:
             model.anchor.depth.load_state_dict(load_depth(config.depth))
     model.to(config.device)
-    asked = config
-    if config.depth_share and not (config.out / "state.safetensors").exists():
-        config = replace(config, minutes=config.minutes - teach_depth(model.anchor.depth, _depth_config(config)))
     optimizer, ema = MuonAdamW(model, config.lr_muon, config.lr_adam), EMA(model, config.ema)
     config.out.mkdir(parents=True, exist_ok=True)
-    progress = load_state(config.out, model, optimizer, ema) or {
+    restored = load_state(config.out, model, optimizer, ema)
+    progress = restored or {
         "step": 0,
         "clips": 0,
         "minutes": 0.0,
         "next_seed": config.data.first_seed,
     }
     if rank == 0:
-        write_settings(config.out, asked, processes=ranks)
+        write_settings(config.out, config, processes=ranks)
     pool = LatentPool(
         config.data,
         vae,
@@ -176,7 +174,13 @@ def train_world(config: WorldTrainConfig) -> Path:
         scenes=SceneSeeds(progress["next_seed"], rank, ranks),
         posed=posed,
     )
-    pool.fill(16 * config.batch if config.method == "clips" else 128)
+    if config.depth_share and restored is None:
+        config = replace(config, minutes=config.minutes - teach_depth(model.anchor.depth, _depth_config(config)))
+        ema = EMA(model, config.ema)
+    if config.method == "walks":
+        pool.fill(128)
+    elif config.minutes > 0:
+        pool.fill(16 * config.batch)
     run = _Run(config, model, optimizer, ema, pool, progress, rank)
 
     def save(minutes: float) -> None:
