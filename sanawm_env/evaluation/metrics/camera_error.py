@@ -19,13 +19,15 @@ from scipy.spatial.transform import Rotation
 from sanawm_env.camera import validate_c2w
 from sanawm_env.evaluation.camera_recovery.poses import MIN_SHARE
 
-__all__ = ["MIN_PATH", "CameraError", "align_w2c", "camera_error", "mean_camera_error"]
+__all__ = ["MIN_PATH", "CameraError", "align_w2c", "camera_error", "mean_camera_error", "translation_where_followed"]
 
 Array = NDArray[np.float64]
 
 MIN_PATH = 0.25
 """Metres; a shorter path has no relative translation error, and no direction to align."""
 MIN_POSES = 3
+LOST = 25.0
+"""Percent of the path: an estimator this far off in the true pictures of a scene has lost itself there."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,32 @@ def mean_camera_error(errors: Sequence[CameraError]) -> dict[str, float | int | 
     means["poses_used"] = sum(error.poses_used for error in errors)
     means["poses_failed"] = sum(error.poses_failed for error in errors)
     return means
+
+
+def translation_where_followed(made: Sequence[CameraError], true: Sequence[CameraError]) -> dict[str, float | int | None]:
+    """Mean translation error over the scenes that the estimator can follow: one that it cannot decides a mean alone.
+
+    Which scenes count is decided by true pictures (`LOST`), so that no world has a say in it.
+
+    Args:
+        made: Errors of the cameras recovered from generated frames.
+        true: Of those from true renders of the same scenes, in the same order.
+
+    Returns:
+        JSON-ready: `percent` of the path and `percent_of_true_renders` over the same `scenes`, None if there are none;
+        `lost_in_true_renders` are left out by `LOST` or had no figure there, `lost_in_generated` have one there alone.
+    """
+    name = "relative_translation_percent"
+    pairs = [(getattr(m, name), getattr(t, name)) for m, t in zip(made, true, strict=True)]
+    followed = [(m, t) for m, t in pairs if t is not None and t <= LOST]
+    both = [(m, t) for m, t in followed if m is not None]
+    return {
+        "percent": float(np.mean([m for m, _ in both])) if both else None,
+        "percent_of_true_renders": float(np.mean([t for _, t in both])) if both else None,
+        "scenes": len(both),
+        "lost_in_true_renders": len(pairs) - len(followed),
+        "lost_in_generated": len(followed) - len(both),
+    }
 
 
 def _bench_figures(guess: Array, truth: Array, moves: bool) -> dict[str, float | None]:

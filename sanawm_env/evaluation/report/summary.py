@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sanawm_env.evaluation.curves import metric_curves
-from sanawm_env.evaluation.metrics.camera_error import CameraError, mean_camera_error
+from sanawm_env.evaluation.metrics.camera_error import CameraError, mean_camera_error, translation_where_followed
 from sanawm_env.evaluation.metrics.psnr import MOVING_DB
 from sanawm_env.evaluation.policy.cost import RolloutQuality, Thresholds, cost_per_useful, peak_rss_bytes
 from sanawm_env.evaluation.report.beyond import summarize_beyond
@@ -121,6 +121,9 @@ def _fidelity(rows: Sequence[Row]) -> dict[str, Any]:
         "sharpness_of_truth": _named(keys, (sharp[..., 0].mean(0) / sharp[..., 1].mean(0)).tolist()),
         "camera": _camera(rows, "camera"),
         "camera_of_true_renders": _camera(rows, "camera_true"),
+        "translation_where_followed": translation_where_followed(
+            *([CameraError(**row[name]) for row in rows] for name in ("camera", "camera_true"))
+        ),
         "curves": {name: each.to_dict() for name, each in curves.items()},
     }
 

@@ -133,7 +133,7 @@ def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, nodes
     wait_for(process, out, 2, also=both)
     cluster.remove_node(nodes[1], allow_graceful=False)
     told = {("items", state) for state in ("done", "failed", "queued", "running")}
-    told |= {("retries", None), ("lost", None), ("worker_items_per_hour", "ray-0")}
+    told |= {("retries", None), ("lost", None)}
     seen = []
     while process.poll() is None:
         if told <= (metrics := scraped(port)).keys():  # a gauge is told from its first value on, each by itself
@@ -149,7 +149,9 @@ def test_a_machine_dies_and_the_metrics_tell(tmp_path, reference, cluster, nodes
     done = [each[0] for each in counts]
     assert done == sorted(done) and done[0] < done[-1] <= COUNT and all(each[1] == 0 for each in counts)
     assert seen[-1]["lost", None] >= 1 and 0 <= seen[-1]["retries", None] <= seen[-1]["lost", None]
-    assert 1 < max(metrics["worker_items_per_hour", "ray-0"] for metrics in seen) < 3600 * COUNT
+    # Either may be the one on the machine that died, before it had done anything.
+    rates = [[rate for (name, _), rate in metrics.items() if name == "worker_items_per_hour"] for metrics in seen]
+    assert 1 < max(map(max, rates)) < 3600 * COUNT
 
 
 def test_workers_are_killed_at_random_moments(tmp_path, reference):

@@ -59,7 +59,7 @@ def test_dead_workers_and_failed_items(tmp_path):
         value = None if result["found"] else {"square": result["item"] ** 2, "threads": "1"}
         assert result["value"] == value and result["failure"] is None
     assert not all(result["found"] for result in good)
-    assert {result["worker"] for result in good} == {"ray-0", "ray-1"}
+    assert {result["worker"] for result in good} <= {"ray-0", "ray-1"}  # one may be done before the other has begun
     assert counts(tmp_path, "ends") == Counter(set(range(20)) - {2, 7})
     assert (end["done"], end["failed"], end["queued"], end["running"]) == (18, 2, 0, 0)
     assert end["lost"] in (4, 5) and end["workers"] == 2  # 7 may have been in hand when 4 killed the first
@@ -75,7 +75,8 @@ def test_dead_workers_and_failed_items(tmp_path):
 
 
 def test_dead_driver(tmp_path):
-    driver = start(tmp_path, 30, ray="local", workers=2, worker={"seconds": 0.2})
+    # Long enough that workers which outlive their driver for some seconds leave something to do.
+    driver = start(tmp_path, 30, ray="local", workers=2, worker={"seconds": 0.6})
     try:
         deadline = time.monotonic() + 90
         while not (tmp_path / "done").is_dir() or len(list((tmp_path / "done").iterdir())) < 6:

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sanawm_env.evaluation.metrics.camera_error import CameraError, align_w2c, camera_error, mean_camera_error
+from sanawm_env.evaluation.metrics.camera_error import (
+    CameraError,
+    align_w2c,
+    camera_error,
+    mean_camera_error,
+    translation_where_followed,
+)
 
 pytest.importorskip("evo", reason="needs the extra 'eval'")
 seeds = st.integers(0, 2**32 - 1)
@@ -170,3 +176,17 @@ def test_evo_missing_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "evo.core.geometry", None)
     with pytest.raises(ImportError, match=r"sanawm_env\[eval\]"):
         camera_error(wander(0), wander(0))
+
+
+def test_a_scene_that_is_lost_in_true_pictures_has_no_say_in_the_translation_error():
+    def error(percent):
+        return CameraError(relative_translation_percent=percent)
+
+    made = [error(percent) for percent in (4.0, 276.0, None, 8.0, 5.0)]
+    true = [error(percent) for percent in (3.0, 156.0, 2.0, 5.0, None)]
+    assert translation_where_followed(made, true) == {
+        "percent": 6.0, "percent_of_true_renders": 4.0, "scenes": 2, "lost_in_true_renders": 2, "lost_in_generated": 1,
+    }  # fmt: skip
+    # Nor may a world choose: what is far off in generated frames alone counts in full.
+    assert translation_where_followed([error(90.0)], [error(3.0)])["percent"] == 90.0
+    assert translation_where_followed([error(4.0)], [error(26.0)])["percent"] is None
