@@ -18,6 +18,7 @@ from sanawm_env.camera.rays import camera_rows, plucker_windows
 from sanawm_env.world.config import WorldConfig
 from sanawm_env.world.networks.anchor.depth import aligned
 from sanawm_env.world.networks.anchor.keyframes import explained_disparity, keyframe_views, remember
+from sanawm_env.world.networks.anchor.reflections import reflected_disparity, reflected_views
 from sanawm_env.world.networks.anchor.views import anchor_views, code_views, to_pixels
 from sanawm_env.world.networks.anchor.warp import anchor_disparity
 from sanawm_env.world.networks.transformer import SanaWMTransformer
@@ -123,23 +124,28 @@ def camera_conditions(
 
 def chunk_views(nets: Networks, state: WorldState, chunk: CameraChunk) -> Tensor | None:
     """The anchor from the chunk's poses (`networks.anchor.views.anchor_views`); None where the world has none."""
-    if not nets.config.model.anchor:
+    model = nets.config.model
+    if not model.anchor:
         return None
-    if nets.config.model.keyframes:
-        poses = chunk[1].flatten(1, 2)
-        return keyframe_views(state.first_frame, state.first_disparity, state.keyframes, poses, state.intrinsics)
-    return anchor_views(state.first_frame, state.first_disparity, chunk[1], state.intrinsics)
+    image, disparity, camera, poses = state.first_frame, state.first_disparity, state.intrinsics, chunk[1].flatten(1, 2)
+    if model.reflections:
+        return reflected_views(image, disparity, poses, camera, model.reflections)
+    if model.keyframes:
+        return keyframe_views(image, disparity, state.keyframes, poses, camera)
+    return anchor_views(image, disparity, chunk[1], camera)
 
 
-def known_disparity(state: WorldState) -> Tensor:
+def known_disparity(nets: Networks, state: WorldState) -> Tensor:
     """What the anchor knows of what each camera looks at now.
 
     Returns:
-        `(B, H/2, W/2)` inverse z-depth, 1/m, float32; 0 is the sky, -1 where neither frame 0 nor a keyframe shows
-        anything.
+        `(B, H/2, W/2)` inverse z-depth, 1/m, float32; 0 is the sky, -1 where neither frame 0 nor a keyframe or
+        reflection shows anything.
     """
-    here, camera = state.c2w[:, None], state.intrinsics.contiguous()
-    if state.key_used.shape[1]:
+    here, camera, model = state.c2w[:, None], state.intrinsics.contiguous(), nets.config.model
+    if model.reflections:
+        return reflected_disparity(state.first_disparity, here, camera, model.reflections)[:, 0]
+    if model.keyframes:
         return explained_disparity(state.first_disparity, state.keyframes, here, camera)[:, 0]
     return anchor_disparity(state.first_disparity, here, camera)[:, 0]
 
@@ -155,7 +161,7 @@ def look_around(nets: Networks, state: WorldState, frames: Tensor) -> tuple[Tens
     Returns:
         `(B, H/2, W/2)` inverse z-depth, 1/m, float32, and `known_disparity`.
     """
-    known = known_disparity(state)
+    known = known_disparity(nets, state)
     guess = nets.transformer.anchor.depth.disparity(to_pixels(frames, nets.dtype).contiguous(), state.intrinsics)
     return torch.where(known >= 0, known, aligned(guess, known)), known
 

@@ -170,7 +170,9 @@ def mean_camera_error(errors: Sequence[CameraError]) -> dict[str, float | int | 
     return means
 
 
-def translation_where_followed(made: Sequence[CameraError], true: Sequence[CameraError]) -> dict[str, float | int | None]:
+def translation_where_followed(
+    made: Sequence[CameraError], true: Sequence[CameraError]
+) -> dict[str, float | int | None]:
     """Mean translation error over the scenes that the estimator can follow: one that it cannot decides a mean alone.
 
     Which scenes count is decided by true pictures (`LOST`), so that no world has a say in it.

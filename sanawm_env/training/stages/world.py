@@ -108,6 +108,10 @@ class WorldTrainConfig(HostSettings):
             raise ValueError(f"depth_share must lie in [0, 1]; got {self.depth_share}.")
         if self.depth_share and not self.model.anchor:
             raise ValueError("depth_share teaches the depth network of an anchor; set model.anchor, or leave it at 0.")
+        if self.model.reflections:
+            raise ValueError(
+                "reflections are not trained on: leave model.reflections at 0, and set it in the config.json."
+            )
 
 
 def train_world(config: WorldTrainConfig) -> Path:

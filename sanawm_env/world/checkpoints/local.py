@@ -5,6 +5,9 @@
     vae.safetensors      weights of the video autoencoder
     README.md            model card
 
+A checkpoint that differs from another in its settings alone holds no weights; its config.json names the other's folder,
+relative to its own, as `weights`.
+
 The published SANA-WM releases have other layouts, which `release` reads. No pickle is ever opened but the
 streaming release's own, and that with `weights_only=True`. Every tensor's name and shape is checked against the
 config before it is used.
@@ -199,14 +202,14 @@ def load_checkpoint(
         release = read_release(folder)
         copies = ({k: _copy(v, "cpu", dtype) for k, v in s.items()} for s in (release.model_state, release.vae_state))
         return release.config, *copies, release.hash()  # type: ignore[return-value]
-    values = _read_config(folder / CONFIG)
+    values, weights = _read_config(folder / CONFIG)
     try:
         config = WorldConfig.from_dict(values)
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from None
-    states = {name: _read_weights(folder / name) for name in (MODEL, VAE)}
+    states = {name: _read_weights(weights / name) for name in (MODEL, VAE)}
     for name, module in zip((MODEL, VAE), build_modules(config, "meta"), strict=True):
-        audit(module, states[name], str(folder / name))
+        audit(module, states[name], str(weights / name))
     key = weights_hash(values, states[MODEL], states[VAE])
     return config, _cast(states[MODEL], dtype), _cast(states[VAE], dtype), key
 
@@ -271,7 +274,8 @@ def _folder_of(name: str) -> Path | None:
     return Path(folder) if Path(folder).is_dir() else None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> tuple[dict[str, Any], Path]:
+    """The world of a `config.json`, and the folder where its weights lie."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -285,7 +289,10 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path} has checkpoint format version {values.get('version')!r}, this sanawm_env reads "
             f"{VERSION}; update sanawm_env."
         )
-    return values["world"]
+    weights = values.get("weights", ".")
+    if not isinstance(weights, str):
+        raise CheckpointError(f"{path} names {weights!r} as its weights; name the folder that holds them.")
+    return values["world"], path.parent / weights
 
 
 def _read_weights(path: Path) -> State:

@@ -79,6 +79,9 @@ class SanaWMConfig:
     """Show the network the given image, warped to where the camera is (`networks.anchor.views`); no release does."""
     keyframes: int = 0
     """Frames of its own that the anchor keeps beside the given image (`networks.anchor.keyframes`)."""
+    reflections: int = 0
+    """Reflections of the given image that continue the anchor, half on each side (`networks.anchor.reflections`): four
+    go all the way round from a field of view of 72 degrees on. They need no training."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.head_dim or self.head_dim % 8:
@@ -91,6 +94,11 @@ class SanaWMConfig:
             raise ValueError(f"cached_chunks must be positive, or -1 to keep all; got {self.cached_chunks}.")
         if self.keyframes < 0 or (self.keyframes and not self.anchor):
             raise ValueError(f"keyframes must be 0, or positive in an anchored world; got {self.keyframes}.")
+        if self.reflections < 0 or self.reflections % 2 or (self.reflections and (not self.anchor or self.keyframes)):
+            raise ValueError(
+                f"reflections must be 0, or even and positive in an anchored world without keyframes; got "
+                f"{self.reflections}."
+            )
         if self.cached_chunks == -1 and not self.window_frames and not self.max_cached_frames:
             raise ValueError("cached_chunks=-1 keeps every chunk: set max_cached_frames to the longest rollout.")
 

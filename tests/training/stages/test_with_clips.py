@@ -138,6 +138,8 @@ def test_depth_is_learned_ahead_of_the_world(folder, tmp_path, no_scenes, monkey
         replace(config, depth_share=1.5)
     with pytest.raises(ValueError, match="depth_share teaches the depth network of an anchor"):
         replace(config, model=small_config().model)
+    with pytest.raises(ValueError, match=r"leave model\.reflections at 0, and set it in the config\.json"):
+        replace(config, model=small_config(anchored=True).model.replace(reflections=4))
 
 
 def test_a_decoder_learns_from_clips(folder, tmp_path, monkeypatch):

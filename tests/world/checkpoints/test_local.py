@@ -107,6 +107,24 @@ def test_hash_sees_config_and_weights(tmp_path, folder):
     assert load_checkpoint(folder)[3] != before
 
 
+def test_a_checkpoint_of_other_settings_names_the_folder_of_its_weights(tmp_path, saved):
+    (tmp_path / "other").mkdir()
+    shutil.copytree(saved, tmp_path / "whole")
+    values = json.loads((saved / "config.json").read_text())
+    values["world"]["fps"] = 8.0
+    (tmp_path / "other" / "config.json").write_text(json.dumps(values | {"weights": "../whole"}))
+    config, model_state, _, key = load_checkpoint(tmp_path / "other")
+    whole = load_checkpoint(tmp_path / "whole")
+    assert config.fps == 8.0 and key != whole[3]
+    assert all(torch.equal(value, whole[1][name]) for name, value in model_state.items())
+    (tmp_path / "other" / "config.json").write_text(json.dumps(values | {"weights": "../nowhere"}))
+    with pytest.raises(FileNotFoundError, match=r"nowhere.model\.safetensors is missing"):
+        load_checkpoint(tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_text(json.dumps(values | {"weights": 3}))
+    with pytest.raises(ValueError, match="names 3 as its weights; name the folder"):
+        load_checkpoint(tmp_path / "other")
+
+
 def test_resolve(saved, tmp_path):
     assert resolve(saved) == saved and resolve(str(saved)) == saved
     for name in builtin_checkpoints():

@@ -79,17 +79,25 @@ def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
 
 
 def colours_from(
-    pictures: Tensor, origins: Tensor, depth: Tensor, which: Tensor, c2w: Tensor, intrinsics: Tensor
+    pictures: Tensor,
+    origins: Tensor,
+    depth: Tensor,
+    which: Tensor,
+    c2w: Tensor,
+    intrinsics: Tensor,
+    *,
+    slack: float = 0.0,
 ) -> Tensor:
     """Fetch the colours of views whose depth is known, each pixel out of one of several pictures.
 
     Args:
-        pictures: `(B, P, H, W, 3)` uint8.
-        origins: `(B, P, 4, 4)` float64 their poses.
+        pictures: `(B, P, H, W, 3)` uint8; one alone may stand at all P poses.
+        origins: `(B, P, 4, 4)` float64 their poses, of which the upper left may also reflect.
         depth: `(B, F, H/2, W/2)` inverse z-depth of the views, 1/m; negative where nothing is known.
         which: `(B, F, H/2, W/2)` int64, the picture that shows it.
         c2w: `(B, F, 4, 4)` poses of the views.
         intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
+        slack: Pixels by which a place may lie beside its picture and still have the colour of its edge.
 
     Returns:
         `(B, 4, F, H, W)`: colours in [-1, 1], 0 where no picture shows the place; and 1 where one does, else 0.
@@ -98,7 +106,7 @@ def colours_from(
     camera = intrinsics.float()
     near, index = _double(depth).flatten(2), _double(which).flatten(2)  # (B, F, H*W)
     # From each view to each picture, and of that the one that a pixel needs: (B, F, 3, H*W) of every entry.
-    moves = torch.stack([relative_poses(origins[:, p], c2w) for p in range(count)], 2)[..., :3, :].float()
+    moves = torch.stack([relative_poses(origins[:, p], c2w) for p in range(origins.shape[1])], 2)[..., :3, :].float()
     chosen = moves.flatten(3).transpose(2, 3).gather(3, index[:, :, None].expand(-1, -1, 12, -1))
     turn = chosen.unflatten(2, (3, 4))
     rays = pixel_rays(height, width, camera)[:, None]
@@ -112,10 +120,11 @@ def colours_from(
     )
     fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
     column, row = x / z.clamp_min(_BEHIND) * fx + cx, y / z.clamp_min(_BEHIND) * fy + cy
-    seen = (near >= 0) & (z > _BEHIND) & (column > 0) & (column < width) & (row > 0) & (row < height)
+    inside = (column > -slack) & (column < width + slack) & (row > -slack) & (row < height + slack)
+    seen = (near >= 0) & (z > _BEHIND) & inside
     # The pictures lie below each other; half a pixel from its edge each is by itself.
     pixels = pictures.permute(0, 4, 1, 2, 3).flatten(2, 3).float().div(127.5).sub(1)
-    row = row.clamp(0.5, height - 0.5) + height * index
+    row = row.clamp(0.5, height - 0.5) + height * (index if count > 1 else 0)
     grid = torch.stack((column / width, row / (height * count)), -1) * 2 - 1
     colour = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     visible = seen[:, None].to(colour.dtype)

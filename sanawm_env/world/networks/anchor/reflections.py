@@ -1,0 +1,138 @@
+"""The given image continued by its own reflection, on both sides, all the way round.
+
+Frame 0 answers for what it shows, and a network trained by regression paints what nobody has seen as the mean of all
+that could be there: a blur. A world with `SanaWMConfig.reflections` says something definite instead: the image with
+its depth is mirrored at the upright plane through its right edge, the mirrored one at its own far edge, and so on;
+likewise to the left. It is what `torch.nn.functional.pad` calls reflection, done in space. Every surface goes on where
+the picture ends, has depth, and is there again when the camera comes back. It is made up, and not likely to be true.
+
+Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts.
+
+As in `warp`, only comparisons of floats and lookups decide, and shapes do not depend on data.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sanawm_env.world.networks.anchor.warp import colours_from, landed, pixel_rays, relative_poses
+
+__all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
+
+
+def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tensor, count: int) -> Tensor:
+    """Draw frame 0 and its reflections from other poses; like `views.anchor_views`, which draws frame 0 alone.
+
+    Args:
+        image: `(B, H, W, 3)` uint8 frame 0.
+        disparity: `(B, H/2, W/2)` its inverse z-depth, 1/m.
+        c2w: `(B, F, 4, 4)` poses of the views relative to frame 0, metres.
+        intrinsics: `(B, 4)` fx, fy, cx, cy of frame 0 and the views, pixels.
+        count: Reflections, half of them on each side.
+
+    Returns:
+        `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where frame 0 or a reflection shows the place, else 0.
+    """
+    origins, until = reflections_of(intrinsics, image.shape[2], count)
+    best, which = _winner(_depths(disparity, origins, until, c2w, intrinsics))
+    # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
+    return colours_from(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
+
+
+def reflected_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, count: int) -> Tensor:
+    """The z-buffer of frame 0 and its reflections from other poses; like `warp.anchor_disparity`, of frame 0 alone.
+
+    Returns:
+        `(B, F, H/2, W/2)` inverse z-depth, 1/m; -1 where none of them shows anything.
+    """
+    origins, until = reflections_of(intrinsics, 2 * disparity.shape[2], count)
+    return _winner(_depths(disparity, origins, until, c2w, intrinsics))[0]
+
+
+def reflections_of(intrinsics: Tensor, width: int, count: int) -> tuple[Tensor, Tensor]:
+    """Where frame 0 and its reflections stand.
+
+    Args:
+        intrinsics: `(B, 4)` pixels.
+        width: Columns of the image.
+        count: Reflections, at least one.
+
+    Returns:
+        `(B, 1 + count, 4, 4)` float64 from their cameras to frame 0's, frame 0's own first, then in turn one to the
+        right and one to the left; every second one of a side is a reflection indeed, with determinant -1. And
+        `(B, count)` the share of its columns that each shows before the half turn at which those of the other side
+        begin, counted from the column that it has in common with the one before it.
+    """
+    camera = intrinsics.double()
+    edges = (width - camera[:, 2]) / camera[:, 0], camera[:, 2] / camera[:, 0]  # tangents: to the right, to the left
+    mirrors = [_mirror(edge, side) for edge, side in zip(edges, (1.0, -1.0), strict=True)]
+    angles = [torch.atan(edge) for edge in edges]
+    identity = torch.eye(4, dtype=torch.float64, device=camera.device).expand(len(camera), 4, 4)
+    newest, begins = [identity, identity], list(angles)  # of each side: the last one's pose, the next one's first angle
+    origins, until = [identity], []
+    for k in range(count):
+        side = k % 2
+        # The near edge of a side's n-th one is the edge of frame 0 on this side, then on the other, and so on.
+        near = side if k // 2 % 2 == 0 else 1 - side
+        newest[side] = _chain(newest[side], mirrors[near])
+        origins.append(newest[side])
+        # Columns are spaced by tangents: how far from the near edge is the direction that looks straight back?
+        left = (math.pi - begins[side]).clamp_min(0)
+        reach = edges[near] - torch.tan((angles[near] - left).clamp_min(-angles[1 - near]))
+        until.append((reach / (edges[0] + edges[1])).clamp(0, 1) * (left > 0))
+        begins[side] = begins[side] + angles[0] + angles[1]
+    return torch.stack(origins, 1), torch.stack(until, 1)
+
+
+def _mirror(edge: Tensor, side: float) -> Tensor:
+    """`(B, 4, 4)` the reflection at the vertical plane through the camera and an edge of its picture.
+
+    Args:
+        edge: `(B,)` tangent of the angle between the axis and the edge.
+        side: 1 for the right edge, -1 for the left.
+    """
+    # Of roots and quotients alone: sines differ between processors and between batch sizes.
+    norm = (1 + edge * edge).sqrt()
+    cosine, sine = 1 / norm, side * edge / norm
+    normal = torch.stack((cosine, torch.zeros_like(cosine), -sine), 1)
+    pose = torch.eye(4, dtype=edge.dtype, device=edge.device).repeat(len(edge), 1, 1)
+    pose[:, :3, :3] -= 2 * normal[:, :, None] * normal[:, None, :]
+    return pose
+
+
+def _chain(first: Tensor, second: Tensor) -> Tensor:
+    """Products of `(B, 4, 4)`, elementwise, for the reason in `camera.rays`."""
+    return (first[:, :, :, None] * second[:, None]).sum(2)
+
+
+def _depths(disparity: Tensor, origins: Tensor, until: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+    """Inverse depth `(B, 1 + count, F, H/2, W/2)` that frame 0 and its reflections put into the views, else -1."""
+    rows, columns = disparity.shape[1:]
+    camera = intrinsics.float()
+    fine = disparity.float().repeat_interleave(2, -1).repeat_interleave(2, -2)
+    rays = pixel_rays(2 * rows, 2 * columns, camera)
+    found = [landed(rays, fine.flatten(1)[:, None], c2w, camera, rows, columns)]
+    # A reflection is thrown at half resolution: a quarter of the work.
+    coarse = pixel_rays(rows, columns, camera / 2)
+    at = (torch.arange(columns, device=disparity.device) + 0.5) / columns
+    for k in range(until.shape[1]):
+        right, turned = k % 2 == 0, k // 2 % 2 == 1
+        from_edge = at if right == turned else 1 - at
+        shown = from_edge[None] <= until[:, k : k + 1].float()
+        kept = torch.where(shown[:, None], disparity.float(), -1.0)  # what lies behind the camera is not drawn
+        view = relative_poses(origins[:, k + 1], c2w)
+        drawn = landed(coarse, kept.flatten(1)[:, None], view, camera / 2, rows, columns, size=1)
+        found.append(torch.where(drawn >= 0, drawn, -1.0))
+    return torch.stack(found, 1)
+
+
+def _winner(depths: Tensor) -> tuple[Tensor, Tensor]:
+    """The surface that is seen, `(B, F, h, w)` inverse depth, and which picture shows it: frame 0 wherever it can."""
+    first, rest = depths[:, 0], depths[:, 1:]
+    if not rest.shape[1]:
+        return first, torch.zeros_like(first, dtype=torch.long)
+    nearest, which = rest.max(1)
+    return torch.where(first >= 0, first, nearest), torch.where(first >= 0, 0, which + 1)
