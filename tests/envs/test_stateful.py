@@ -46,11 +46,11 @@ def smallest_world(rule, chunk=1):
     return WorldModel.untrained(config.replace(vae={"kind": "tiny", "channels": 4, "width": 4}, model=model))
 
 
-def smallest_memory(rule):
-    """The same with an anchor and two keyframes."""
+def smallest_memory(rule, **kept):
+    """The same with an anchor, and keyframes or reflections."""
     config = small_config(height=16, width=16, sigmas=(1.0, 0.0), chunk_frames=1, max_chunk_frames=1, anchored=True)
     model = config.model.replace(
-        depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, keyframes=2, first_chunk=rule
+        depth=2, softmax_every_n=2, hidden_size=32, head_dim=16, window_frames=2, first_chunk=rule, **kept
     )
     return WorldModel.untrained(config.replace(model=model, max_rotation=0.4))
 
@@ -58,7 +58,8 @@ def smallest_memory(rule):
 RULES = ("alone", "plus_one")
 MODELS = {
     "stage 1": {rule: smallest_world(rule) for rule in RULES},
-    "keyframes": {rule: smallest_memory(rule) for rule in RULES},
+    "keyframes": {rule: smallest_memory(rule, keyframes=2) for rule in RULES},
+    "reflections": {rule: smallest_memory(rule, reflections=2) for rule in RULES},
     # Blocks of 3 latent frames, and a history of 5 that is full in the middle of the second.
     "refined": {rule: refined(smallest_world(rule, 3), kv_max_frames=6) for rule in RULES},
 }
@@ -340,7 +341,7 @@ def _frozen(action):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "share"), [("stage 1", 1), ("keyframes", 5), ("refined", 5)])
+@pytest.mark.parametrize(("kind", "share"), [("stage 1", 1), ("keyframes", 5), ("reflections", 5), ("refined", 5)])
 def test_no_operation_makes_slots_differ_from_the_oracles(kind, share):
     wanted = OPERATIONS // share
 
