@@ -24,6 +24,8 @@ LEAST = 0.05
 """Share of a frame that must be unseen for it to count."""
 _EVERY = 16
 """Depth is compared at every so-manieth pixel of each side."""
+_SKY = 1e6
+"""Metres that stand for infinitely many, in true and in guessed depth: JSON has no infinity."""
 
 
 def beyond(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def _scene(world: WorldModel, seed: int, seconds: float, marks: list[int]) -> tu
     own = smooth_motion([seed], procedural, round(LEG_S * fps) + 1, fps)[0].double().numpy()
     c2w = look_away(own, seconds, 1 if seed % 2 else -1, fps)
     truth, depth = render_scene(procedural, torch.from_numpy(c2w[[0, *marks]]).float(), intrinsics[0], *size)
-    metres = np.minimum(depth.double().numpy(), 1e6)  # JSON has no infinity
+    metres = np.minimum(depth.double().numpy(), _SKY)
     relative, up = relative_to_first(torch.from_numpy(c2w)).numpy(), c2w[0, :3, :3].T @ np.array([0.0, -1.0, 0.0])
     return Scene(families[0], truth.numpy(), metres[0], relative, intrinsics[0].double().numpy(), up), metres[1:]
 
@@ -100,7 +102,7 @@ def _made_views(
             if at <= mark < at + chunk.shape[1]:
                 frames.append(chunk[0, mark - at])
                 looking = reached.changed(c2w=torch.from_numpy(scene.c2w[mark][None]).to(reached.c2w))
-                depths.append(sensor.depth(looking, frames[-1:])[0])
+                depths.append(np.minimum(sensor.depth(looking, frames[-1:])[0], _SKY))
         at += chunk.shape[1]
     return np.stack(frames), depths
 
