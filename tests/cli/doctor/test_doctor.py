@@ -336,7 +336,9 @@ def test_an_unknown_generation_is_a_proviso_not_a_refusal(capsys):
 
 
 def test_unknown_checkpoints(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"unknown checkpoint 'nothing'; use a built-in name \(small, tiny\)"):
+    with pytest.raises(
+        FileNotFoundError, match=r"unknown checkpoint 'nothing'; use a built-in name \(small, small-reflect, tiny\)"
+    ):
         diagnose("nothing", "cpu")
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         diagnose(str(tmp_path), "cpu")
