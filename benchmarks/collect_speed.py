@@ -50,9 +50,9 @@ class Args:
     """What is played."""
     policy: str = "random:smooth"
     """Who plays; one that costs little, for it is not what is measured."""
-    rounds: int = 3
+    rounds: int = 5
     """Of each."""
-    episodes: int = 2
+    episodes: int = 4
     """To a round."""
     steps: int = 20
     """To an episode."""

@@ -19,12 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sanawm_env.world.networks.anchor.warp import (
-    colours_from,
-    landed,
-    pixel_rays,
-    relative_poses,
-)
+from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, colours_from, relative_poses
 
 __all__ = ["NEW", "Keyframes", "explained_disparity", "keyframe_views", "remember"]
 
@@ -143,7 +138,7 @@ def _least_missed(disparity0: Tensor, keys: Keyframes, newest: Tensor, c2w: Tens
             if other == k + 1:
                 continue
             view = relative_poses(poses[:, other], keys.c2w[:, k : k + 1])
-            found = _throw(all_depths[:, other], view, camera)[:, 0]
+            found = coarse_disparity(all_depths[:, other], view, camera)[:, 0]
             fits = (found >= 0) & ((found - coarse[1][:, k]).abs() <= _FITS * coarse[1][:, k] + 1e-3)
             seen |= fits & there[:, other, None, None]
         explained.append(seen.flatten(1).float().mean(1))
@@ -153,23 +148,12 @@ def _least_missed(disparity0: Tensor, keys: Keyframes, newest: Tensor, c2w: Tens
 
 def _depths(disparity: Tensor, keys: Keyframes, c2w: Tensor, intrinsics: Tensor) -> Tensor:
     """Inverse depth `(B, 1 + K, F, H/2, W/2)` that each frame puts into the views; -1 where nothing."""
-    rows, columns = disparity.shape[1:]
-    rays = pixel_rays(2 * rows, 2 * columns, intrinsics.float())
-    fine = disparity.repeat_interleave(2, -1).repeat_interleave(2, -2)
-    found = [landed(rays, fine.flatten(1)[:, None], c2w, intrinsics.float(), rows, columns)]
+    found = [anchor_disparity(disparity, c2w, intrinsics)]
     for k in range(keys.places):
         view = relative_poses(keys.c2w[:, k], c2w)
-        drawn = _throw(keys.disparity[:, k], view, intrinsics.float())
+        drawn = coarse_disparity(keys.disparity[:, k], view, intrinsics)
         found.append(torch.where(keys.used[:, k, None, None, None], drawn, -1.0))
     return torch.stack(found, 1)
-
-
-def _throw(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
-    """Each pixel of a depth map at half resolution thrown once: `(B, F, h, w)`, a quarter of the work of frame 0's."""
-    rows, columns = disparity.shape[1:]
-    camera = intrinsics / 2
-    rays = pixel_rays(rows, columns, camera)
-    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1)
 
 
 def _winner(depths: Tensor) -> tuple[Tensor, Tensor]:

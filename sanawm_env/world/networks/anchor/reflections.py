@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from sanawm_env.world.networks.anchor.warp import colours_from, landed, pixel_rays, relative_poses
+from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, colours_from, relative_poses
 
 __all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
 
@@ -110,21 +110,15 @@ def _chain(first: Tensor, second: Tensor) -> Tensor:
 
 def _depths(disparity: Tensor, origins: Tensor, until: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
     """Inverse depth `(B, 1 + count, F, H/2, W/2)` that frame 0 and its reflections put into the views, else -1."""
-    rows, columns = disparity.shape[1:]
-    camera = intrinsics.float()
-    fine = disparity.float().repeat_interleave(2, -1).repeat_interleave(2, -2)
-    rays = pixel_rays(2 * rows, 2 * columns, camera)
-    found = [landed(rays, fine.flatten(1)[:, None], c2w, camera, rows, columns)]
-    # A reflection is thrown at half resolution: a quarter of the work.
-    coarse = pixel_rays(rows, columns, camera / 2)
+    columns = disparity.shape[2]
+    found = [anchor_disparity(disparity, c2w, intrinsics)]
     at = (torch.arange(columns, device=disparity.device) + 0.5) / columns
     for k in range(until.shape[1]):
         right, turned = k % 2 == 0, k // 2 % 2 == 1
         from_edge = at if right == turned else 1 - at
         shown = from_edge[None] <= until[:, k : k + 1].float()
-        kept = torch.where(shown[:, None], disparity.float(), -1.0)  # what lies behind the camera is not drawn
-        view = relative_poses(origins[:, k + 1], c2w)
-        drawn = landed(coarse, kept.flatten(1)[:, None], view, camera / 2, rows, columns, size=1)
+        kept = torch.where(shown[:, None], disparity.float(), -1.0)  # what lies past the half turn is not drawn
+        drawn = coarse_disparity(kept, relative_poses(origins[:, k + 1], c2w), intrinsics)
         found.append(torch.where(drawn >= 0, drawn, -1.0))
     return torch.stack(found, 1)
 

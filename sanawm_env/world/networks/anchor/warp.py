@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["anchor_disparity", "colours_from", "landed", "pixel_rays", "relative_poses", "warp_anchor"]
+__all__ = ["anchor_disparity", "coarse_disparity", "colours_from", "relative_poses", "warp_anchor"]
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
@@ -76,6 +76,23 @@ def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     rays = pixel_rays(2 * rows, 2 * columns, camera)
     inverse = _double(disparity.float()).flatten(1)[:, None]
     return landed(rays, inverse, c2w, camera, rows, columns)
+
+
+def coarse_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+    """As `anchor_disparity`, of another picture: each place is thrown once, a quarter of the work.
+
+    Args:
+        disparity: `(B, H/2, W/2)`; places below 0 are not drawn.
+        c2w: `(B, F, 4, 4)` poses of the views relative to the picture.
+        intrinsics: `(B, 4)` pixels of `(H, W)`.
+
+    Returns:
+        `(B, F, H/2, W/2)`; negative where nothing is shown.
+    """
+    rows, columns = disparity.shape[1:]
+    camera = intrinsics.float() / 2
+    rays = pixel_rays(rows, columns, camera)
+    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1)
 
 
 def colours_from(
