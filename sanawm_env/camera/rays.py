@@ -28,6 +28,7 @@ __all__ = [
     "chunk_plucker",
     "invert_ray_matrices",
     "latent_windows",
+    "matmul",
     "num_latent_frames",
     "plucker_windows",
     "ray_matrices",
@@ -51,7 +52,7 @@ def relative_to_first(c2w: Tensor) -> Tensor:
     c2w = _full_precision(c2w)
     rotation, centre = c2w[..., :3, :3], c2w[..., :3, 3]
     to_first = rotation[..., :1, :, :].transpose(-1, -2)
-    turned = _matmul(to_first, rotation)
+    turned = matmul(to_first, rotation)
     moved = _apply(to_first, centre - centre[..., :1, :])
     relative = _rigid(turned, moved)
     first = _eye(relative).expand_as(relative[..., :1, :, :])
@@ -239,7 +240,7 @@ def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
     return (matrix * vector[..., None, :]).sum(dim=-1)
 
 
-def _matmul(left: Tensor, right: Tensor) -> Tensor:
+def matmul(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right`` over leading axes, elementwise (see the module docstring)."""
     return (left[..., :, :, None] * right[..., None, :, :]).sum(dim=-2)
 

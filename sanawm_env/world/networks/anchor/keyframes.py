@@ -19,7 +19,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, colours_from, relative_poses
+from sanawm_env.world.networks.anchor.warp import (
+    coarse_disparity,
+    colours_from,
+    depths_of,
+    nearest_of,
+    relative_poses,
+)
 
 __all__ = ["NEW", "Keyframes", "explained_disparity", "keyframe_views", "remember"]
 
@@ -64,8 +70,7 @@ def keyframe_views(image: Tensor, disparity: Tensor, keys: Keyframes, c2w: Tenso
     Returns:
         `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where any frame shows the place, else 0.
     """
-    depths = _depths(disparity, keys, c2w, intrinsics)
-    best, which = _winner(depths)
+    best, which = _seen(disparity, keys, c2w, intrinsics)
     pictures = torch.cat((image[:, None], keys.frame), 1)
     origins = torch.cat((_identity(keys), keys.c2w), 1)
     return colours_from(pictures, origins, best, which, c2w, intrinsics)
@@ -83,7 +88,7 @@ def explained_disparity(disparity: Tensor, keys: Keyframes, c2w: Tensor, intrins
     Returns:
         `(B, F, H/2, W/2)` inverse z-depth, 1/m; -1 where none of them shows anything.
     """
-    return _winner(_depths(disparity, keys, c2w, intrinsics))[0]
+    return _seen(disparity, keys, c2w, intrinsics)[0]
 
 
 def remember(
@@ -146,24 +151,10 @@ def _least_missed(disparity0: Tensor, keys: Keyframes, newest: Tensor, c2w: Tens
     return torch.where(keys.used, torch.stack(explained, 1), 2.0).argmax(1)
 
 
-def _depths(disparity: Tensor, keys: Keyframes, c2w: Tensor, intrinsics: Tensor) -> Tensor:
-    """Inverse depth `(B, 1 + K, F, H/2, W/2)` that each frame puts into the views; -1 where nothing."""
-    found = [anchor_disparity(disparity, c2w, intrinsics)]
-    for k in range(keys.places):
-        view = relative_poses(keys.c2w[:, k], c2w)
-        drawn = coarse_disparity(keys.disparity[:, k], view, intrinsics)
-        found.append(torch.where(keys.used[:, k, None, None, None], drawn, -1.0))
-    return torch.stack(found, 1)
-
-
-def _winner(depths: Tensor) -> tuple[Tensor, Tensor]:
-    """The surface that is seen, `(B, F, h, w)` inverse depth, and which frame shows it."""
-    first, rest = depths[:, 0], depths[:, 1:]
-    if not rest.shape[1]:
-        return first, torch.zeros_like(first, dtype=torch.long)
-    nearest, which = rest.max(1)
-    other = nearest > torch.where(first >= 0, first * NEARER, first)
-    return torch.where(other, nearest, first), torch.where(other, which + 1, 0)
+def _seen(disparity: Tensor, keys: Keyframes, c2w: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse depth `(B, F, H/2, W/2)` of what is seen in the views, and which frame shows it."""
+    kept = torch.where(keys.used[..., None, None], keys.disparity, -1.0)
+    return nearest_of(depths_of(disparity, kept, keys.c2w, c2w, intrinsics), NEARER)
 
 
 def _identity(keys: Keyframes) -> Tensor:

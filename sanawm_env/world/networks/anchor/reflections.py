@@ -18,7 +18,8 @@ import math
 import torch
 from torch import Tensor
 
-from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, colours_from, relative_poses
+from sanawm_env.camera.rays import matmul
+from sanawm_env.world.networks.anchor.warp import colours_from, depths_of, nearest_of
 
 __all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
 
@@ -37,7 +38,7 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
         `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where frame 0 or a reflection shows the place, else 0.
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
-    best, which = _winner(_depths(disparity, origins, until, c2w, intrinsics))
+    best, which = _seen(disparity, c2w, intrinsics, origins, until)
     # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
     return colours_from(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
 
@@ -48,8 +49,7 @@ def reflected_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, coun
     Returns:
         `(B, F, H/2, W/2)` inverse z-depth, 1/m; -1 where none of them shows anything.
     """
-    origins, until = reflections_of(intrinsics, 2 * disparity.shape[2], count)
-    return _winner(_depths(disparity, origins, until, c2w, intrinsics))[0]
+    return _seen(disparity, c2w, intrinsics, *reflections_of(intrinsics, 2 * disparity.shape[2], count))[0]
 
 
 def reflections_of(intrinsics: Tensor, width: int, count: int) -> tuple[Tensor, Tensor]:
@@ -74,10 +74,8 @@ def reflections_of(intrinsics: Tensor, width: int, count: int) -> tuple[Tensor, 
     newest, begins = [identity, identity], list(angles)  # of each side: the last one's pose, the next one's first angle
     origins, until = [identity], []
     for k in range(count):
-        side = k % 2
-        # The near edge of a side's n-th one is the edge of frame 0 on this side, then on the other, and so on.
-        near = side if k // 2 % 2 == 0 else 1 - side
-        newest[side] = _chain(newest[side], mirrors[near])
+        side, near = k % 2, _near(k)
+        newest[side] = matmul(newest[side], mirrors[near])
         origins.append(newest[side])
         # Columns are spaced by tangents: how far from the near edge is the direction that looks straight back?
         left = (math.pi - begins[side]).clamp_min(0)
@@ -103,30 +101,19 @@ def _mirror(edge: Tensor, side: float) -> Tensor:
     return pose
 
 
-def _chain(first: Tensor, second: Tensor) -> Tensor:
-    """Products of `(B, 4, 4)`, elementwise, for the reason in `camera.rays`."""
-    return (first[:, :, :, None] * second[:, None]).sum(2)
+def _near(k: int) -> int:
+    """Which edge of its picture the reflection has in common with the one before it: 0 the right one, 1 the left one.
+
+    Of a side's first one it is the edge of frame 0 on this side, of its second the other, and so on.
+    """
+    return (k + k // 2) % 2
 
 
-def _depths(disparity: Tensor, origins: Tensor, until: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
-    """Inverse depth `(B, 1 + count, F, H/2, W/2)` that frame 0 and its reflections put into the views, else -1."""
+def _seen(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, origins: Tensor, until: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse depth `(B, F, H/2, W/2)` of what is seen in the views, and which of `origins` shows it."""
     columns = disparity.shape[2]
-    found = [anchor_disparity(disparity, c2w, intrinsics)]
     at = (torch.arange(columns, device=disparity.device) + 0.5) / columns
-    for k in range(until.shape[1]):
-        right, turned = k % 2 == 0, k // 2 % 2 == 1
-        from_edge = at if right == turned else 1 - at
-        shown = from_edge[None] <= until[:, k : k + 1].float()
-        kept = torch.where(shown[:, None], disparity.float(), -1.0)  # what lies past the half turn is not drawn
-        drawn = coarse_disparity(kept, relative_poses(origins[:, k + 1], c2w), intrinsics)
-        found.append(torch.where(drawn >= 0, drawn, -1.0))
-    return torch.stack(found, 1)
-
-
-def _winner(depths: Tensor) -> tuple[Tensor, Tensor]:
-    """The surface that is seen, `(B, F, h, w)` inverse depth, and which picture shows it: frame 0 wherever it can."""
-    first, rest = depths[:, 0], depths[:, 1:]
-    if not rest.shape[1]:
-        return first, torch.zeros_like(first, dtype=torch.long)
-    nearest, which = rest.max(1)
-    return torch.where(first >= 0, first, nearest), torch.where(first >= 0, 0, which + 1)
+    from_edge = torch.stack([(1 - at, at)[_near(k)] for k in range(until.shape[1])])
+    shown = from_edge <= until[..., None].float()
+    kept = torch.where(shown[:, :, None], disparity.float()[:, None], -1.0)  # what lies past the half turn is not drawn
+    return nearest_of(depths_of(disparity, kept, origins[:, 1:], c2w, intrinsics), math.inf)

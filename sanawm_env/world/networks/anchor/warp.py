@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["anchor_disparity", "coarse_disparity", "colours_from", "relative_poses", "warp_anchor"]
+__all__ = [
+    "anchor_disparity",
+    "coarse_disparity",
+    "colours_from",
+    "depths_of",
+    "nearest_of",
+    "relative_poses",
+    "warp_anchor",
+]
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
@@ -93,6 +101,46 @@ def coarse_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     camera = intrinsics.float() / 2
     rays = pixel_rays(rows, columns, camera)
     return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1)
+
+
+def depths_of(disparity: Tensor, others: Tensor, origins: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+    """What frame 0 and other pictures put into the views.
+
+    Args:
+        disparity: `(B, H/2, W/2)` of frame 0.
+        others: `(B, K, H/2, W/2)` of the other pictures; places below 0 are not drawn.
+        origins: `(B, K, 4, 4)` float64 their poses.
+        c2w: `(B, F, 4, 4)` poses of the views.
+        intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
+
+    Returns:
+        `(B, 1 + K, F, H/2, W/2)` inverse z-depth, 1/m, frame 0's first; -1 where nothing.
+    """
+    found = [anchor_disparity(disparity, c2w, intrinsics)]
+    for k in range(others.shape[1]):
+        drawn = coarse_disparity(others[:, k], relative_poses(origins[:, k], c2w), intrinsics)
+        found.append(torch.where(drawn >= 0, drawn, -1.0))
+    return torch.stack(found, 1)
+
+
+def nearest_of(depths: Tensor, nearer: float) -> tuple[Tensor, Tensor]:
+    """The surface that is seen, and which picture shows it.
+
+    Args:
+        depths: Of `depths_of`.
+        nearer: Another picture's surface hides one of frame 0 only if its inverse depth is more than this many times
+            as large; infinite lets frame 0 alone count wherever it shows anything.
+
+    Returns:
+        `(B, F, H/2, W/2)` inverse z-depth, and the picture's number, int64.
+    """
+    first, rest = depths[:, 0], depths[:, 1:]
+    if not rest.shape[1]:
+        return first, torch.zeros_like(first, dtype=torch.long)
+    nearest, which = rest.max(1)
+    # Of the sky infinitely many times is no number, and nothing exceeds that.
+    other = nearest > torch.where(first >= 0, first * nearer, first)
+    return torch.where(other, nearest, first), torch.where(other, which + 1, 0)
 
 
 def colours_from(
