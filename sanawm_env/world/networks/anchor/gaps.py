@@ -1,0 +1,112 @@
+"""What no picture shows, continued from beside it: behind a near thing, and above and below the pictures.
+
+A gap is filled with what stands at its border, mirrored there, and folded back and forth where that ends: floor goes on
+as floor, the wall behind a chair as wall. Of two opposite borders the farther one goes on, for it is the nearer one
+that hides something; of rows and columns those along which a border is closer.
+
+As in `warp`, only comparisons and lookups decide. Places are blocks of two by two pixels, as for depth.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sanawm_env.world.networks.anchor.warp import grown
+
+__all__ = ["fill_gaps"]
+
+_DEEP = 10
+"""Places (of 2 pixels) beside what frame 0 shows that are left to the network, which continues it more truly."""
+_SAME = 1.25
+"""Neighbours whose inverse depths differ by a larger factor belong to different things."""
+
+
+class _Border(NamedTuple):
+    """What lies on one or both sides of every place along the last axis, `(..., n)` each."""
+
+    at: Tensor
+    """int64 index of the closest known place; the place itself where it is known."""
+    source: Tensor
+    """int64 index of the place that is mirrored here."""
+    turned: Tensor
+    """bool: is it mirrored, or folded twice and so the right way round?"""
+    depth: Tensor
+    """Inverse depth at the border; infinite where there is none."""
+
+
+def fill_gaps(views: Tensor, depth: Tensor, own: Tensor) -> Tensor:
+    """Continue into gaps what stands beside them.
+
+    Args:
+        views: `(B, 4, F, H, W)` colours, and 1 where they are known, else 0; H and W even.
+        depth: `(B, F, H/2, W/2)` inverse z-depth of what is known, 1/m.
+        own: `(B, F, H/2, W/2)` bool, what frame 0 itself shows. None of it is changed, and close beside it, and where
+            neither row nor column holds anything, gaps stay.
+
+    Returns:
+        Like `views`.
+    """
+    height, width = views.shape[3:]
+    given = views[:, 3] > 0
+    known = given[..., ::2, ::2] & given[..., 1::2, ::2] & given[..., ::2, 1::2] & given[..., 1::2, 1::2]
+    # At the rim of a gap stand colours of both sides of an edge.
+    known = known & (own | ~grown(~known))
+    along, down = _borders(known, depth), _Border(*(values.mT for values in _borders(known.mT, depth.mT)))
+    rows, columns = (torch.arange(n // 2, device=own.device) for n in (height, width))
+    ways = [
+        torch.where(border.depth.isinf(), height + width, (places - border.at).abs())
+        for border, places in ((along, columns), (down, rows[:, None]))
+    ]
+    across, way = ways[0] <= ways[1], torch.minimum(*ways)
+    beside_own = torch.where(across, own.gather(-1, along.at), own.gather(-2, down.at))
+    filled = ~known & (way < height + width) & ~(beside_own & (way <= _DEEP))
+    sideways, upright = filled & across, filled & ~across
+    row, column = torch.where(upright, down.source, rows[:, None]), torch.where(sideways, along.source, columns)
+    index = _pixels(row, column, down.turned & upright, along.turned & sideways)
+    found = views.flatten(3).gather(3, index.flatten(2)[:, None].expand(-1, 4, -1, -1)).unflatten(3, (height, width))
+    change = _double(filled) & ~(given & _double(own))
+    return torch.where(change[:, None], found, views)
+
+
+def _borders(known: Tensor, depth: Tensor) -> _Border:
+    """Of the borders before and after each place along the last axis, the one that stands farther away."""
+    before, after = _before(known, depth), _before(known.flip(-1), depth.flip(-1))
+    at, source, turned, beyond = (values.flip(-1) for values in after)
+    last = known.shape[-1] - 1
+    farther = before.depth <= beyond
+    choices = zip(before, (last - at, last - source, turned, beyond), strict=True)
+    return _Border(*(torch.where(farther, a, b) for a, b in choices))
+
+
+def _before(known: Tensor, depth: Tensor) -> _Border:
+    """The border at or before each place."""
+    places = torch.arange(known.shape[-1], device=known.device)
+    last = torch.where(known, places, -1).cummax(-1).values
+    at = last.clamp_min(0)
+    # What is mirrored reaches back from the border to where another thing begins.
+    pair = depth[..., 1:], depth[..., :-1]
+    goes_on = known[..., :-1] & (torch.maximum(*pair) <= _SAME * torch.minimum(*pair))
+    begins = torch.cat((torch.zeros_like(known[..., :1]), goes_on), -1).logical_not()
+    length = at - torch.where(begins, places, 0).cummax(-1).values.gather(-1, at) + 1
+    # One step past the border shows the border itself; a known place is its own border, no step at all.
+    step = (places - at - 1).remainder(2 * length)
+    folded = torch.minimum(step, 2 * length - 1 - step)
+    return _Border(at, at - folded, step < length, torch.where(last < 0, torch.inf, depth.gather(-1, at)))
+
+
+def _pixels(row: Tensor, column: Tensor, flip_rows: Tensor, flip_columns: Tensor) -> Tensor:
+    """`(B, F, H, W)` int64 index of the pixel that each pixel takes its colour from, blocks being mirrored or not."""
+    row, column = 2 * row, 2 * column
+    upper, left = row + flip_rows, column + flip_columns
+    lower, right = row + ~flip_rows, column + ~flip_columns
+    width = 2 * row.shape[-1]
+    parts = [torch.stack((width * down + left, width * down + right), -1) for down in (upper, lower)]
+    return torch.stack(parts, -3).flatten(-2).flatten(-3, -2)
+
+
+def _double(values: Tensor) -> Tensor:
+    """Every value of `(..., h, w)` on two by two places."""
+    return values.repeat_interleave(2, -1).repeat_interleave(2, -2)
