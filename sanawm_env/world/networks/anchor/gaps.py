@@ -37,25 +37,25 @@ class _Border(NamedTuple):
     """Inverse depth at the border; infinite where there is none."""
 
 
-def fill_gaps(views: Tensor, depth: Tensor, own: Tensor) -> Tensor:
+def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     """Continue into gaps what stands beside them.
 
     Args:
-        views: `(B, 4, F, H, W)` colours, and 1 where they are known, else 0; H and W even.
-        depth: `(B, F, H/2, W/2)` inverse z-depth of what is known, 1/m.
-        own: `(B, F, H/2, W/2)` bool, what frame 0 itself shows. None of it is changed, and close beside it, and where
+        planes: `(B, 4, F, 2, 2, h, w)` of `warp.colour_planes`.
+        depth: `(B, F, h, w)` inverse z-depth of what is known, 1/m.
+        own: `(B, F, h, w)` bool, what frame 0 itself shows. None of it is changed, and close beside it, and where
             neither row nor column holds anything, gaps stay.
 
     Returns:
-        Like `views`.
+        Like `planes`.
     """
-    height, width = views.shape[3:]
-    given = views[:, 3] > 0
-    known = given[..., ::2, ::2] & given[..., 1::2, ::2] & given[..., ::2, 1::2] & given[..., 1::2, 1::2]
+    height, width = depth.shape[2:]
+    given = planes[:, 3] > 0
+    known = given[:, :, 0, 0] & given[:, :, 0, 1] & given[:, :, 1, 0] & given[:, :, 1, 1]
     # At the rim of a gap stand colours of both sides of an edge.
     known = known & (own | ~grown(~known))
     along, down = _borders(known, depth), _Border(*(values.mT for values in _borders(known.mT, depth.mT)))
-    rows, columns = (torch.arange(n // 2, device=own.device) for n in (height, width))
+    rows, columns = (torch.arange(n, device=own.device) for n in (height, width))
     ways = [
         torch.where(border.depth.isinf(), height + width, (places - border.at).abs())
         for border, places in ((along, columns), (down, rows[:, None]))
@@ -65,10 +65,13 @@ def fill_gaps(views: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     filled = ~known & (way < height + width) & ~(beside_own & (way <= _DEEP))
     sideways, upright = filled & across, filled & ~across
     row, column = torch.where(upright, down.source, rows[:, None]), torch.where(sideways, along.source, columns)
-    index = _pixels(row, column, down.turned & upright, along.turned & sideways)
-    found = views.flatten(3).gather(3, index.flatten(2)[:, None].expand(-1, 4, -1, -1)).unflatten(3, (height, width))
-    change = _double(filled) & ~(given & _double(own))
-    return torch.where(change[:, None], found, views)
+    # Which of its source's four pixels does each pixel take?
+    lower, right = (torch.stack((turned, ~turned), 2) for turned in (upright & down.turned, sideways & along.turned))
+    plane = 2 * lower[:, :, :, None] + right[:, :, None].long()
+    index = plane * (height * width) + (row * width + column)[:, :, None, None]
+    found = planes.flatten(3).gather(3, index.flatten(2)[:, None].expand(-1, 4, -1, -1)).view_as(planes)
+    change = filled[:, :, None, None] & ~(given & own[:, :, None, None])
+    return torch.where(change[:, None], found, planes)
 
 
 def _borders(known: Tensor, depth: Tensor) -> _Border:
@@ -95,18 +98,3 @@ def _before(known: Tensor, depth: Tensor) -> _Border:
     step = (places - at - 1).remainder(2 * length)
     folded = torch.minimum(step, 2 * length - 1 - step)
     return _Border(at, at - folded, step < length, torch.where(last < 0, torch.inf, depth.gather(-1, at)))
-
-
-def _pixels(row: Tensor, column: Tensor, flip_rows: Tensor, flip_columns: Tensor) -> Tensor:
-    """`(B, F, H, W)` int64 index of the pixel that each pixel takes its colour from, blocks being mirrored or not."""
-    row, column = 2 * row, 2 * column
-    upper, left = row + flip_rows, column + flip_columns
-    lower, right = row + ~flip_rows, column + ~flip_columns
-    width = 2 * row.shape[-1]
-    parts = [torch.stack((width * down + left, width * down + right), -1) for down in (upper, lower)]
-    return torch.stack(parts, -3).flatten(-2).flatten(-3, -2)
-
-
-def _double(values: Tensor) -> Tensor:
-    """Every value of `(..., h, w)` on two by two places."""
-    return values.repeat_interleave(2, -1).repeat_interleave(2, -2)

@@ -18,8 +18,11 @@ from torch import Tensor
 __all__ = [
     "anchor_disparity",
     "coarse_disparity",
+    "colour_planes",
     "colours_from",
     "depths_of",
+    "grown",
+    "joined",
     "nearest_of",
     "relative_poses",
     "warp_anchor",
@@ -169,30 +172,48 @@ def colours_from(
     Returns:
         `(B, 4, F, H, W)`: colours in [-1, 1], 0 where no picture shows the place; and 1 where one does, else 0.
     """
+    return joined(colour_planes(pictures, origins, depth, which, c2w, intrinsics, slack))
+
+
+def colour_planes(
+    pictures: Tensor, origins: Tensor, depth: Tensor, which: Tensor, c2w: Tensor, intrinsics: Tensor, slack: float
+) -> Tensor:
+    """As `colours_from`, the four pixels of each place in planes apart (see `joined`): `(B, 4, F, 2, 2, h, w)`."""
     count, height, width = pictures.shape[1:4]
-    camera = intrinsics.float()
-    near, index = _double(depth).flatten(2), _double(which).flatten(2)  # (B, F, H*W)
-    # From each view to each picture, and of that the one that a pixel needs: (B, F, H*W, 3, 4).
+    fx, fy, cx, cy = intrinsics.float()[:, :, None, None].unbind(1)  # (B, 1, 1)
+    # From each view to each picture, and of that the one that a place needs: (B, F, h, w) of every entry.
     moves = torch.stack([relative_poses(origins[:, p], c2w) for p in range(origins.shape[1])], 2)[..., :3, :].float()
-    views = torch.arange(moves.shape[0] * moves.shape[1], device=index.device).view(*moves.shape[:2], 1)
-    turn = F.embedding(index + views * moves.shape[2], moves.flatten(3).flatten(0, 2)).unflatten(3, (3, 4))
-    rays = pixel_rays(height, width, camera)[:, None]
-    inverse = near.clamp_min(0)
+    views = torch.arange(moves.shape[0] * moves.shape[1], device=which.device).view(*moves.shape[:2], 1, 1)
+    turn = F.embedding(which + views * moves.shape[2], moves.flatten(3).flatten(0, 2)).unflatten(4, (3, 4))
+    inverse = depth.clamp_min(0)
+    rows, columns = (torch.arange(n, dtype=torch.float32, device=depth.device) + 0.5 for n in (height, width))
+    across = ((columns.view(-1, 2).T - cx) / fx)[:, None, :, None]  # (B, 1, 2, 1, w)
+    down = ((rows.view(-1, 2).T - cy) / fy)[:, None, :, :, None]  # (B, 1, 2, h, 1)
     x, y, z = (
-        turn[..., i, 0] * rays[:, :, 0] + turn[..., i, 1] * rays[:, :, 1] + turn[..., i, 2] + turn[..., i, 3] * inverse
+        (turn[:, :, None, :, :, i, 0] * across + (turn[..., i, 2] + turn[..., i, 3] * inverse)[:, :, None])[:, :, None]
+        + (turn[:, :, None, :, :, i, 1] * down)[:, :, :, None]
         for i in range(3)
-    )
-    fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
-    column, row = x / z.clamp_min(_BEHIND) * fx + cx, y / z.clamp_min(_BEHIND) * fy + cy
+    )  # (B, F, 2, 2, h, w)
+    fx, fy, cx, cy = (value[..., None, None, None, None] for value in (fx[:, 0], fy[:, 0], cx[:, 0], cy[:, 0]))
+    ahead = z.clamp_min(_BEHIND)
+    column, row = (x / ahead).mul_(fx).add_(cx), (y / ahead).mul_(fy).add_(cy)
     inside = (column > -slack) & (column < width + slack) & (row > -slack) & (row < height + slack)
-    seen = (near >= 0) & (z > _BEHIND) & inside
+    seen = (depth >= 0)[:, :, None, None] & (z > _BEHIND) & inside
     # The pictures lie below each other; half a pixel from its edge each is by itself.
     pixels = pictures.permute(0, 4, 1, 2, 3).flatten(2, 3).float().div(127.5).sub(1)
-    row = row.clamp(0.5, height - 0.5) + height * (index if count > 1 else 0)
+    row = row.clamp(0.5, height - 0.5)
+    if count > 1:
+        row = row + height * which[:, :, None, None]
     grid = torch.stack((column / width, row / (height * count)), -1) * 2 - 1
-    colour = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    colour = F.grid_sample(pixels, grid.flatten(1, 4), mode="bilinear", padding_mode="border", align_corners=False)
     visible = seen[:, None].to(colour.dtype)
-    return torch.cat((colour * visible, visible), 1).unflatten(-1, (height, width))
+    return torch.cat((colour.view(len(colour), 3, *seen.shape[1:]) * visible, visible), 1)
+
+
+def joined(planes: Tensor) -> Tensor:
+    """`(..., 2, 2, h, w)`, a plane for each pixel of a place, to `(..., 2h, 2w)`."""
+    *batch, _, _, rows, columns = planes.shape
+    return planes.movedim(-4, -2).movedim(-4, -1).reshape(*batch, 2 * rows, 2 * columns)
 
 
 def relative_poses(origin: Tensor, c2w: Tensor) -> Tensor:
@@ -268,4 +289,6 @@ def pixel_rays(height: int, width: int, camera: Tensor) -> Tensor:
 
 def _turn(rotation: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
     """Products of `(B, F, 3, 3)` and `(B, F, 3, N)`, row by row; elementwise, for the reason in `camera.rays`."""
-    return tuple((rotation[..., i, :, None] * vectors).sum(-2) for i in range(3))
+    x, y, z = vectors.unbind(-2)
+    a, b, c = rotation[..., None].unbind(-2)  # (B, F, 3, 1) columns
+    return tuple((a[:, :, i] * x).add_(b[:, :, i] * y).add_(c[:, :, i] * z) for i in range(3))
