@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from sanawm_env.scenes import make_clips
-from sanawm_env.world.networks.anchor.warp import warp_anchor
+from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, warp_anchor
 
 H, W = 64, 96
 CAMERA = torch.tensor([[60.0, 60.0, W / 2, H / 2]])
@@ -85,6 +85,19 @@ def test_the_nearer_thing_hides_the_farther():
     assert (row[53:67] > 0.9).all()
     assert (row[70:] < -0.9).all()
     assert not seen[0, 0, 0, H // 2, 46:50].any()
+
+
+@pytest.mark.parametrize(("draw", "magnified"), [(anchor_disparity, 3.5), (coarse_disparity, 2.5)])
+def test_what_stands_behind_does_not_shine_through_a_magnified_surface(draw, magnified):
+    """The right half of the picture is 1 m away, the left one 10 m; the camera goes right, up to the near half."""
+    disparity = plane(10.0).clone()
+    disparity[:, :, W // 4 :] = 1.0
+    ahead = pose(move=(0.3, 0.0, 1 - 1 / magnified))
+    seen = draw(disparity, views(ahead), CAMERA)[0, 0]
+    edge = max(0, math.ceil((W / 2 - 60 * 0.3 * magnified) / 2))
+    assert (seen[2:-2, edge + 1 : -2] > magnified - 0.1).all()
+    if edge:
+        assert (seen[2:-2, : edge - 1] < 1).all(), "and the edge stays where it is"
 
 
 def test_behind_the_camera_there_is_nothing():
