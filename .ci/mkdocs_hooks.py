@@ -85,7 +85,9 @@ def _default(value: ast.expr | None) -> str:
     if text in ("None", "field(default_factory=dict)", "()") or text.startswith("field("):
         return ""
     if text == "DEFAULT_CHECKPOINT":
-        return "`small`"
+        source = (Path(__file__).parents[1] / "sanawm_env/registration.py").read_text(encoding="utf-8")
+        found = re.search('DEFAULT_CHECKPOINT = "(.+)"', source)
+        return f"`{found[1]}`" if found else ""
     if text in ("True", "False"):
         return {"True": "on", "False": "off"}[text]
     quoted = re.fullmatch(r"(?:Path\()?'(.*?)'\)?", text)

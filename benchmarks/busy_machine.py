@@ -56,7 +56,7 @@ _TOO_LONG = 60.0
 class Args:
     """Time environments beside busy processes, and in workers."""
 
-    checkpoint: str = "small"
+    checkpoint: str = "small-reflect"
     """Built-in name or folder."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default if not given."""

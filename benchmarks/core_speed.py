@@ -46,7 +46,7 @@ REPEATS = 15
 class Args:
     """Time the core: stepping, state size, snapshot, restore, fork and exact replay."""
 
-    checkpoint: str = "small"
+    checkpoint: str = "small-reflect"
     """Built-in name or folder; `untrained` is a small world of random weights, for tests."""
     chunk_frames: int | None = None
     """Latent frames per step; the checkpoint's default if not given."""

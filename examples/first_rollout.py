@@ -13,7 +13,9 @@ import sanawm_env  # noqa: F401  registers the ids
 from sanawm_env.video import VideoWriter
 
 
-def main(out: Path = Path("first_rollout.mp4"), seed: int = 4, steps: int = 40, checkpoint: str = "small") -> None:
+def main(
+    out: Path = Path("first_rollout.mp4"), seed: int = 4, steps: int = 40, checkpoint: str = "small-reflect"
+) -> None:
     """Write the video.
 
     Args:

@@ -27,7 +27,7 @@ def main(
     seed: int = 4,
     shared_steps: int = 4,
     steps: int = 8,
-    checkpoint: str = "small",
+    checkpoint: str = "small-reflect",
 ) -> None:
     """Write the video: top left, top right, bottom left, bottom right in the order of `FUTURES`.
 

@@ -28,7 +28,7 @@ TRUE, OWN = "#0f8b8d", "#ec7505"
 
 def main(
     out: Path = Path("scan_over_plan.png"),
-    checkpoint: str = "small",
+    checkpoint: str = "small-reflect",
     room: int = 38,
     maze: int = 5,
     outdoor: int = 16,

@@ -6,8 +6,8 @@ import gymnasium as gym
 
 __all__ = ["DEFAULT_CHECKPOINT", "EPISODE_SECONDS", "register_envs"]
 
-DEFAULT_CHECKPOINT = "small"
-"""Of the checkpoints in the package: `small` is the sharper one, `tiny` the faster one."""
+DEFAULT_CHECKPOINT = "small-reflect"
+"""Of the checkpoints in the package: it is sharp all round, `small` where the first picture is; `tiny` is fast."""
 TASK_NAMES = ("PointNav", "ImageNav", "FollowPath", "Explore", "LoopClosure")
 """Keys of `sanawm_env.tasks.TASKS`, which is not imported here: listing environments should not load torch."""
 EPISODE_SECONDS = 60.0

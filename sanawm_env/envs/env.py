@@ -86,9 +86,9 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
     | `depth` | `Box(0, max_depth, (h,w), float32)` | z-depth of the last frame, m; `max_depth` where all is farther |
     | `scan`  | `Box(0, range_max, (R,), float32)`  | laser scan from the right, m; no return: `range_max`, too near 0 |
 
-    Depth comes from an anchored world itself (`small`), or from `Depth(source=...)`: a function, or the folder of a
-    metric depth model of transformers. `contact="report"` counts the steps in which a `Body` runs into what is seen;
-    `contact="block"` also stops it there. Neither is computed unless it is asked for.
+    Depth comes from an anchored world itself (both `small` ones), or from `Depth(source=...)`: a function, or the
+    folder of a metric depth model of transformers. `contact="report"` counts the steps in which a `Body` runs into
+    what is seen; `contact="block"` also stops it there. Neither is computed unless it is asked for.
 
     ## Tasks
     `SanaWM-v0` is a world without a task: the reward is always 0. `SanaWM/PointNav-v0`, `SanaWM/ImageNav-v0`,
@@ -165,7 +165,7 @@ class SanaWMEnv(SimulatorFace, gym.Env[Observation, Any]):
 
     | Argument            | Default      | Meaning                                                           |
     |---------------------|--------------|-------------------------------------------------------------------|
-    | `checkpoint`        | `"small"`    | name, folder, release (docs/how-to/release.md), or a `WorldModel` |
+    | `checkpoint`        | `"small-reflect"` | name, folder, release (docs/how-to/release.md), or a `WorldModel` |
     | `image`             | `None`       | path, PIL image or `(H, W, 3)` uint8 array; None is a procedural scene |
     | `prompt`            | `None`       | text, for checkpoints with text conditioning                      |
     | `intrinsics`        | `None`       | of `image`, in its pixels: `(4,)` fx, fy, cx, cy or `(3, 3)`      |

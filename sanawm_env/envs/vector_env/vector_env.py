@@ -95,7 +95,7 @@ class SanaWMVectorEnv(SimulatorFace, VectorEnv[Observation, Any, NDArray[Any]]):
     | Argument            | Default     | Meaning                                                             |
     |---------------------|-------------|---------------------------------------------------------------------|
     | `num_envs`          | 1           | slots N                                                             |
-    | `checkpoint`        | `"small"`   | as in `SanaWMEnv`                                                   |
+    | `checkpoint`        | `"small-reflect"` | as in `SanaWMEnv`                                                   |
     | `autoreset_mode`    | `NEXT_STEP` | an `AutoresetMode` or its value; also in `metadata["autoreset_mode"]` |
     | `exact`             | `None`      | see above                                                           |
     | `render_mode`       | `None`      | `"rgb_array"`: `render` gives the last frame of every slot          |

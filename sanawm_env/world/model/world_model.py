@@ -135,9 +135,9 @@ class WorldModel:
         """Load a checkpoint; for the published releases see docs/how-to/release.md.
 
         Args:
-            checkpoint: Built-in name (`small`, `tiny`), path of a checkpoint folder or of a SANA-WM release, or a
-                repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`); `untrained` is a
-                small world of random weights, for tests.
+            checkpoint: Built-in name (`small-reflect`, `small`, `tiny`), path of a checkpoint folder or of a SANA-WM
+                release, or a repository of the Hub (`Efficient-Large-Model/SANA-WM_streaming`, `...@revision`);
+                `untrained` is a small world of random weights, for tests.
             device: Where to compute; `auto` is the first GPU, or the CPU.
             dtype: Type of weights and activations, or its name; None is float32, and bfloat16 for a release. The hash
                 does not depend on it.

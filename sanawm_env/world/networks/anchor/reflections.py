@@ -6,7 +6,8 @@ its depth is mirrored at the upright plane through its right edge, the mirrored 
 likewise to the left. It is what `torch.nn.functional.pad` calls reflection, done in space. Every surface goes on where
 the picture ends, has depth, and is there again when the camera comes back. It is made up, and not likely to be true.
 
-Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts.
+Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts. What none of them
+shows is filled from beside it (`gaps`), in colour alone: there the depth is not known.
 
 As in `warp`, only comparisons of floats and lookups decide, and shapes do not depend on data.
 """
@@ -36,7 +37,8 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
         count: Reflections, half of them on each side.
 
     Returns:
-        `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where frame 0 or a reflection shows the place, else 0.
+        `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where frame 0 or a reflection shows the place or a gap is
+        filled, else 0.
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
     best, which = _seen(disparity, c2w, intrinsics, origins, until)
