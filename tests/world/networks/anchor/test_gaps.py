@@ -71,7 +71,8 @@ def test_close_beside_frame_0_the_network_goes_on_and_farther_away_a_mirror():
     own = gap(4, W - 1)
     levels = filled(columns(), own, own=own)[0]
     assert levels[:8].tolist() == list(range(8)) and levels[8:28].isnan().all()  # ten places
-    assert levels[28:].tolist() == [7.0 - (p - 8) % 16 if (p - 8) % 16 < 8 else (p - 8) % 16 - 8.0 for p in range(28, 48)]
+    there = [*range(8)]
+    assert levels[28:].tolist() == ((there[::-1] + there) * 3)[20:40]
 
 
 def test_frame_0_is_never_changed_and_nothing_comes_of_nothing():
