@@ -41,7 +41,7 @@ def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     """Continue into gaps what stands beside them.
 
     Args:
-        planes: `(B, 4, F, 2, 2, h, w)` of `warp.colour_planes`.
+        planes: `(B, 4, F, 2, 2, h, w)` of `warp.colours_from`.
         depth: `(B, F, h, w)` inverse z-depth of what is known, 1/m.
         own: `(B, F, h, w)` bool, what frame 0 itself shows. None of it is changed, and close beside it, and where
             neither row nor column holds anything, gaps stay.

@@ -23,6 +23,7 @@ from sanawm_env.world.networks.anchor.warp import (
     coarse_disparity,
     colours_from,
     depths_of,
+    joined,
     nearest_of,
     relative_poses,
 )
@@ -73,7 +74,7 @@ def keyframe_views(image: Tensor, disparity: Tensor, keys: Keyframes, c2w: Tenso
     best, which = _seen(disparity, keys, c2w, intrinsics)
     pictures = torch.cat((image[:, None], keys.frame), 1)
     origins = torch.cat((_identity(keys), keys.c2w), 1)
-    return colours_from(pictures, origins, best, which, c2w, intrinsics)
+    return joined(colours_from(pictures, origins, best, which, c2w, intrinsics))
 
 
 def explained_disparity(disparity: Tensor, keys: Keyframes, c2w: Tensor, intrinsics: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sanawm_env.camera.rays import matmul
 from sanawm_env.world.networks.anchor.gaps import fill_gaps
-from sanawm_env.world.networks.anchor.warp import colour_planes, depths_of, joined, nearest_of
+from sanawm_env.world.networks.anchor.warp import colours_from, depths_of, joined, nearest_of
 
 __all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
 
@@ -43,7 +43,7 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
     origins, until = reflections_of(intrinsics, image.shape[2], count)
     best, which = _seen(disparity, c2w, intrinsics, origins, until)
     # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
-    planes = colour_planes(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
+    planes = colours_from(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
     return joined(fill_gaps(planes, best, (which == 0) & (best >= 0)))
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 __all__ = [
     "anchor_disparity",
     "coarse_disparity",
-    "colour_planes",
     "colours_from",
     "depths_of",
     "grown",
@@ -170,15 +169,9 @@ def colours_from(
         slack: Pixels by which a place may lie beside its picture and still have the colour of its edge.
 
     Returns:
-        `(B, 4, F, H, W)`: colours in [-1, 1], 0 where no picture shows the place; and 1 where one does, else 0.
+        `(B, 4, F, 2, 2, H/2, W/2)`, to be `joined`: the four pixels of each place, of one depth, in planes
+        apart. Colours in [-1, 1], 0 where no picture shows the place; and 1 where one does, else 0.
     """
-    return joined(colour_planes(pictures, origins, depth, which, c2w, intrinsics, slack))
-
-
-def colour_planes(
-    pictures: Tensor, origins: Tensor, depth: Tensor, which: Tensor, c2w: Tensor, intrinsics: Tensor, slack: float
-) -> Tensor:
-    """As `colours_from`, the four pixels of each place in planes apart (see `joined`): `(B, 4, F, 2, 2, h, w)`."""
     count, height, width = pictures.shape[1:4]
     fx, fy, cx, cy = intrinsics.float()[:, :, None, None].unbind(1)  # (B, 1, 1)
     # From each view to each picture, and of that the one that a place needs: (B, F, h, w) of every entry.
