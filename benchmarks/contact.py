@@ -31,6 +31,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -93,8 +96,6 @@ def measure(args: Args) -> dict[str, Any]:
         ValueError, FileNotFoundError: An argument that cannot be used; says what to change.
     """
     import gymnasium as gym
-
-    import sanawm_env  # noqa: F401
 
     seeds = parse_seeds(args.seeds)
     held_out = seeds.start in EVAL_SEEDS and seeds.stop - 1 in EVAL_SEEDS

@@ -25,13 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sanawm_env  # before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import numpy as np
 import torch
 import tyro
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it finds only its own folder
 
-import sanawm_env
 from benchmarks import hardware
 from sanawm_env import SanaWMEnv, SanaWMVectorEnv, WorldModel
 

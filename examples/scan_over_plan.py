@@ -9,6 +9,9 @@ Run: python examples/scan_over_plan.py [--out scan_over_plan.png]   (needs matpl
 import math
 from pathlib import Path
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import tyro
 
+import sanawm_env  # noqa: F401  before torch, which Ray loads: docs/explanation/busy-machine.md
+
 # Before Ray is imported: a token between its processes, and nothing told to anybody.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -31,6 +31,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import torch
 import tyro
 

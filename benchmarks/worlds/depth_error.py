@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import numpy as np
 import torch
 from numpy.typing import NDArray

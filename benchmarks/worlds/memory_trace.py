@@ -15,6 +15,9 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode

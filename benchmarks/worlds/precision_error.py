@@ -32,6 +32,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import sanawm_env  # noqa: F401  before torch: docs/explanation/busy-machine.md
+
+# isort: split
 import gymnasium as gym
 import numpy as np
 import torch
@@ -43,7 +46,6 @@ from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # as a script it finds only its own folder
 
-import sanawm_env  # noqa: F401
 from benchmarks import hardware
 from benchmarks.worlds.precision_emulation import emulate
 from sanawm_env.cli.doctor.plan import weight_bytes
