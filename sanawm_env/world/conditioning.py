@@ -123,7 +123,10 @@ def camera_conditions(
 
 
 def chunk_views(nets: Networks, state: WorldState, chunk: CameraChunk) -> Tensor | None:
-    """The anchor from the chunk's poses (`networks.anchor.views.anchor_views`); None where the world has none."""
+    """The anchor from the chunk's poses, as `networks.anchor.views.anchor_views`; None where the world has none.
+
+    Where it has reflections there is a fifth channel, see `reflections.reflected_views`.
+    """
     model = nets.config.model
     if not model.anchor:
         return None

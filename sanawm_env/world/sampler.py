@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sanawm_env.world.conditioning import Networks, camera_chunk, chunk_conditions, chunk_views, keep_frame
+from sanawm_env.world.networks.anchor.views import show_made_up
 from sanawm_env.world.networks.cache import ModelCache, own
 from sanawm_env.world.networks.transformer import SanaWMTransformer
 from sanawm_env.world.networks.vae.frames import to_frames
@@ -90,7 +91,7 @@ class Denoised(NamedTuple):
     opening: bool
     """The first chunk with frame 0 in it, which is given and not denoised."""
     views: Tensor | None
-    """`(B, 4, T*stride, H, W)` the anchor from the chunk's poses, for the decoder; None without one."""
+    """`(B, 4 or 5, T*stride, H, W)` the anchor from the chunk's poses (`chunk_views`); None without one."""
 
 
 def isolated(device: torch.device) -> AbstractContextManager[Any]:
@@ -206,8 +207,9 @@ def decode_latents(
     nets: Networks, latents: Tensor, tails: dict[str, Tensor], views: Tensor | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Frames `(B, 3, F, H, W)` in about [-1, 1], and the decoder's memory after them in memory of its own."""
-    hint = {} if views is None or not nets.vae.config.anchor else {"views": views.to(nets.dtype)}
+    hint = {} if views is None or not nets.vae.config.anchor else {"views": views[:, :4].to(nets.dtype)}
     pixels, tails = nets.vae.decode(latents.to(nets.dtype), tails, **hint)
+    pixels = pixels if views is None else show_made_up(pixels, views)
     return pixels, dict(zip(tails, own(list(tails.values())), strict=True))
 
 

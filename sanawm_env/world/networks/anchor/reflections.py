@@ -9,6 +9,9 @@ the picture ends, has depth, and is there again when the camera comes back. It i
 Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts. What none of them
 shows is filled from beside it (`gaps`), in colour alone: there the depth is not known.
 
+What is made up so is shown as it stands, past the decoder (`views.show_made_up`). The decoder has its own view of frame
+0 to correct, here it would only blur: of gradients it takes a fifth.
+
 As in `warp`, only comparisons of floats and lookups decide, and shapes do not depend on data.
 """
 
@@ -17,11 +20,12 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sanawm_env.camera.rays import matmul
 from sanawm_env.world.networks.anchor.gaps import fill_gaps
-from sanawm_env.world.networks.anchor.warp import colours_from, depths_of, joined, nearest_of
+from sanawm_env.world.networks.anchor.warp import colours_from, depths_of, grown, joined, nearest_of
 
 __all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
 
@@ -37,14 +41,20 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
         count: Reflections, half of them on each side.
 
     Returns:
-        `(B, 4, F, H, W)` float32: colours in [-1, 1], and 1 where frame 0 or a reflection shows the place or a gap is
-        filled, else 0.
+        `(B, 5, F, H, W)` float32: colours in [-1, 1]; 1 where frame 0 or a reflection shows the place or a gap is
+        filled, else 0; and by how much it is made up: 1 in what frame 0 does not show, 0 in what it does and in gaps
+        that stay, and between these over two pixels, so that no seam is seen.
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
     best, which = _seen(disparity, c2w, intrinsics, origins, until)
     # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
     planes = colours_from(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
-    return joined(fill_gaps(planes, best, (which == 0) & (best >= 0)))
+    own = (which == 0) & (best >= 0)
+    views = joined(fill_gaps(planes, best, own))
+    made_up = views[:, 3] * ~own.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    inner = -grown(-made_up)
+    soft = F.avg_pool2d(inner, 3, stride=1, padding=1, count_include_pad=False)
+    return torch.cat((views, soft[:, None]), 1)
 
 
 def reflected_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, count: int) -> Tensor:

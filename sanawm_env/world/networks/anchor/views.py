@@ -2,7 +2,7 @@
 
 A world that keeps nothing but a recurrent state forgets the one thing it was certain of, the image that it
 started from. An anchored world (`SanaWMConfig.anchor`) keeps that image and the depth that a small network
-read from it (`model.depth`), warps both along the chunk's own poses (`model.warp`), and shows the result to
+read from it (`anchor.depth`), warps both along the chunk's own poses (`anchor.warp`), and shows the result to
 the transformer and to the decoder, which decide what to make of it and invent what the image does not show.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from sanawm_env.world.networks.anchor.warp import warp_anchor
 from sanawm_env.world.networks.vae.tiny import TinyVAE
 
-__all__ = ["anchor_views", "check_anchor_vae", "code_views", "to_pixels"]
+__all__ = ["anchor_views", "check_anchor_vae", "code_views", "show_made_up", "to_pixels"]
 
 
 def check_anchor_vae(vae: Any) -> None:
@@ -55,13 +55,13 @@ def code_views(vae: TinyVAE, views: Tensor) -> Tensor:
 
     Args:
         vae: Of the world.
-        views: `(B, 4, T*stride, H, W)` of `anchor_views`.
+        views: `(B, 4, T*stride, H, W)` of `anchor_views`; further channels are not coded.
 
     Returns:
         `(B, C + 1, T, h, w)` float32: the code of each latent's block, its unseen pixels painted in the mean of
         the seen ones and zero where there are none; and the share of it that is seen.
     """
-    views = vae.shrink(views)
+    views = vae.shrink(views[:, :4])
     colour, seen = views[:, :3], views[:, 3:]
     block = (vae.config.frames, vae.config.block, vae.config.block)
     share = F.avg_pool3d(seen, block)
@@ -71,3 +71,20 @@ def code_views(vae: TinyVAE, views: Tensor) -> Tensor:
     # Any type of weights: the code is a hint, but it has to be the same hint in all of them.
     code = (vae.patches(colour + (1 - seen) * mean) - vae.mean.float()) @ vae.analysis.float().T
     return torch.cat((code.permute(0, 4, 1, 2, 3) * (share > 0), share), 1)
+
+
+def show_made_up(pixels: Tensor, views: Tensor) -> Tensor:
+    """Show what is made up as it stands, and the rest as the decoder has it.
+
+    Args:
+        pixels: `(B, 3, F, H, W)` of the decoder.
+        views: `(B, 4, G, H, W)` of `anchor_views`, by which nothing changes, or `(B, 5, G, H, W)` of
+            `reflections.reflected_views`; of the same frames, and G - F before them.
+
+    Returns:
+        Like `pixels`.
+    """
+    if views.shape[1] == 4:
+        return pixels
+    views = views[:, :, -pixels.shape[2] :].to(pixels.dtype)
+    return pixels + views[:, 4:] * (views[:, :3] - pixels)

@@ -1,7 +1,7 @@
 """The given image, seen from where the camera is now: frame 0 and its depth, warped along the path.
 
 A world that keeps nothing but a recurrent state forgets the one thing it was certain of, the image that it
-started from. The anchor is that image with the depth the network reads from it (`model.depth`). Each chunk it
+started from. The anchor is that image with the depth the network reads from it (`anchor.depth`). Each chunk it
 is drawn from the chunk's own poses, as a hint of what is where; the network decides what to make of it and
 invents what the image does not show.
 

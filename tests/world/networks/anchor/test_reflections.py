@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from sanawm_env.world.config import small_config
 from sanawm_env.world.model import WorldModel
 from sanawm_env.world.networks.anchor.reflections import reflected_disparity, reflected_views, reflections_of
+from sanawm_env.world.networks.anchor.views import show_made_up
 from sanawm_env.world.networks.anchor.warp import warp_anchor
 from sanawm_env.world.networks.config import SanaWMConfig
 
@@ -67,7 +68,7 @@ def test_where_frame_0_shows_something_it_alone_counts():
     colour, seen = warp_anchor(image, near, around, CAMERA)
     views = reflected_views(image, near, around, CAMERA, 4)
     torch.testing.assert_close(views[:, :3] * seen, colour)
-    assert (views[:, 3:] >= seen).all() and views[:, 3:].sum() > seen.sum()
+    assert (views[:, 3:4] >= seen).all() and views[:, 3:4].sum() > seen.sum()
 
 
 def test_a_place_is_there_again():
@@ -144,6 +145,26 @@ def test_a_world_with_reflections_starts_and_turns_like_one_without():
     assert np.array_equal(plain.step(states[0], still)[1], other.step(states[1], still)[1])
     frames = [world.step(state, turns)[1] for world, state in zip((plain, other), states, strict=True)]
     assert np.isfinite(frames[1]).all() and not np.array_equal(*frames)
+
+
+def test_frame_0_is_not_made_up_what_is_reflected_is_and_between_them_it_changes_gradually():
+    views = reflected_views(ramp(), plane(), torch.cat((pose(), pose(45), pose(90)), 1), CAMERA, 4)
+    assert not views[0, 4, 0].any()
+    assert (views[0, 4, 2] == 1).all()
+    border = views[0, 4, 1, H // 2]
+    assert border.unique().numel() > 2 and (border.diff() >= -1e-6).all()
+    assert border[0] == 0 and border[-1] == 1 and ((border > 0) & (border < 1)).sum() <= 4
+
+
+def test_what_is_made_up_is_shown_as_it_stands_and_nothing_else_changes():
+    """The decoder's pixels, whatever they are, stay where frame 0 answers, and go where a reflection does."""
+    views = reflected_views(ramp(), plane(), torch.cat((pose(), pose(90), pose(90), pose(45)), 1), CAMERA, 4)
+    pixels = torch.full((1, 3, 3, H, W), 0.25)  # a decoder that begins with frame 1
+    shown = show_made_up(pixels, views)
+    torch.testing.assert_close(shown[:, :, :2], views[:, :3, 1:3])
+    own = views[:, 4:, 3] == 0
+    assert own.any() and not own.all() and (shown[:, :, 2][own.expand(-1, 3, -1, -1)] == 0.25).all()
+    assert show_made_up(pixels, views[:, :4]) is pixels
 
 
 @pytest.mark.parametrize(
