@@ -41,8 +41,9 @@ def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     """Continue into gaps what stands beside them.
 
     Args:
-        planes: `(B, 4, F, 2, 2, h, w)` of `warp.colours_from`.
-        depth: `(B, F, h, w)` inverse z-depth of what is known, 1/m.
+        planes: `(B, 4, F, 2, 2, h, w)` of `warp.colours_from`. Where a gap has colours already, they stay wherever what
+            stands at the border would have to be folded more than once.
+        depth: `(B, F, h, w)` inverse z-depth of what is known, 1/m; negative in gaps.
         own: `(B, F, h, w)` bool, what frame 0 itself shows. None of it is changed, and close beside it, and where
             neither row nor column holds anything, gaps stay.
 
@@ -51,7 +52,8 @@ def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     """
     height, width = depth.shape[2:]
     given = planes[:, 3] > 0
-    known = given[:, :, 0, 0] & given[:, :, 0, 1] & given[:, :, 1, 0] & given[:, :, 1, 1]
+    coloured = given[:, :, 0, 0] & given[:, :, 0, 1] & given[:, :, 1, 0] & given[:, :, 1, 1]
+    known = coloured & (depth >= 0)
     # At the rim of a gap stand colours of both sides of an edge.
     known = known & (own | ~grown(~known))
     along, down = _borders(known, depth), _Border(*(values.mT for values in _borders(known.mT, depth.mT)))
@@ -62,7 +64,9 @@ def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     ]
     across, way = ways[0] <= ways[1], torch.minimum(*ways)
     beside_own = torch.where(across, own.gather(-1, along.at), own.gather(-2, down.at))
-    filled = ~known & (way < height + width) & ~(beside_own & (way <= _DEEP))
+    stays = beside_own & (way <= _DEEP)
+    once = torch.where(across, along.turned, down.turned)
+    filled = ~known & (way < height + width) & ~stays & (once | ~coloured)
     sideways, upright = filled & across, filled & ~across
     row, column = torch.where(upright, down.source, rows[:, None]), torch.where(sideways, along.source, columns)
     # Which of its source's four pixels does each pixel take?
@@ -71,14 +75,17 @@ def fill_gaps(planes: Tensor, depth: Tensor, own: Tensor) -> Tensor:
     index = plane * (height * width) + (row * width + column)[:, :, None, None]
     found = planes.flatten(3).gather(3, index.flatten(2)[:, None].expand(-1, 4, -1, -1)).view_as(planes)
     change = filled[:, :, None, None] & ~(given & own[:, :, None, None])
-    return torch.where(change[:, None], found, planes)
+    empty = ((depth < 0) & stays)[:, None, :, None, None]
+    return torch.where(change[:, None], found, planes).masked_fill_(empty, 0.0)
 
 
 def _borders(known: Tensor, depth: Tensor) -> _Border:
     """Of the borders before and after each place along the last axis, the one that stands farther away."""
-    before, after = _before(known, depth), _before(known.flip(-1), depth.flip(-1))
-    at, source, turned, beyond = (values.flip(-1) for values in after)
+    # Both ways at once: what comes after is what comes before, read backwards.
+    found = _before(*(torch.stack((values, values.flip(-1))) for values in (known, depth)))
+    at, source, turned, beyond = (values[1].flip(-1) for values in found)
     last = known.shape[-1] - 1
+    before = _Border(*(values[0] for values in found))
     farther = before.depth <= beyond
     choices = zip(before, (last - at, last - source, turned, beyond), strict=True)
     return _Border(*(torch.where(farther, a, b) for a, b in choices))

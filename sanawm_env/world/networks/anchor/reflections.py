@@ -7,7 +7,9 @@ likewise to the left. It is what `torch.nn.functional.pad` calls reflection, don
 the picture ends, has depth, and is there again when the camera comes back. It is made up, and not likely to be true.
 
 Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts. What none of them
-shows is filled from beside it (`gaps`), in colour alone: there the depth is not known.
+shows is filled from beside it (`gaps`); and where there is too little beside it, as for a camera that went through a
+reflected wall, with what the pictures hold in that direction, as if it were far away. Both are colour alone: there the
+depth is not known.
 
 What is made up so is shown as it stands, past the decoder (`views.show_made_up`). The decoder has its own view of frame
 0 to correct, here it would only blur: of gradients it takes a fifth.
@@ -18,6 +20,7 @@ As in `warp`, only comparisons of floats and lookups decide, and shapes do not d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +28,25 @@ from torch import Tensor
 
 from sanawm_env.camera.rays import matmul
 from sanawm_env.world.networks.anchor.gaps import fill_gaps
-from sanawm_env.world.networks.anchor.warp import colours_from, depths_of, grown, joined, nearest_of
+from sanawm_env.world.networks.anchor.warp import (
+    colours_from,
+    depths_of,
+    grown,
+    joined,
+    nearest_of,
+    pixel_rays,
+    relative_poses,
+    turned,
+)
 
 __all__ = ["reflected_disparity", "reflected_views", "reflections_of"]
+
+_CRACKS = 3
+"""Half the width, in places, of cracks that are closed in a reflection: it may be seen from nearer than frame 0 was."""
+_CLOSE = 1 / 7
+"""What is nearer than this, relative to its distance in the reflection, is not shown: its cracks would be wider."""
+_SEAM = 1e-3
+"""Share of a picture by which two of them overlap at the edge that they have in common."""
 
 
 def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tensor, count: int) -> Tensor:
@@ -43,18 +62,21 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
     Returns:
         `(B, 5, F, H, W)` float32: colours in [-1, 1]; 1 where frame 0 or a reflection shows the place or a gap is
         filled, else 0; and by how much it is made up: 1 in what frame 0 does not show, 0 in what it does and in gaps
-        that stay, and between these over two pixels, so that no seam is seen.
+        that stay, and between these over a few pixels, so that no seam is seen.
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
-    best, which = _seen(disparity, c2w, intrinsics, origins, until)
+    best, which = _seen(disparity, c2w, intrinsics, origins, until, _CLOSE)
+    distant = _distant(best.shape[2:], c2w, intrinsics, origins, until)
+    gap = best < 0
+    shown, source = torch.where(gap & (distant >= 0), 0.0, best), torch.where(gap, distant.clamp_min(0), which)
     # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
-    planes = colours_from(image[:, None], origins, best, which, c2w, intrinsics, slack=4.0)
-    own = (which == 0) & (best >= 0)
-    views = joined(fill_gaps(planes, best, own))
-    made_up = views[:, 3] * ~own.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    planes = colours_from(image[:, None], origins, shown, source, c2w, intrinsics, slack=4.0)
+    own = (which == 0) & ~gap
+    planes = fill_gaps(planes, best, own)
+    made_up = planes[:, 3].amin((2, 3)) * ~own
     inner = -grown(-made_up)
     soft = F.avg_pool2d(inner, 3, stride=1, padding=1, count_include_pad=False)
-    return torch.cat((views, soft[:, None]), 1)
+    return joined(torch.cat((planes, soft[:, None, :, None, None].expand_as(planes[:, :1])), 1))
 
 
 def reflected_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, count: int) -> Tensor:
@@ -123,11 +145,37 @@ def _near(k: int) -> int:
     return (k + k // 2) % 2
 
 
-def _seen(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, origins: Tensor, until: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverse depth `(B, F, H/2, W/2)` of what is seen in the views, and which of `origins` shows it."""
+def _seen(
+    disparity: Tensor, c2w: Tensor, intrinsics: Tensor, origins: Tensor, until: Tensor, close: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Inverse depth `(B, F, H/2, W/2)` of what is seen in the views, and which of `origins` shows it.
+
+    For `close` see `warp.landed`.
+    """
     columns = disparity.shape[2]
     at = (torch.arange(columns, device=disparity.device) + 0.5) / columns
     from_edge = torch.stack([(1 - at, at)[_near(k)] for k in range(until.shape[1])])
     shown = from_edge <= until[..., None].float()
     kept = torch.where(shown[:, :, None], disparity.float()[:, None], -1.0)  # what lies past the half turn is not drawn
-    return nearest_of(depths_of(disparity, kept, origins[:, 1:], c2w, intrinsics), math.inf)
+    depths = depths_of(disparity, kept, origins[:, 1:], c2w, intrinsics, cracks=_CRACKS, close=close)
+    return nearest_of(depths, math.inf)
+
+
+def _distant(size: Sequence[int], c2w: Tensor, intrinsics: Tensor, origins: Tensor, until: Tensor) -> Tensor:
+    """Which of `origins` has each direction in it, were all as far away as the sky: `(B, F, h, w)` int64, -1 for none.
+
+    Up and down is not asked.
+    """
+    rows, columns = size
+    camera = intrinsics.float() / 2
+    rays = pixel_rays(rows, columns, camera)[:, None]  # (B, 1, 3, N)
+    found = torch.full((*c2w.shape[:2], rows * columns), -1, device=c2w.device)
+    for k in range(origins.shape[1]):
+        turn = relative_poses(origins[:, k], c2w)[:, :, :3, :3].float()
+        x, _, z = turned(turn, rays)
+        share = (x / z.clamp_min(1e-6) * camera[:, None, :1] + camera[:, None, 2:3]) / columns
+        inside = (z > 1e-6) & (share >= -_SEAM) & (share <= 1 + _SEAM)
+        if k:
+            inside &= (1 - share, share)[_near(k - 1)] <= until[:, None, k - 1 : k].float() + _SEAM
+        found = torch.where(inside & (found < 0), k, found)
+    return found.unflatten(-1, (rows, columns))

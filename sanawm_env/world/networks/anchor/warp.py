@@ -23,7 +23,9 @@ __all__ = [
     "grown",
     "joined",
     "nearest_of",
+    "pixel_rays",
     "relative_poses",
+    "turned",
     "warp_anchor",
 ]
 
@@ -59,7 +61,7 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     depth = _double(landed(rays, inverse, c2w, camera, height // 2, width // 2)).flatten(2)
 
     # Which place of frame 0 is seen at each pixel?
-    x, y, z = _turn(rotation, rays[:, None])
+    x, y, z = turned(rotation, rays[:, None])
     near = depth.clamp_min(0)
     x, y, z = (a + b[..., None] * near for a, b in zip((x, y, z), centre.unbind(-1), strict=True))
     fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
@@ -90,13 +92,17 @@ def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     return landed(rays, inverse, c2w, camera, rows, columns)
 
 
-def coarse_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+def coarse_disparity(
+    disparity: Tensor, c2w: Tensor, intrinsics: Tensor, *, cracks: int = 1, close: float = 0.0
+) -> Tensor:
     """As `anchor_disparity`, of another picture: each place is thrown once, a quarter of the work.
 
     Args:
         disparity: `(B, H/2, W/2)`; places below 0 are not drawn.
         c2w: `(B, F, 4, 4)` poses of the views relative to the picture.
         intrinsics: `(B, 4)` pixels of `(H, W)`.
+        cracks: See `landed`.
+        close: See `landed`.
 
     Returns:
         `(B, F, H/2, W/2)`; negative where nothing is shown.
@@ -104,10 +110,19 @@ def coarse_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     rows, columns = disparity.shape[1:]
     camera = intrinsics.float() / 2
     rays = pixel_rays(rows, columns, camera)
-    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1)
+    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1, cracks=cracks, close=close)
 
 
-def depths_of(disparity: Tensor, others: Tensor, origins: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
+def depths_of(
+    disparity: Tensor,
+    others: Tensor,
+    origins: Tensor,
+    c2w: Tensor,
+    intrinsics: Tensor,
+    *,
+    cracks: int = 1,
+    close: float = 0.0,
+) -> Tensor:
     """What frame 0 and other pictures put into the views.
 
     Args:
@@ -116,13 +131,17 @@ def depths_of(disparity: Tensor, others: Tensor, origins: Tensor, c2w: Tensor, i
         origins: `(B, K, 4, 4)` float64 their poses.
         c2w: `(B, F, 4, 4)` poses of the views.
         intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
+        cracks: Of the other pictures, see `landed`.
+        close: Likewise.
 
     Returns:
         `(B, 1 + K, F, H/2, W/2)` inverse z-depth, 1/m, frame 0's first; -1 where nothing.
     """
     found = [anchor_disparity(disparity, c2w, intrinsics)]
     for k in range(others.shape[1]):
-        drawn = coarse_disparity(others[:, k], relative_poses(origins[:, k], c2w), intrinsics)
+        drawn = coarse_disparity(
+            others[:, k], relative_poses(origins[:, k], c2w), intrinsics, cracks=cracks, close=close
+        )
         found.append(torch.where(drawn >= 0, drawn, -1.0))
     return torch.stack(found, 1)
 
@@ -220,7 +239,16 @@ def relative_poses(origin: Tensor, c2w: Tensor) -> Tensor:
 
 
 def landed(
-    rays: Tensor, inverse: Tensor, c2w: Tensor, camera: Tensor, rows: int, columns: int, size: int = 2
+    rays: Tensor,
+    inverse: Tensor,
+    c2w: Tensor,
+    camera: Tensor,
+    rows: int,
+    columns: int,
+    size: int = 2,
+    *,
+    cracks: int = 1,
+    close: float = 0.0,
 ) -> Tensor:
     """Inverse depth of what a picture puts into each place of the views, -1 where nothing.
 
@@ -232,31 +260,36 @@ def landed(
         rows: Places of the views.
         columns: Likewise.
         size: See `camera`.
+        cracks: Half the width of the cracks that are closed, places.
+        close: Points this close to the camera plane, relative to their distance before, are not drawn.
 
     Returns:
         `(B, F, rows, columns)`.
     """
     rotation, centre = c2w[..., :3, :3].float(), c2w[..., :3, 3].float()
     moved = rays[:, None] - centre[..., None] * inverse[:, None]  # (B, F, 3, N), scaled by the disparity
-    x, y, z = _turn(rotation.transpose(-1, -2), moved)
+    x, y, z = turned(rotation.transpose(-1, -2), moved)
     near = inverse / z.clamp_min(_BEHIND)
     fx, fy, cx, cy = camera[:, :, None, None].unbind(1)
     column = ((x / z.clamp_min(_BEHIND) * fx + cx) / size).floor()
     row = ((y / z.clamp_min(_BEHIND) * fy + cy) / size).floor()
-    lands = (z > _BEHIND) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    lands = (z > max(close, _BEHIND)) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     # One more place takes all that lands outside.
     place = torch.where(lands, row * columns + column, rows * columns).long()
     nowhere = near.new_full((*near.shape[:2], rows * columns + 1), -1.0)
     depth = nowhere.scatter_reduce(-1, place, near, "amax")[..., :-1].unflatten(-1, (rows, columns))
-    # Magnified surfaces have cracks one or two places wide, where nothing lands or what stands behind shines through.
+    # Magnified surfaces have cracks, where nothing lands or what stands behind shines through.
     near = grown(depth)
-    closed = -grown(-near)
-    return torch.where(depth < 0, near, torch.where(closed > _THROUGH * depth, closed, depth))
+    closed = -grown(-grown(near, cracks - 1), cracks)
+    return torch.where(depth < 0, torch.maximum(near, closed), torch.where(closed > _THROUGH * depth, closed, depth))
 
 
-def grown(values: Tensor) -> Tensor:
-    """Largest value of each place of `(..., h, w)` and the eight around it; `max_pool2d` takes three times as long."""
-    for axis in (-1, -2):
+def grown(values: Tensor, by: int = 1) -> Tensor:
+    """Largest value of each place of `(..., h, w)` and those around it, `by` each way.
+
+    `max_pool2d` takes three times as long.
+    """
+    for axis in (-1, -2) * by:
         count = values.shape[axis] - 1
         pairs = torch.maximum(values.narrow(axis, 0, count), values.narrow(axis, 1, count))
         values = values.clone()
@@ -280,7 +313,7 @@ def pixel_rays(height: int, width: int, camera: Tensor) -> Tensor:
     return torch.stack((x, y, torch.ones_like(x)), 1)
 
 
-def _turn(rotation: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
+def turned(rotation: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
     """Products of `(B, F, 3, 3)` and `(B, F, 3, N)`, row by row; elementwise, for the reason in `camera.rays`."""
     x, y, z = vectors.unbind(-2)
     a, b, c = rotation[..., None].unbind(-2)  # (B, F, 3, 1) columns

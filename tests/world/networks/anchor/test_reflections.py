@@ -147,6 +147,25 @@ def test_a_world_with_reflections_starts_and_turns_like_one_without():
     assert np.isfinite(frames[1]).all() and not np.array_equal(*frames)
 
 
+def test_a_camera_that_went_through_what_is_reflected_still_sees_something():
+    """Past all surfaces nothing is near: pictures show what they hold in this direction, and depth is not known."""
+    through = pose(90, x=9.0)
+    assert (reflected_disparity(plane(), through, CAMERA, 4) < 0).all()
+    views = reflected_views(ramp(), plane(), through, CAMERA, 4)
+    assert (views[:, 3:] == 1).all()
+    torch.testing.assert_close(row(views), ramp()[0, 0, :, 0].flip(0).float(), atol=1.0, rtol=0)
+
+
+def test_a_reflected_surface_has_no_cracks_from_near_and_is_not_shown_from_very_near():
+    """Its columns are 3 and then 32 times as wide, or 10; sensors know of it as long as it is ahead."""
+    near = reflected_views(ramp(), plane(), pose(90, x=2.7), CAMERA, 4)
+    assert (row(near).diff() <= 0).all() and row(near).max() - row(near).min() == pytest.approx(255 / 3, abs=5)
+    very = reflected_views(ramp(), plane(), pose(90, x=3.875), CAMERA, 4)
+    assert row(very).max() - row(very).min() == pytest.approx(255, abs=2)
+    known = reflected_disparity(plane(), pose(90, x=3.6), CAMERA, 4)
+    assert known.max() == pytest.approx(2.5, rel=0.01)
+
+
 def test_frame_0_is_not_made_up_what_is_reflected_is_and_between_them_it_changes_gradually():
     views = reflected_views(ramp(), plane(), torch.cat((pose(), pose(45), pose(90)), 1), CAMERA, 4)
     assert not views[0, 4, 0].any()
