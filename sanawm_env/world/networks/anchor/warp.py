@@ -11,6 +11,8 @@ hint has the same bits at every run; and shapes do not depend on data, so that a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,7 +60,7 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     camera = intrinsics.float()
     rays = pixel_rays(height, width, camera)  # (B, 3, H*W)
     inverse = _double(disparity.float()).flatten(1)[:, None]  # (B, 1, H*W)
-    depth = _double(landed(rays, inverse, c2w, camera, height // 2, width // 2)).flatten(2)
+    depth = _double(without_cracks(landed(rays, inverse, c2w, camera, height // 2, width // 2))).flatten(2)
 
     # Which place of frame 0 is seen at each pixel?
     x, y, z = turned(rotation, rays[:, None])
@@ -89,28 +91,21 @@ def anchor_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tens
     camera = intrinsics.float()
     rays = pixel_rays(2 * rows, 2 * columns, camera)
     inverse = _double(disparity.float()).flatten(1)[:, None]
-    return landed(rays, inverse, c2w, camera, rows, columns)
+    return without_cracks(landed(rays, inverse, c2w, camera, rows, columns))
 
 
-def coarse_disparity(
-    disparity: Tensor, c2w: Tensor, intrinsics: Tensor, *, cracks: int = 1, close: float = 0.0
-) -> Tensor:
+def coarse_disparity(disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> Tensor:
     """As `anchor_disparity`, of another picture: each place is thrown once, a quarter of the work.
 
     Args:
         disparity: `(B, H/2, W/2)`; places below 0 are not drawn.
         c2w: `(B, F, 4, 4)` poses of the views relative to the picture.
         intrinsics: `(B, 4)` pixels of `(H, W)`.
-        cracks: See `landed`.
-        close: See `landed`.
 
     Returns:
         `(B, F, H/2, W/2)`; negative where nothing is shown.
     """
-    rows, columns = disparity.shape[1:]
-    camera = intrinsics.float() / 2
-    rays = pixel_rays(rows, columns, camera)
-    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, size=1, cracks=cracks, close=close)
+    return without_cracks(_thrown_once(disparity, c2w, intrinsics))
 
 
 def depths_of(
@@ -131,19 +126,21 @@ def depths_of(
         origins: `(B, K, 4, 4)` float64 their poses.
         c2w: `(B, F, 4, 4)` poses of the views.
         intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
-        cracks: Of the other pictures, see `landed`.
-        close: Likewise.
+        cracks: Of the other pictures, see `without_cracks`.
+        close: Likewise, see `landed`.
 
     Returns:
         `(B, 1 + K, F, H/2, W/2)` inverse z-depth, 1/m, frame 0's first; -1 where nothing.
     """
-    found = [anchor_disparity(disparity, c2w, intrinsics)]
-    for k in range(others.shape[1]):
-        drawn = coarse_disparity(
-            others[:, k], relative_poses(origins[:, k], c2w), intrinsics, cracks=cracks, close=close
-        )
-        found.append(torch.where(drawn >= 0, drawn, -1.0))
-    return torch.stack(found, 1)
+    first = anchor_disparity(disparity, c2w, intrinsics)[:, None]
+    thrown = [
+        _thrown_once(others[:, k], relative_poses(origins[:, k], c2w), intrinsics, close)
+        for k in range(others.shape[1])
+    ]
+    if not thrown:
+        return first
+    drawn = without_cracks(torch.stack(thrown, 1), cracks)
+    return torch.cat((first, torch.where(drawn >= 0, drawn, -1.0)), 1)
 
 
 def nearest_of(depths: Tensor, nearer: float) -> tuple[Tensor, Tensor]:
@@ -246,8 +243,6 @@ def landed(
     rows: int,
     columns: int,
     size: int = 2,
-    *,
-    cracks: int = 1,
     close: float = 0.0,
 ) -> Tensor:
     """Inverse depth of what a picture puts into each place of the views, -1 where nothing.
@@ -260,7 +255,6 @@ def landed(
         rows: Places of the views.
         columns: Likewise.
         size: See `camera`.
-        cracks: Half the width of the cracks that are closed, places.
         close: Points this close to the camera plane, relative to their distance before, are not drawn.
 
     Returns:
@@ -277,26 +271,51 @@ def landed(
     # One more place takes all that lands outside.
     place = torch.where(lands, row * columns + column, rows * columns).long()
     nowhere = near.new_full((*near.shape[:2], rows * columns + 1), -1.0)
-    depth = nowhere.scatter_reduce(-1, place, near, "amax")[..., :-1].unflatten(-1, (rows, columns))
-    # Magnified surfaces have cracks, where nothing lands or what stands behind shines through.
-    near = grown(depth)
-    closed = -grown(-grown(near, cracks - 1), cracks)
-    return torch.where(depth < 0, torch.maximum(near, closed), torch.where(closed > _THROUGH * depth, closed, depth))
+    return nowhere.scatter_reduce(-1, place, near, "amax")[..., :-1].unflatten(-1, (rows, columns))
 
 
-def grown(values: Tensor, by: int = 1) -> Tensor:
-    """Largest value of each place of `(..., h, w)` and those around it, `by` each way.
+def without_cracks(depth: Tensor, cracks: int = 1) -> Tensor:
+    """Close the cracks of magnified surfaces, where nothing landed or what stands behind shines through.
+
+    Args:
+        depth: `(..., rows, columns)` of `landed`.
+        cracks: Half the width of what is closed, places. If more than 1, nothing narrower than 3 places stays.
+
+    Returns:
+        Like `depth`.
+    """
+    if cracks == 1:
+        near = grown(depth)
+        closed = grown(near, choose=torch.minimum)
+        return torch.where(depth < 0, near, torch.where(closed > _THROUGH * depth, closed, depth))
+    closed = grown(grown(depth, cracks), cracks, torch.minimum)
+    depth = torch.where((closed > _THROUGH * depth) | (depth < 0), closed, depth)
+    # Where cracks are wider still, dots and lines are left of a surface, that hide what stands behind.
+    behind = grown(grown(depth, choose=torch.minimum))
+    return torch.where(depth > _THROUGH * behind, behind, depth)
+
+
+def grown(values: Tensor, by: int = 1, choose: Callable[..., Tensor] = torch.maximum) -> Tensor:
+    """Largest value of each place of `(..., h, w)` and those around it, `by` each way; with `torch.minimum` the least.
 
     `max_pool2d` takes three times as long.
     """
     for axis in (-1, -2) * by:
         count = values.shape[axis] - 1
-        pairs = torch.maximum(values.narrow(axis, 0, count), values.narrow(axis, 1, count))
+        pairs = choose(values.narrow(axis, 0, count), values.narrow(axis, 1, count))
         values = values.clone()
         for begin in (0, 1):
             part = values.narrow(axis, begin, count)
-            torch.maximum(part, pairs, out=part)
+            choose(part, pairs, out=part)
     return values
+
+
+def _thrown_once(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, close: float = 0.0) -> Tensor:
+    """See `coarse_disparity` and `landed`."""
+    rows, columns = disparity.shape[1:]
+    camera = intrinsics.float() / 2
+    rays = pixel_rays(rows, columns, camera)
+    return landed(rays, disparity.flatten(1)[:, None], c2w, camera, rows, columns, 1, close)
 
 
 def _double(values: Tensor) -> Tensor:
