@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sanawm_env.world.networks.anchor.warp import grown
+from sanawm_env.world.networks.anchor.cracks import grown
 
 __all__ = ["fill_gaps"]
 

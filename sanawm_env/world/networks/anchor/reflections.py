@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sanawm_env.camera.rays import matmul
+from sanawm_env.world.networks.anchor.cracks import grown
 from sanawm_env.world.networks.anchor.gaps import fill_gaps
 from sanawm_env.world.networks.anchor.warp import (
     colours_from,
     depths_of,
-    grown,
     joined,
     nearest_of,
     pixel_rays,
@@ -66,6 +66,7 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
     best, which = _seen(disparity, c2w, intrinsics, origins, until, _CLOSE)
+    # What none shows has, for now, the colours that lie in its direction: `fill_gaps` says where they stay.
     distant = _distant(best.shape[2:], c2w, intrinsics, origins, until)
     gap = best < 0
     shown, source = torch.where(gap & (distant >= 0), 0.0, best), torch.where(gap, distant.clamp_min(0), which)

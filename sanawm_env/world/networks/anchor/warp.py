@@ -11,18 +11,17 @@ hint has the same bits at every run; and shapes do not depend on data, so that a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sanawm_env.world.networks.anchor.cracks import without_cracks
 
 __all__ = [
     "anchor_disparity",
     "coarse_disparity",
     "colours_from",
     "depths_of",
-    "grown",
     "joined",
     "nearest_of",
     "pixel_rays",
@@ -33,8 +32,6 @@ __all__ = [
 
 _BEHIND = 1e-3
 """Points this close to the camera plane, relative to their distance before, are not drawn."""
-_THROUGH = 1.5
-"""Between places that are nearer by this factor, a narrow line is not seen: it is a crack in one surface."""
 
 
 def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,42 +269,6 @@ def landed(
     place = torch.where(lands, row * columns + column, rows * columns).long()
     nowhere = near.new_full((*near.shape[:2], rows * columns + 1), -1.0)
     return nowhere.scatter_reduce(-1, place, near, "amax")[..., :-1].unflatten(-1, (rows, columns))
-
-
-def without_cracks(depth: Tensor, cracks: int = 1) -> Tensor:
-    """Close the cracks of magnified surfaces, where nothing landed or what stands behind shines through.
-
-    Args:
-        depth: `(..., rows, columns)` of `landed`.
-        cracks: Half the width of what is closed, places. If more than 1, nothing narrower than 3 places stays.
-
-    Returns:
-        Like `depth`.
-    """
-    if cracks == 1:
-        near = grown(depth)
-        closed = grown(near, choose=torch.minimum)
-        return torch.where(depth < 0, near, torch.where(closed > _THROUGH * depth, closed, depth))
-    closed = grown(grown(depth, cracks), cracks, torch.minimum)
-    depth = torch.where((closed > _THROUGH * depth) | (depth < 0), closed, depth)
-    # Where cracks are wider still, dots and lines are left of a surface, that hide what stands behind.
-    behind = grown(grown(depth, choose=torch.minimum))
-    return torch.where(depth > _THROUGH * behind, behind, depth)
-
-
-def grown(values: Tensor, by: int = 1, choose: Callable[..., Tensor] = torch.maximum) -> Tensor:
-    """Largest value of each place of `(..., h, w)` and those around it, `by` each way; with `torch.minimum` the least.
-
-    `max_pool2d` takes three times as long.
-    """
-    for axis in (-1, -2) * by:
-        count = values.shape[axis] - 1
-        pairs = choose(values.narrow(axis, 0, count), values.narrow(axis, 1, count))
-        values = values.clone()
-        for begin in (0, 1):
-            part = values.narrow(axis, begin, count)
-            choose(part, pairs, out=part)
-    return values
 
 
 def _thrown_once(disparity: Tensor, c2w: Tensor, intrinsics: Tensor, close: float = 0.0) -> Tensor:
