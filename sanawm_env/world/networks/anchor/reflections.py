@@ -6,10 +6,10 @@ its depth is mirrored at the upright plane through its right edge, the mirrored 
 likewise to the left. It is what `torch.nn.functional.pad` calls reflection, done in space. Every surface goes on where
 the picture ends, has depth, and is there again when the camera comes back. It is made up, and not likely to be true.
 
-Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts. What none of them
-shows is filled from beside it (`gaps`); and where there is too little beside it, as for a camera that went through a
-reflected wall, with what the pictures hold in that direction, as if it were far away. Both are colour alone: there the
-depth is not known.
+Nothing is stored: what is reflected is frame 0. Where frame 0 itself shows a place, it alone counts. Where none of them
+shows a surface (behind a near thing, above, below, or for a camera that went through a reflected wall), there is what
+they hold in that direction, as if it were as far away as the sky. That is colour alone: there the depth is not known.
+Close beside what frame 0 shows such a gap is left to the network, which continues it more truly.
 
 What is made up so is shown as it stands, past the decoder (`views.show_made_up`). The decoder has its own view of frame
 0 to correct, here it would only blur: of gradients it takes a fifth.
@@ -28,7 +28,6 @@ from torch import Tensor
 
 from sanawm_env.camera.rays import matmul
 from sanawm_env.world.networks.anchor.cracks import grown
-from sanawm_env.world.networks.anchor.gaps import fill_gaps
 from sanawm_env.world.networks.anchor.warp import (
     colours_from,
     depths_of,
@@ -45,6 +44,8 @@ _CRACKS = 3
 """Half the width, in places, of cracks that are closed in a reflection: it may be seen from nearer than frame 0 was."""
 _CLOSE = 1 / 7
 """What is nearer than this, relative to its distance in the reflection, is not shown: its cracks would be wider."""
+_BESIDE = 10
+"""Places (of 2 pixels) around what frame 0 shows in which gaps are left to the network."""
 _SEAM = 1e-3
 """Share of a picture by which two of them overlap at the edge that they have in common."""
 
@@ -60,20 +61,20 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
         count: Reflections, half of them on each side.
 
     Returns:
-        `(B, 5, F, H, W)` float32: colours in [-1, 1]; 1 where frame 0 or a reflection shows the place or a gap is
-        filled, else 0; and by how much it is made up: 1 in what frame 0 does not show, 0 in what it does and in gaps
-        that stay, and between these over a few pixels, so that no seam is seen.
+        `(B, 5, F, H, W)` float32: colours in [-1, 1]; 1 where there is one, 0 in what is left to the network; and by
+        how much it is made up: 0 in what frame 0 shows and what is left to the network, 1 elsewhere, and between these
+        over a few pixels, so that no seam is seen.
     """
     origins, until = reflections_of(intrinsics, image.shape[2], count)
     best, which = _seen(disparity, c2w, intrinsics, origins, until, _CLOSE)
-    # What none shows has, for now, the colours that lie in its direction: `fill_gaps` says where they stay.
-    distant = _distant(best.shape[2:], c2w, intrinsics, origins, until)
     gap = best < 0
+    distant = _distant(best.shape[2:], c2w, intrinsics, origins, until)
     shown, source = torch.where(gap & (distant >= 0), 0.0, best), torch.where(gap, distant.clamp_min(0), which)
-    # Depth is known for two by two pixels, and across cracks of as many, of which some lie beyond the edge.
-    planes = colours_from(image[:, None], origins, shown, source, c2w, intrinsics, slack=4.0)
+    # Above and below the pictures their first and last rows go on; of the pixels of one place some lie beyond an edge.
+    planes = colours_from(image[:, None], origins, shown, source, c2w, intrinsics, beyond=True)
     own = (which == 0) & ~gap
-    planes = fill_gaps(planes, best, own)
+    left = gap & (grown(own.float(), _BESIDE) > 0)
+    planes = planes.masked_fill_(left[:, None, :, None, None], 0.0)
     made_up = planes[:, 3].amin((2, 3)) * ~own
     inner = -grown(-made_up)
     soft = F.avg_pool2d(inner, 3, stride=1, padding=1, count_include_pad=False)

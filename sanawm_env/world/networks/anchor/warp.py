@@ -168,7 +168,7 @@ def colours_from(
     c2w: Tensor,
     intrinsics: Tensor,
     *,
-    slack: float = 0.0,
+    beyond: bool = False,
 ) -> Tensor:
     """Fetch the colours of views whose depth is known, each pixel out of one of several pictures.
 
@@ -179,7 +179,7 @@ def colours_from(
         which: `(B, F, H/2, W/2)` int64, the picture that shows it.
         c2w: `(B, F, 4, 4)` poses of the views.
         intrinsics: `(B, 4)` of all, pixels of `(H, W)`.
-        slack: Pixels by which a place may lie beside its picture and still have the colour of its edge.
+        beyond: Does what lies beside its picture have the colour of its edge, or none?
 
     Returns:
         `(B, 4, F, 2, 2, H/2, W/2)`, to be `joined`: the four pixels of each place, of one depth, in planes
@@ -203,8 +203,9 @@ def colours_from(
     fx, fy, cx, cy = (value[..., None, None, None, None] for value in (fx[:, 0], fy[:, 0], cx[:, 0], cy[:, 0]))
     ahead = z.clamp_min(_BEHIND)
     column, row = (x / ahead).mul_(fx).add_(cx), (y / ahead).mul_(fy).add_(cy)
-    inside = (column > -slack) & (column < width + slack) & (row > -slack) & (row < height + slack)
-    seen = (depth >= 0)[:, :, None, None] & (z > _BEHIND) & inside
+    seen = (depth >= 0)[:, :, None, None] & (z > _BEHIND)
+    if not beyond:
+        seen = seen & (column > 0) & (column < width) & (row > 0) & (row < height)
     # The pictures lie below each other; half a pixel from its edge each is by itself.
     pixels = pictures.permute(0, 4, 1, 2, 3).flatten(2, 3).float().div(127.5).sub(1)
     row = row.clamp(0.5, height - 0.5)

@@ -156,6 +156,24 @@ def test_a_camera_that_went_through_what_is_reflected_still_sees_something():
     torch.testing.assert_close(row(views), ramp()[0, 0, :, 0].flip(0).float(), atol=1.0, rtol=0)
 
 
+def up(degrees):
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("x", degrees, degrees=True).as_matrix()
+    return torch.from_numpy(matrix)[None, None]
+
+
+def test_above_and_below_the_picture_it_goes_on_but_close_beside_it_the_network_does():
+    """The picture reaches 26.6 degrees up: of a camera that looks up by 45 its first row is row 26 or 27 of 32."""
+    for sign in (1, -1):
+        views = reflected_views(ramp(), plane(), up(sign * 45), CAMERA, 4)[0, :, 0]
+        shown, made_up = (views[k] if sign > 0 else views[k].flip(0) for k in (3, 4))
+        middle = slice(W // 4, -W // 4)
+        assert (shown[28:, middle] == 1).all() and not made_up[28:, middle].any(), "frame 0's own"
+        assert not shown[6:24, middle].any() and not made_up[6:24, middle].any(), "left to the network"
+        assert (shown[:4, middle] == 1).all()
+        assert (reflected_views(ramp(), plane(), up(sign * 80), CAMERA, 4)[:, 3:] == 1).all()
+
+
 def test_a_reflected_surface_has_no_cracks_from_near_and_is_not_shown_from_very_near():
     """Its columns are 3 and then 32 times as wide, or 10; sensors know of it as long as it is ahead."""
     near = reflected_views(ramp(), plane(), pose(90, x=2.7), CAMERA, 4)
