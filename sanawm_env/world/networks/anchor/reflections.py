@@ -74,9 +74,9 @@ def reflected_views(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: T
     planes = colours_from(image[:, None], origins, shown, source, c2w, intrinsics, beyond=True)
     own = (which == 0) & ~gap
     left = gap & (grown(own.float(), _BESIDE) > 0)
-    planes = planes.masked_fill_(left[:, None, :, None, None], 0.0)
+    planes.masked_fill_(left[:, None, :, None, None], 0.0)
     made_up = planes[:, 3].amin((2, 3)) * ~own
-    inner = -grown(-made_up)
+    inner = grown(made_up, choose=torch.minimum)
     soft = F.avg_pool2d(inner, 3, stride=1, padding=1, count_include_pad=False)
     return joined(torch.cat((planes, soft[:, None, :, None, None].expand_as(planes[:, :1])), 1))
 

@@ -56,8 +56,7 @@ def warp_anchor(image: Tensor, disparity: Tensor, c2w: Tensor, intrinsics: Tenso
     rotation, centre = c2w[..., :3, :3].float(), c2w[..., :3, 3].float()  # (B, F, 3, 3), (B, F, 3)
     camera = intrinsics.float()
     rays = pixel_rays(height, width, camera)  # (B, 3, H*W)
-    inverse = _double(disparity.float()).flatten(1)[:, None]  # (B, 1, H*W)
-    depth = _double(without_cracks(landed(rays, inverse, c2w, camera, height // 2, width // 2))).flatten(2)
+    depth = _double(anchor_disparity(disparity, c2w, intrinsics)).flatten(2)
 
     # Which place of frame 0 is seen at each pixel?
     x, y, z = turned(rotation, rays[:, None])

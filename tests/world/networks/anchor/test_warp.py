@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from sanawm_env.scenes import make_clips
-from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, warp_anchor
+from sanawm_env.world.networks.anchor.warp import anchor_disparity, coarse_disparity, joined, warp_anchor
 
 H, W = 64, 96
 CAMERA = torch.tensor([[60.0, 60.0, W / 2, H / 2]])
@@ -98,6 +98,12 @@ def test_what_stands_behind_does_not_shine_through_a_magnified_surface(draw, mag
     assert (seen[2:-2, edge + 1 : -2] > magnified - 0.1).all()
     if edge:
         assert (seen[2:-2, : edge - 1] < 1).all(), "and the edge stays where it is"
+
+
+def test_a_plane_for_each_pixel_of_a_place_and_back():
+    picture = torch.rand(16, 48)
+    planes = picture.unflatten(1, (-1, 2)).unflatten(0, (-1, 2)).permute(1, 3, 0, 2)  # (2, 2, h, w)
+    assert torch.equal(joined(planes), picture)
 
 
 def test_behind_the_camera_there_is_nothing():
