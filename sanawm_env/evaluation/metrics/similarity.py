@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sanawm_env.camera.opencv import cv2
 
-__all__ = ["WINDOW", "gmsd", "luma", "ssim"]
+__all__ = ["WINDOW", "gmsd", "luma", "ssim", "ssim_map"]
 
 WINDOW = 11
 """Pixels on each side of the window that SSIM is computed in."""
@@ -43,7 +43,25 @@ def ssim(frames: ArrayLike, truth: ArrayLike) -> Array:
         ValueError: Not uint8, images of different sizes, or smaller than the window.
         ModuleNotFoundError: scikit-image is missing; names the extra to install.
     """
-    return _each("ssim", _ssim, frames, truth, WINDOW)
+    return _each("ssim", lambda ours, theirs: float(ssim_map(ours, theirs).mean()), frames, truth, WINDOW)
+
+
+def ssim_map(frame: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Array:
+    """`ssim` of two images `(H, W, 3)` before the mean over pixels: `(H, W)`, the mean of the channels.
+
+    Raises:
+        ValueError: Images of different sizes, or smaller than the window.
+        ModuleNotFoundError: scikit-image is missing; names the extra to install.
+    """
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('SSIM needs scikit-image: pip install "sanawm_env[eval]".') from error
+
+    how = {"win_size": WINDOW, "channel_axis": -1, "data_range": 255, "use_sample_covariance": False}
+    # The mean that it returns by itself leaves out the border; that of SANA-WM-Bench does not.
+    _, everywhere = structural_similarity(frame, truth, full=True, **how)
+    return np.asarray(everywhere.mean(-1))
 
 
 def gmsd(frames: ArrayLike, truth: ArrayLike) -> Array:
@@ -72,18 +90,6 @@ def gmsd(frames: ArrayLike, truth: ArrayLike) -> Array:
 def luma(frame: NDArray[np.uint8]) -> Array:
     """BT.601 luma `(..., H, W)` in 0..255 of RGB `(..., H, W, 3)`."""
     return np.asarray(frame @ np.array([0.299, 0.587, 0.114]))
-
-
-def _ssim(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float:
-    try:
-        from skimage.metrics import structural_similarity
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('SSIM needs scikit-image: pip install "sanawm_env[eval]".') from error
-
-    how = {"win_size": WINDOW, "channel_axis": -1, "data_range": 255, "use_sample_covariance": False}
-    # The mean that it returns by itself leaves out the border; that of SANA-WM-Bench does not.
-    _, everywhere = structural_similarity(ours, theirs, full=True, **how)
-    return float(everywhere.mean())
 
 
 def _gmsd(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float:

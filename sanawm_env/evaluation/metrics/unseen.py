@@ -6,41 +6,42 @@ judged by its look (is it as sharp as a true picture?), and against itself (is i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from sanawm_env.camera.opencv import cv2
 from sanawm_env.evaluation.metrics.revisit import loop_path
-from sanawm_env.evaluation.metrics.similarity import luma
+from sanawm_env.evaluation.metrics.similarity import luma, ssim_map
 
-__all__ = ["LEG_S", "TURN_DEG_S", "UnseenScore", "energy", "look_away", "masked_psnr", "peaks", "unseen_by_first"]
+__all__ = [
+    "LEG_S",
+    "SKY",
+    "TURN_DEG_S",
+    "energy",
+    "glances",
+    "look_away",
+    "masked_psnr",
+    "masked_ssim",
+    "peaks",
+    "split_by_first",
+]
 
 TURN_DEG_S = 24.0
 """Turning speed, degrees per second: the fastest of the training paths."""
 LEG_S = 5.0
 """Seconds from the first view to the far end: 114 degrees away, past the edge of every camera's first view."""
+GLANCE_S = 1.5
+"""Seconds after which the camera, 36 degrees away, still has a part of the first view before it."""
 _AGREE = 0.05
 """Relative difference of depth up to which two views show the same surface."""
+SKY = 1e6
+"""Metres that stand for infinitely many."""
 _EDGE = 3
 """Pixels around the border of the mask that count for neither side."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class UnseenScore:
-    """Of one frame, over the pixels that frame 0 never showed."""
-
-    share: float
-    """Of the frame's pixels."""
-    energy: float
-    """Mean gradient energy of the generated frame, squared levels per pixel."""
-    true_energy: float
-    """Of the true render."""
 
 
 def look_away(c2w: ArrayLike, seconds: float, side: int, fps: float = 16.0) -> Array:
@@ -80,8 +81,13 @@ def peaks(seconds: float, fps: float = 16.0) -> list[int]:
     return list(range(leg, round(seconds * fps) + 1, 2 * leg))
 
 
-def unseen_by_first(depth: ArrayLike, c2w: ArrayLike, intrinsics: ArrayLike, depth0: ArrayLike) -> Mask:
-    """Which pixels show what frame 0 did not, by true geometry.
+def glances(seconds: float, fps: float = 16.0) -> list[int]:
+    """Frames of `look_away`, `GLANCE_S` into each lap, that show both what frame 0 showed and what it did not."""
+    return list(range(round(GLANCE_S * fps), round(seconds * fps) + 1, 2 * round(LEG_S * fps)))
+
+
+def split_by_first(depth: ArrayLike, c2w: ArrayLike, intrinsics: ArrayLike, depth0: ArrayLike) -> tuple[Mask, Mask]:
+    """Which pixels show what frame 0 showed, and which do not, by true geometry.
 
     Args:
         depth: `(H, W)` true z-depth of the frame, metres; infinite for the sky.
@@ -90,11 +96,12 @@ def unseen_by_first(depth: ArrayLike, c2w: ArrayLike, intrinsics: ArrayLike, dep
         depth0: `(H, W)` true z-depth of frame 0.
 
     Returns:
-        `(H, W)`; pixels close to the border between seen and unseen are left out.
+        Seen and unseen, `(H, W)` each; pixels close to the border between them are in neither.
     """
-    found = ~_projected_into_first(*(np.asarray(v, np.float64) for v in (depth, c2w, intrinsics, depth0)))
+    seen = _projected_into_first(*(np.asarray(v, np.float64) for v in (depth, c2w, intrinsics, depth0)))
     kernel = np.ones((2 * _EDGE + 1,) * 2, np.uint8)
-    return cv2.erode(found.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE).astype(bool)
+    inner = [cv2.erode(v.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE) for v in (seen, ~seen)]
+    return inner[0].astype(bool), inner[1].astype(bool)
 
 
 def energy(frame: NDArray[np.uint8], where: Mask) -> float:
@@ -112,17 +119,23 @@ def masked_psnr(frame: NDArray[np.uint8], truth: NDArray[np.uint8], where: Mask)
     return float(min(100.0, 10 * np.log10(255.0**2 / max(error, 1e-10))))
 
 
+def masked_ssim(frame: NDArray[np.uint8], truth: NDArray[np.uint8], where: Mask) -> float:
+    """Structural similarity (`similarity.ssim_map`) over some pixels; NaN over none."""
+    return float(ssim_map(frame, truth)[where].mean()) if where.any() else float("nan")
+
+
 def _projected_into_first(depth: Array, c2w: Array, intrinsics: Array, depth0: Array) -> Mask:
     """Whether each pixel's surface is the one that frame 0 shows at the place where it falls."""
     height, width = depth.shape
     fx, fy, cx, cy = intrinsics
     x, y = np.meshgrid((np.arange(width) + 0.5 - cx) / fx, (np.arange(height) + 0.5 - cy) / fy)
-    far = np.minimum(depth, 1e6)
+    far = np.minimum(depth, SKY)
     points = np.stack((x, y, np.ones_like(x)), -1) * far[..., None] @ c2w[:3, :3].T + c2w[:3, 3]
     z = points[..., 2]
     ahead = np.maximum(z, 1e-6)
     column = np.floor(points[..., 0] / ahead * fx + cx)
     row = np.floor(points[..., 1] / ahead * fy + cy)
     inside = (z > 1e-6) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    there = np.minimum(depth0, 1e6)[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
-    return np.asarray(inside & (z <= there * (1 + _AGREE)))
+    there = depth0[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
+    # The z-depth of a far point is another in every camera, also to infinity: nothing lies behind the sky.
+    return np.asarray(inside & ((z <= there * (1 + _AGREE)) | (there >= SKY)))

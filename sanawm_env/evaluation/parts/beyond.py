@@ -1,4 +1,7 @@
-"""What a world makes up where frame 0 showed nothing: is it sharp, is it likely, is it still there later?"""
+"""What a world makes up where frame 0 showed nothing: is it sharp, is it likely, is it still there later?
+
+And beside it, in the same rollout, what it makes of the rest.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from sanawm_env.camera import relative_to_first
-from sanawm_env.evaluation.metrics.unseen import LEG_S, energy, look_away, masked_psnr, peaks, unseen_by_first
+from sanawm_env.evaluation.metrics.unseen import (
+    LEG_S,
+    SKY,
+    Mask,
+    energy,
+    glances,
+    look_away,
+    masked_psnr,
+    masked_ssim,
+    peaks,
+    split_by_first,
+)
 from sanawm_env.evaluation.parts.setting import Frames, Scene, Setting, run_world
 from sanawm_env.scenes import render_scene, sample_scenes, smooth_motion
 from sanawm_env.world.model import WorldModel
@@ -21,48 +35,45 @@ from sanawm_env.world.rollout import begin, starts_of, states_along
 __all__ = ["beyond", "views"]
 
 LEAST = 0.05
-"""Share of a frame that must be unseen for it to count."""
+"""Share of a frame that must be unseen, or seen, for that to count."""
 _EVERY = 16
 """Depth is compared at every so-manieth pixel of each side."""
-_SKY = 1e6
-"""Metres that stand for infinitely many, in true and in guessed depth: JSON has no infinity."""
 
 
 def beyond(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     """Look away from the first view every ten seconds, at the same places, for `setting.long_s` and half a turn more.
 
-    Numbers are of the moments when the camera looks furthest away, over the pixels that frame 0 does not show by true
-    geometry (`metrics.unseen`): energy of gradients, PSNR against the true render, PSNR against what the world itself
-    showed at the first of these moments; features of the frame by the depth network of the built-in `small`, which
-    only ever saw true renders, for a distance between distributions; and, of anchored worlds, depth in metres, world's
-    and true.
+    `looks` are the moments when the camera looks furthest away (`metrics.unseen.peaks`), judged over the pixels that
+    frame 0 does not show by true geometry: energy of gradients, PSNR and SSIM against the true render, PSNR against
+    what the world itself showed at the first of these moments; features of the frame by the depth network of the
+    built-in `small`, which only ever saw true renders, for a distance between distributions; and, of anchored worlds,
+    depth in metres, world's and true. `glances` are moments on the way there, judged over the pixels that frame 0
+    does show.
     """
     fps = world.config.fps
     seconds = setting.long_s + LEG_S
-    marks = peaks(seconds, fps)
+    far, near = peaks(seconds, fps), glances(seconds, fps)
+    marks = sorted(far + near)
     scene, depth = _scene(world, seed, seconds, marks)
     made, guesses = _made_views(world, scene, seed, setting, marks)
-    truth = scene.truth[1:]
-    rows = []
+    rows: dict[str, list[dict[str, Any]]] = {"looks": [], "glances": []}
     for i, mark in enumerate(marks):
-        where = unseen_by_first(depth[i], scene.c2w[mark], scene.intrinsics, scene.depth0)
-        row: dict[str, Any] = {"seconds": mark / fps, "unseen": float(where.mean())}
+        name = "looks" if mark in far else "glances"
+        truth = scene.truth[i + 1]
+        seen, unseen = split_by_first(depth[i], scene.c2w[mark], scene.intrinsics, scene.depth0)
+        where = unseen if mark in far else seen
+        row: dict[str, Any] = {"seconds": mark / fps, "share": float(where.mean())}
         if where.mean() >= LEAST:
-            row |= {
-                "energy": energy(made[i], where),
-                "true_energy": energy(truth[i], where),
-                "psnr": masked_psnr(made[i], truth[i], where),
-                "frozen_psnr": masked_psnr(scene.truth[0], truth[i], where),
-                "features": _features(made[i], scene.intrinsics),
-                "true_features": _features(truth[i], scene.intrinsics),
-            }  # fmt: skip
-            if i:
-                row["self_psnr"] = masked_psnr(made[i], made[0], where)
-        if guesses is not None:
-            some = (slice(_EVERY // 2, None, _EVERY),) * 2
-            row["depth"] = np.stack((guesses[i][some], depth[i][some]), -1).reshape(-1, 2).round(4).tolist()
-        rows.append(row)
-    return {"family": scene.family, "looks": rows}
+            row |= _scores(made[i], truth, scene.truth[0], where)
+            if guesses is not None:
+                row["depth"] = _pairs(guesses[i], depth[i], where)
+            if mark in far:
+                row["features"] = _features(made[i], scene.intrinsics)
+                row["true_features"] = _features(truth, scene.intrinsics)
+                if rows["looks"]:
+                    row["self_psnr"] = masked_psnr(made[i], made[marks.index(far[0])], where)
+        rows[name].append(row)
+    return {"family": scene.family, **rows}
 
 
 def views(world: WorldModel, seed: int, setting: Setting) -> list[Frames]:
@@ -81,7 +92,7 @@ def _scene(world: WorldModel, seed: int, seconds: float, marks: list[int]) -> tu
     own = smooth_motion([seed], procedural, round(LEG_S * fps) + 1, fps)[0].double().numpy()
     c2w = look_away(own, seconds, 1 if seed % 2 else -1, fps)
     truth, depth = render_scene(procedural, torch.from_numpy(c2w[[0, *marks]]).float(), intrinsics[0], *size)
-    metres = np.minimum(depth.double().numpy(), _SKY)
+    metres = np.minimum(depth.double().numpy(), SKY)  # JSON has no infinity
     relative, up = relative_to_first(torch.from_numpy(c2w)).numpy(), c2w[0, :3, :3].T @ np.array([0.0, -1.0, 0.0])
     return Scene(families[0], truth.numpy(), metres[0], relative, intrinsics[0].double().numpy(), up), metres[1:]
 
@@ -102,9 +113,27 @@ def _made_views(
             if at <= mark < at + chunk.shape[1]:
                 frames.append(chunk[0, mark - at])
                 looking = reached.changed(c2w=torch.from_numpy(scene.c2w[mark][None]).to(reached.c2w))
-                depths.append(np.minimum(sensor.depth(looking, frames[-1:])[0], _SKY))
+                depths.append(np.minimum(sensor.depth(looking, frames[-1:])[0], SKY))
         at += chunk.shape[1]
     return np.stack(frames), depths
+
+
+def _scores(made: Frames, truth: Frames, first: Frames, where: Mask) -> dict[str, float]:
+    """Of a frame, over some of its pixels."""
+    return {
+        "energy": energy(made, where),
+        "true_energy": energy(truth, where),
+        "psnr": masked_psnr(made, truth, where),
+        "frozen_psnr": masked_psnr(first, truth, where),
+        "ssim": masked_ssim(made, truth, where),
+        "frozen_ssim": masked_ssim(first, truth, where),
+    }
+
+
+def _pairs(guess: NDArray[np.float32], truth: NDArray[np.float64], where: Mask) -> list[list[float]]:
+    """Guessed and true metres at every so-manieth pixel that counts."""
+    some = (slice(_EVERY // 2, None, _EVERY),) * 2
+    return np.stack((guess[some], truth[some]), -1)[where[some]].round(4).tolist()
 
 
 def _features(frame: Frames, intrinsics: NDArray[np.float64]) -> list[float]:

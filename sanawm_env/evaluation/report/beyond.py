@@ -1,4 +1,4 @@
-"""Sums of `parts.beyond`: sharpness, likeness, self-consistency and depth where frame 0 showed nothing."""
+"""Sums of `parts.beyond`: sharpness, likeness, self-consistency and depth, where frame 0 shows nothing or something."""
 
 from __future__ import annotations
 
@@ -30,18 +30,16 @@ def summarize_beyond(rows: Sequence[Row]) -> dict[str, Any]:
 
         * `sharpness_unseen`: gradient energy of all scenes over the true renders', by seconds.
         * `self_consistency_db`: mean PSNR against the first look at the same made-up place, by seconds since then.
-        * `psnr_gain_db_unseen`: mean PSNR against the truth, less that of the frozen frame 0.
+        * `psnr_gain_db_unseen`, `ssim_gain_unseen`: mean against the truth, less that of the frozen frame 0.
         * `feature_distance`: squared kernel distance (KID: Binkowski et al. 2018, cubic kernel, unbiased) of the
           depth network's features to those of the true renders; 0 is alike, the larger the worse. None below 8 looks.
-        * `depth_median_error` (relative, true distance in `GOAL_BAND`), `depth_bands` (median relative error and bias
-          of each band of true distance, pixels); None for a world that has no depth.
+        * `depth_median_error` (relative, true distance in `GOAL_BAND`), `depth_bias` (the largest of any band),
+          `depth_bands` (median relative error and bias of each band of true distance, pixels), of unseen places; None
+          for a world that has no depth.
+        * `seen`: the same of the places that frame 0 shows.
     """
-    unseen = [look for row in rows for look in row["looks"] if "energy" in look]
+    unseen, seen = ([look for row in rows for look in row[name] if "energy" in look] for name in ("looks", "glances"))
     later = [(look, row["looks"][0]) for row in rows for look in row["looks"] if "self_psnr" in look]
-    pairs = [pair for row in rows for look in row["looks"] for pair in look.get("depth", ())]
-    depth = _depth(np.array(pairs)) if pairs else {"depth_median_error": None, "depth_bias": None, "depth_bands": None}
-    by_time = sorted({look["seconds"] for look in unseen})
-    sharp = {f"{s:g}": _ratio([look for look in unseen if look["seconds"] == s]) for s in by_time}
     gaps = sorted({look["seconds"] - first["seconds"] for look, first in later})
     consistent = {
         f"{gap:g}": _mean([a["self_psnr"] for a, first in later if a["seconds"] - first["seconds"] == gap])
@@ -51,12 +49,11 @@ def summarize_beyond(rows: Sequence[Row]) -> dict[str, Any]:
     found = {
         "scenes": len(rows),
         "looks": len(unseen),
-        "sharpness_unseen": sharp,
         "self_consistency_db": consistent,
-        "psnr_gain_db_unseen": _mean([look["psnr"] - look["frozen_psnr"] for look in unseen]),
-        "psnr_db_unseen": _mean([look["psnr"] for look in unseen]),
+        **{f"{name}_unseen": value for name, value in _likeness(unseen).items()},
         "feature_distance": kernel_distance(*features) if len(unseen) >= 8 else None,
-        **depth,
+        **_depth(unseen),
+        "seen": {"glances": len(seen), **_likeness(seen), **_depth(seen)},
     }
     return {"beyond": found}
 
@@ -74,8 +71,22 @@ def kernel_distance(ours: Array, theirs: Array) -> float:
     return float(inside - 2 * across.mean())
 
 
-def _depth(pairs: Array) -> dict[str, Any]:
-    """Errors of `(n, 2)` metres, the world's and the true ones, by band of the true ones."""
+def _likeness(looks: Sequence[Row]) -> dict[str, Any]:
+    """Sharpness by seconds, and likeness to the truth."""
+    by_time = sorted({look["seconds"] for look in looks})
+    return {
+        "sharpness": {f"{s:g}": _ratio([look for look in looks if look["seconds"] == s]) for s in by_time},
+        "psnr_db": _mean([look["psnr"] for look in looks]),
+        "psnr_gain_db": _mean([look["psnr"] - look["frozen_psnr"] for look in looks]),
+        "ssim_gain": _mean([look["ssim"] - look["frozen_ssim"] for look in looks]),
+    }
+
+
+def _depth(looks: Sequence[Row]) -> dict[str, Any]:
+    """Errors of the world's metres, by band of the true ones."""
+    pairs = np.array([pair for look in looks for pair in look.get("depth", ())])
+    if not len(pairs):
+        return {"depth_median_error": None, "depth_bias": None, "depth_bands": None}
     guess, truth = pairs.T
     ratio = np.minimum(guess, BANDS[-1][1]) / truth
     bands = []

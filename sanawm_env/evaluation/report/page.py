@@ -112,29 +112,41 @@ def _plots(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             axis.legend(fontsize=7)
         out.append(("Drift: means of 10 s windows", _svg(figure)))
     if "beyond" in summary:
-        out.append(("Beyond the first view, at places that frame 0 does not show", _beyond(summary["beyond"])))
+        out.append(
+            (
+                "Beyond the first view: places that frame 0 does not show, and places that it does",
+                _beyond(summary["beyond"]),
+            )
+        )
     return out
 
 
 def _beyond(found: Mapping[str, Any]) -> str:
-    """Plot of what lies beyond the first view: sharpness, self-consistency, depth by distance."""
+    """Plot of what lies beyond the first view, and of what does not: sharpness, self-consistency, depth by distance."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     sharp, same, depth = figure.subplots(1, 3)
-    for axis, title, key in (
-        (sharp, "sharpness over the truth's", "sharpness_unseen"),
-        (same, "PSNR against the first look, dB", "self_consistency_db"),
+    for axis, title, lines in (
+        (
+            sharp,
+            "sharpness over the truth's",
+            {"unseen": found["sharpness_unseen"], "seen": found["seen"]["sharpness"]},
+        ),
+        (same, "PSNR against the first look, dB", {"unseen": found["self_consistency_db"]}),
     ):
-        axis.plot([float(s) for s in found[key]], list(found[key].values()), marker="o")
+        for label, line in lines.items():
+            axis.plot([float(s) for s in line], list(line.values()), marker="o", label=label)
         axis.set(title=title, xlabel="seconds", ylim=(0, None))
-    bands = [band for band in found["depth_bands"] or () if band["pixels"]]
-    names = [f"{band['from_m']:g}-{band['to_m']:g}" for band in bands]
-    for key in ("median_error", "bias"):
-        depth.plot(names, [band[key] for band in bands], marker="o", label=key.replace("_", " "))
+        axis.legend(fontsize=7)
+    for label, of in (("unseen", found), ("seen", found["seen"])):
+        bands = [band for band in of["depth_bands"] or () if band["pixels"]]
+        names = [f"{band['from_m']:g}-{band['to_m']:g}" for band in bands]
+        for key in ("median_error", "bias"):
+            depth.plot(names, [band[key] for band in bands], marker="o", label=f"{label}: {key.replace('_', ' ')}")
     depth.axhline(0, color="black", linewidth=0.5)
     depth.set(title="depth, relative", xlabel="metres")
-    if bands:
+    if depth.get_legend_handles_labels()[0]:
         depth.legend(fontsize=7)
     return _svg(figure)
 

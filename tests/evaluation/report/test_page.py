@@ -10,6 +10,7 @@ pytest.importorskip("jinja2")
 
 from sanawm_env.evaluation.curves import metric_curves
 from sanawm_env.evaluation.parts import Setting
+from sanawm_env.evaluation.report.beyond import summarize_beyond
 from sanawm_env.evaluation.report.page import write_clips, write_report
 from sanawm_env.world.model import WorldModel
 
@@ -36,6 +37,21 @@ def summary():
         "camera": {"paths_failed": 1, "paths": 4, "rot_err_deg": 2.0},
         "camera_of_true_renders": {"paths_failed": 0, "paths": 4, "rot_err_deg": 0.25},
     }
+
+
+def test_beyond_the_first_view_has_a_plot_also_of_a_world_without_depth(tmp_path):
+    look = {
+        "seconds": 5.0, "share": 0.9, "energy": 2.0, "true_energy": 4.0, "psnr": 12.0, "frozen_psnr": 11.0,
+        "ssim": 0.5, "frozen_ssim": 0.4, "features": [0.0], "true_features": [1.0],
+    }  # fmt: skip
+    with_depth = look | {"depth": [[1.5, 1.0], [3.0, 2.0]]}
+    for one in (look, with_depth):
+        rows = [{"looks": [one, one | {"seconds": 15.0, "self_psnr": 40.0}], "glances": [one | {"seconds": 1.5}]}]
+        found = summary() | summarize_beyond(rows)
+        assert found["beyond"]["sharpness_unseen"] == {"5": 0.5, "15": 0.5}
+        assert found["beyond"]["seen"]["psnr_gain_db"] == 1.0
+        assert found["beyond"]["seen"]["depth_median_error"] == (0.5 if "depth" in one else None)
+        assert write_report(found, tmp_path, []).read_text().count("<svg") == 3
 
 
 def test_the_page_shows_goals_plots_and_the_estimators_own_error(tmp_path):
