@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sanawm_env.evaluation.metrics.drift import collapsed as collapsed_frames
-from sanawm_env.evaluation.metrics.drift import drift, idle_stability, look
+from sanawm_env.evaluation.metrics.drift import drift, idle_stability, is_collapsed, look
 from sanawm_env.evaluation.metrics.psnr import psnr
 from sanawm_env.evaluation.metrics.revisit import find_pairs, loop_path, score_pairs
 from sanawm_env.evaluation.parts.setting import Setting, load_scene, run_world
@@ -86,7 +86,7 @@ def random_walk(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any
     env.reset(seed=int(rng.integers(2**31)), options=given)
     env.action_space.seed(int(rng.integers(2**31)))
     per_step = env.frames_per_step
-    bad, sharp = 0, []
+    bad, sharp, frames = 0, [], scene.truth
     total = round(setting.long_s * config.fps)
     for step in range(-(-total // per_step)):
         frames = env.step(env.action_space.sample())[-1]["frames"]
@@ -99,5 +99,6 @@ def random_walk(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any
     tenth = max(1, len(sharp) // 6)
     return {
         "family": scene.family, "collapsed_frames": bad, "finite": finite,
+        "collapsed_at_end": is_collapsed(frames[-1]),
         "sharpness_first": float(np.mean(sharp[:tenth])), "sharpness_last": float(np.mean(sharp[-tenth:])),
     }  # fmt: skip

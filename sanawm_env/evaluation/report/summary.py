@@ -58,7 +58,8 @@ GOALS = (
     ),
     Goal("revisit PSNR after a 10 s loop, dB", ("revisit", "psnr_db"), 18.0),
     Goal("sharpness of the last 10 s of a minute over the first", ("drift", "sharpness_ratio"), 0.9),
-    Goal("random rollouts of a minute that collapse", ("random", "collapsed"), 0.0, at_least=False),
+    Goal("random rollouts of a minute with a collapsed frame", ("random", "collapsed"), 0.0, at_least=False),
+    Goal("random rollouts of a minute that are collapsed at the end", ("random", "lost"), 0.0, at_least=False),
     Goal("4 steps below 30 steps, dB at 1 s", ("steps", "below_30", "4"), 0.5, at_least=False),
     Goal("1 step below 30 steps, dB at 1 s", ("steps", "below_30", "1"), 1.5, at_least=False),
     Goal("sharpness over the truth's, beyond the first view, at 5 s", ("beyond", "sharpness_unseen", "5"), 0.6),
@@ -194,9 +195,15 @@ def _idle(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _random(rows: Sequence[Row]) -> dict[str, Any]:
+    """Rollouts with a frame of one colour are `collapsed`, those that end in one `lost`.
+
+    A true picture, too, is of one colour from close before a plain wall: a world that goes on after it has not gone.
+    """
     bad = [row["collapsed_frames"] > 0 or not row["finite"] for row in rows]
+    lost = [row["collapsed_at_end"] or not row["finite"] for row in rows]
     ratio = [row["sharpness_last"] / max(row["sharpness_first"], 1e-9) for row in rows]
-    return {"random": {"rollouts": len(rows), "collapsed": sum(bad), "sharpness_ratio": _mean(ratio)}}
+    counts = {"rollouts": len(rows), "collapsed": sum(bad), "lost": sum(lost)}
+    return {"random": counts | {"sharpness_ratio": _mean(ratio)}}
 
 
 def _steps(rows: Sequence[Row]) -> dict[str, Any]:
