@@ -137,7 +137,8 @@ def _beyond(found: Mapping[str, Any]) -> str:
     ):
         for label, line in lines.items():
             axis.plot([float(s) for s in line], list(line.values()), marker="o", label=label)
-        axis.set(title=title, xlabel="seconds", ylim=(0, None))
+        most = max((value for line in lines.values() for value in line.values()), default=1.0)
+        axis.set(title=title, xlabel="seconds", ylim=(0, 1.15 * most))
         axis.legend(fontsize=7)
     for label, of in (("unseen", found), ("seen", found["seen"])):
         bands = [band for band in of["depth_bands"] or () if band["pixels"]]
