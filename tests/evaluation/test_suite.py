@@ -110,15 +110,10 @@ def test_goals_know_their_direction(value, at_least, met):
 
 def test_a_single_colour_scene_is_not_hidden(results):
     """A collapsed or non-finite rollout shows in the count."""
-    broken = {
-        "random": {
-            1: dict(next(iter(results["random"].values())), collapsed_frames=3, collapsed_at_end=False, finite=True)
-        }
-    }
-    broken["random"][2] = dict(broken["random"][1], collapsed_frames=0, finite=False)
-    broken["random"][3] = dict(broken["random"][1], collapsed_frames=0, finite=True)
-    broken["random"][4] = dict(broken["random"][3], collapsed_frames=9, collapsed_at_end=True)
-    found = summarize_results(broken)["random"]
+    row = dict(next(iter(results["random"].values())), collapsed_frames=0, collapsed_at_end=False, finite=True)
+    broken = {1: dict(row, collapsed_frames=3), 2: dict(row, finite=False), 3: row}
+    broken[4] = dict(row, collapsed_frames=9, collapsed_at_end=True)
+    found = summarize_results({"random": broken})["random"]
     assert found["collapsed"] == 3 and found["lost"] == 2, "a state that is not finite is lost"
 
 

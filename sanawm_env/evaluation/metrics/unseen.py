@@ -77,13 +77,12 @@ def look_away(c2w: ArrayLike, seconds: float, side: int, fps: float = 16.0) -> A
 
 def peaks(seconds: float, fps: float = 16.0) -> list[int]:
     """Frames of `look_away` at which the camera looks furthest away."""
-    leg = round(LEG_S * fps)
-    return list(range(leg, round(seconds * fps) + 1, 2 * leg))
+    return _of_each_lap(LEG_S, seconds, fps)
 
 
 def glances(seconds: float, fps: float = 16.0) -> list[int]:
     """Frames of `look_away`, `GLANCE_S` into each lap, that show both what frame 0 showed and what it did not."""
-    return list(range(round(GLANCE_S * fps), round(seconds * fps) + 1, 2 * round(LEG_S * fps)))
+    return _of_each_lap(GLANCE_S, seconds, fps)
 
 
 def split_by_first(depth: ArrayLike, c2w: ArrayLike, intrinsics: ArrayLike, depth0: ArrayLike) -> tuple[Mask, Mask]:
@@ -122,6 +121,11 @@ def masked_psnr(frame: NDArray[np.uint8], truth: NDArray[np.uint8], where: Mask)
 def masked_ssim(frame: NDArray[np.uint8], truth: NDArray[np.uint8], where: Mask) -> float:
     """Structural similarity (`similarity.ssim_map`) over some pixels; NaN over none."""
     return float(ssim_map(frame, truth)[where].mean()) if where.any() else float("nan")
+
+
+def _of_each_lap(after_s: float, seconds: float, fps: float) -> list[int]:
+    """Frames that come so long after the beginning of a lap."""
+    return list(range(round(after_s * fps), round(seconds * fps) + 1, 2 * round(LEG_S * fps)))
 
 
 def _projected_into_first(depth: Array, c2w: Array, intrinsics: Array, depth0: Array) -> Mask:

@@ -56,23 +56,23 @@ def beyond(world: WorldModel, seed: int, setting: Setting) -> dict[str, Any]:
     marks = sorted(far + near)
     scene, depth = _scene(world, seed, seconds, marks)
     made, guesses = _made_views(world, scene, seed, setting, marks)
+    first_look = made[marks.index(far[0])]
     rows: dict[str, list[dict[str, Any]]] = {"looks": [], "glances": []}
-    for i, mark in enumerate(marks):
-        name = "looks" if mark in far else "glances"
-        truth = scene.truth[i + 1]
+    for i, (mark, truth) in enumerate(zip(marks, scene.truth[1:], strict=True)):
+        away = mark in far
         seen, unseen = split_by_first(depth[i], scene.c2w[mark], scene.intrinsics, scene.depth0)
-        where = unseen if mark in far else seen
+        where = unseen if away else seen
         row: dict[str, Any] = {"seconds": mark / fps, "share": float(where.mean())}
         if where.mean() >= LEAST:
             row |= _scores(made[i], truth, scene.truth[0], where)
             if guesses is not None:
                 row["depth"] = _pairs(guesses[i], depth[i], where)
-            if mark in far:
+            if away:
                 row["features"] = _features(made[i], scene.intrinsics)
                 row["true_features"] = _features(truth, scene.intrinsics)
-                if rows["looks"]:
-                    row["self_psnr"] = masked_psnr(made[i], made[marks.index(far[0])], where)
-        rows[name].append(row)
+            if mark in far[1:]:
+                row["self_psnr"] = masked_psnr(made[i], first_look, where)
+        rows["looks" if away else "glances"].append(row)
     return {"family": scene.family, **rows}
 
 

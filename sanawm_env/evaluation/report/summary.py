@@ -65,11 +65,24 @@ GOALS = (
     Goal("sharpness over the truth's, beyond the first view, at 5 s", ("beyond", "sharpness_unseen", "5"), 0.6),
     Goal("sharpness over the truth's, beyond the first view, at 65 s", ("beyond", "sharpness_unseen", "65"), 0.6),
     Goal("made-up places seen again after 10 s, PSNR, dB", ("beyond", "self_consistency_db", "10"), 26.0),
-    Goal("depth at 1 to 4 m, median error, where frame 0 shows nothing", ("beyond", "depth_median_error"), 0.05, False),
     Goal(
-        "depth at 1 to 4 m, median error, where frame 0 shows it", ("beyond", "seen", "depth_median_error"), 0.05, False
+        "depth at 1 to 4 m, median error, where frame 0 shows nothing",
+        ("beyond", "depth_median_error"),
+        0.05,
+        at_least=False,
     ),
-    Goal("depth, largest bias of a band, where frame 0 shows it", ("beyond", "seen", "depth_bias"), 0.02, False),
+    Goal(
+        "depth at 1 to 4 m, median error, where frame 0 shows it",
+        ("beyond", "seen", "depth_median_error"),
+        0.05,
+        at_least=False,
+    ),
+    Goal(
+        "depth, largest bias of a band, where frame 0 shows it",
+        ("beyond", "seen", "depth_bias"),
+        0.02,
+        at_least=False,
+    ),
 )
 """What the project wants of its built-in worlds."""
 
@@ -202,8 +215,8 @@ def _random(rows: Sequence[Row]) -> dict[str, Any]:
     bad = [row["collapsed_frames"] > 0 or not row["finite"] for row in rows]
     lost = [row["collapsed_at_end"] or not row["finite"] for row in rows]
     ratio = [row["sharpness_last"] / max(row["sharpness_first"], 1e-9) for row in rows]
-    counts = {"rollouts": len(rows), "collapsed": sum(bad), "lost": sum(lost)}
-    return {"random": counts | {"sharpness_ratio": _mean(ratio)}}
+    found = {"rollouts": len(rows), "collapsed": sum(bad), "lost": sum(lost), "sharpness_ratio": _mean(ratio)}
+    return {"random": found}
 
 
 def _steps(rows: Sequence[Row]) -> dict[str, Any]:

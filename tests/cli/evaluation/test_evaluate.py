@@ -22,7 +22,7 @@ def test_the_smoke_suite_prints_one_json_line_and_resumes(tmp_path, capsys):
     assert len(printed) == 1
     first = json.loads(printed[0])
     assert first["about"]["checkpoint"] == "untrained"
-    assert [goal["name"] for goal in first["goals"]] == [goal.name for goal in GOALS]
+    assert [goal["name"] for goal in first["goals"]] == [goal.name for goal in GOALS] and len(GOALS) == 19
     assert first["cost"]["state_bytes"] > 0 and first["camera"]["paths"] == 1
     assert (tmp_path / "out" / "report.html").exists() and (tmp_path / "out" / "clips.png").exists()
 

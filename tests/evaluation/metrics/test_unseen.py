@@ -34,7 +34,7 @@ def test_the_same_view_is_seen_and_the_view_behind_is_not():
     assert unseen.all() and not seen.any()
 
 
-def test_a_quarter_turn_of_the_sky_leaves_half_and_a_border_in_neither():
+def test_half_a_field_of_view_further_half_of_the_sky_is_seen_and_a_border_in_neither():
     """45 degrees to the right of a camera that sees 90: the left half of the new view was in the first one."""
     sky = np.full(SIZE, np.inf)
     seen, unseen = split_by_first(sky, pose(45), INTRINSICS, sky)
@@ -44,7 +44,7 @@ def test_a_quarter_turn_of_the_sky_leaves_half_and_a_border_in_neither():
 
 
 def test_what_a_near_thing_hid_is_unseen():
-    """A post stood before the middle of the wall; from the side the wall behind it comes into view."""
+    """A post stood before the middle of the wall; with the post gone, the wall behind it is new."""
     wall, first = np.full(SIZE, 4.0), np.full(SIZE, 4.0)
     first[:, 24:40] = 1.0
     seen, unseen = split_by_first(wall, pose(), INTRINSICS, first)
